@@ -1,0 +1,1 @@
+"""The schema of the task service, as Alembic migrations."""

@@ -1,0 +1,1 @@
+"""Tasks and signals through RabbitMQ, or in process."""

@@ -1,0 +1,80 @@
+"""What every part of the task service agrees on.
+
+The life cycle (`task_contracts.lifecycle`), the schemas of requests and answers, the gate for JSON, limits, problem
+documents, and the messages on the broker. Depends on pydantic alone and does no I/O.
+"""
+
+from task_contracts import _limits as limits
+from task_contracts._enums import ErrorCode, Priority, SortOrder, TaskStatus, View
+from task_contracts._json import (
+    JsonObject,
+    JsonValue,
+    UnstorableJsonError,
+    check_json,
+    check_text,
+    storable_text,
+)
+from task_contracts._messages import DueTasks, Signal, SignalKind
+from task_contracts._problems import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode
+from task_contracts._schemas import (
+    LabelKey,
+    Labels,
+    LabelValue,
+    MaxAttempts,
+    Name,
+    Payload,
+    Progress,
+    QueueName,
+    RunAt,
+    StorableJson,
+    Task,
+    TaskCreate,
+    TaskError,
+    TaskPage,
+    TaskState,
+    TaskSummary,
+    Text,
+    TimeoutSeconds,
+    TypeName,
+)
+
+__all__ = [
+    "PROBLEM_MEDIA_TYPE",
+    "DueTasks",
+    "ErrorCode",
+    "FieldProblem",
+    "JsonObject",
+    "JsonValue",
+    "LabelKey",
+    "LabelValue",
+    "Labels",
+    "MaxAttempts",
+    "Name",
+    "Payload",
+    "Priority",
+    "Problem",
+    "ProblemCode",
+    "Progress",
+    "QueueName",
+    "RunAt",
+    "Signal",
+    "SignalKind",
+    "SortOrder",
+    "StorableJson",
+    "Task",
+    "TaskCreate",
+    "TaskError",
+    "TaskPage",
+    "TaskState",
+    "TaskStatus",
+    "TaskSummary",
+    "Text",
+    "TimeoutSeconds",
+    "TypeName",
+    "UnstorableJsonError",
+    "View",
+    "check_json",
+    "check_text",
+    "limits",
+    "storable_text",
+]

@@ -1,0 +1,111 @@
+"""The one gate for JSON that comes in (payloads) or goes out (results, progress, errors).
+
+It lets through exactly what PostgreSQL's jsonb keeps and gives back unchanged. What it refuses was measured to
+break something behind it: NUL (SQLSTATE 22021, 22P05), a lone surrogate (22P02), NaN (silently null), an integer
+beyond int8 (read back as a float), deep nesting (54001).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+from task_contracts import _limits as limits
+
+JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+class UnstorableJsonError(ValueError):
+    """A value that cannot be kept as JSON.
+
+    `path` is where it stands (`("rows", "3", "price")`), `reason` says what is wrong there in a sentence without
+    the value itself. Trying again with the same value fails again.
+    """
+
+    def __init__(self, path: tuple[str, ...], reason: str) -> None:
+        super().__init__(f"{'.'.join(path) or 'the value'}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+def check_text(text: str) -> str:
+    """Give back `text` if PostgreSQL can keep it.
+
+    Raises:
+        ValueError: it holds a NUL character or a lone surrogate; the message says which.
+
+    """
+    if "\x00" in text:
+        raise ValueError("must not contain the NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain a lone surrogate") from None
+    return text
+
+
+def storable_text(text: str, max_chars: int) -> str:
+    """Make any text fit to be kept: NUL and lone surrogates become U+FFFD, the end is cut off with an ellipsis."""
+    clean = text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return clean if len(clean) <= max_chars else clean[: max_chars - 1] + "…"
+
+
+def check_json(value: object) -> JsonValue:
+    """Give back `value` (not a copy) if it is JSON that can be kept.
+
+    Accepts `None`, `bool`, `str`, `int` with |n| < 2**63, finite `float`, and lists, tuples and string-keyed
+    dicts of these, to a depth of 64 and 20,000 nodes in all. Walks with a stack of its own, so that depth costs
+    no recursion and a cycle is met as depth.
+
+    Raises:
+        UnstorableJsonError: anything else; names the place and the reason.
+
+    """
+    nodes = 0
+    stack: list[tuple[object, int, tuple[str, ...]]] = [(value, 1, ())]
+    while stack:
+        node, depth, path = stack.pop()
+        nodes += 1
+        if nodes > limits.JSON_NODES:
+            raise UnstorableJsonError((), f"has more than {limits.JSON_NODES} values")
+        if depth > limits.JSON_DEPTH:
+            raise UnstorableJsonError(path[:8], f"is nested deeper than {limits.JSON_DEPTH} levels")
+        if isinstance(node, dict):
+            for key, item in node.items():
+                stack.append((item, depth + 1, (*path, _check_key(key, path))))
+        elif isinstance(node, list | tuple):
+            stack.extend((item, depth + 1, (*path, str(i))) for i, item in enumerate(node))
+        else:
+            _check_scalar(node, path)
+    return value  # type: ignore[return-value] # the walk above has just shown it
+
+
+def _check_key(key: object, path: tuple[str, ...]) -> str:
+    if not isinstance(key, str):
+        raise UnstorableJsonError(path, f"has a key of type {type(key).__name__}, not a string")
+    if len(key) > limits.JSON_KEY_CHARS:
+        raise UnstorableJsonError(path, f"has a key longer than {limits.JSON_KEY_CHARS} characters")
+    try:
+        return check_text(key)
+    except ValueError as error:
+        raise UnstorableJsonError(path, f"has a key that {error}") from None
+
+
+def _check_scalar(node: object, path: tuple[str, ...]) -> None:
+    match node:
+        case None | bool():
+            return
+        case str():
+            try:
+                check_text(node)
+            except ValueError as error:
+                raise UnstorableJsonError(path, str(error)) from None
+        case int():
+            if abs(node) >= limits.INTEGER_BOUND:
+                raise UnstorableJsonError(path, "is an integer beyond 64 bits")
+        case float():
+            if not math.isfinite(node):
+                raise UnstorableJsonError(path, "is not a finite number")
+        case _:
+            raise UnstorableJsonError(path, f"is of type {type(node).__name__}, which is not JSON")

@@ -1,0 +1,44 @@
+"""Every limit that a caller can meet, in one place. Sizes are in bytes or characters, times in seconds."""
+
+from __future__ import annotations
+
+BODY_BYTES = 1 << 20
+BATCH_BODY_BYTES = 16 << 20
+RESULT_BYTES = 1 << 20
+PAGE_BYTES = 4 << 20
+TRACEBACK_BYTES = 16 << 10
+
+NAME_CHARS = 200
+DESCRIPTION_CHARS = 10_000
+TYPE_CHARS = 100
+QUEUE_CHARS = 60
+ERROR_MESSAGE_CHARS = 2_000
+PROGRESS_MESSAGE_CHARS = 500
+CURSOR_CHARS = 200
+
+LABELS_MAX = 16
+LABEL_KEY_CHARS = 63
+LABEL_VALUE_CHARS = 200
+
+JSON_DEPTH = 64
+JSON_NODES = 20_000
+JSON_KEY_CHARS = 256
+INTEGER_BOUND = 1 << 63
+
+RUN_AT_HORIZON_DAYS = 365
+TIMEOUT_SECONDS_MAX = 7 * 24 * 3600
+TIMEOUT_SECONDS_MIN = 0.001
+ATTEMPTS_MAX = 25
+
+PAGE_ITEMS_MAX = 200
+PAGE_ITEMS_DEFAULT = 50
+TOTAL_MAX = 10_000
+EXAMINED_ROWS_MAX = 50_000
+"""Rows that a page may look at for a filter which no index serves."""
+
+MESSAGE_IDS_MAX = 50
+
+LOSSES_MAX = 3
+"""Workers that a task may lose before it FAILs as `worker_lost`."""
+UNKNOWN_TYPE_DAYS = 7
+"""For so long after a type was last offered, its tasks wait for a worker to come back."""

@@ -1,0 +1,48 @@
+"""Problem documents (RFC 9457): the one shape of every error that the API answers with."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemCode(StrEnum):
+    """A stable word for each kind of error that a caller would treat differently."""
+
+    VALIDATION = "validation_error"
+    UNKNOWN_QUEUE = "unknown_queue"
+    TASK_NOT_FOUND = "task_not_found"
+    TASK_FINISHED = "task_finished"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal_error"
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field. It never repeats what was sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str = Field(description="Where, as `body.labels.customer` or `query.limit`.", examples=["body.priority"])
+    message: str = Field(examples=["Input should be 'LOW', 'MEDIUM' or 'HIGH'"])
+
+
+class Problem(BaseModel):
+    """An error, as `application/problem+json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = Field(
+        "about:blank", description="A URI reference that names the kind of problem.", examples=["about:blank"]
+    )
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(ge=400, le=599, examples=[422])
+    detail: str = Field(description="What is wrong and what to do.", examples=["one field is wrong: body.priority"])
+    code: str = Field(description="A stable word to act on (`ProblemCode`).", examples=["validation_error"])
+    errors: list[FieldProblem] = Field(default_factory=list)

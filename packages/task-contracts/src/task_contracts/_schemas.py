@@ -1,0 +1,192 @@
+"""What a task looks like from outside: the request that creates it and the answers that show it.
+
+Requests are strict and forbid unknown fields, so that a misspelt field is an error and never a silent default.
+Answers ignore unknown fields when they are read, so that an older client works with a newer server.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from task_contracts import _limits as limits
+from task_contracts._enums import Priority, TaskStatus
+from task_contracts._json import check_json, check_text
+
+TYPE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
+QUEUE_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _check_run_at(moment: datetime) -> datetime:
+    latest = datetime.now(UTC) + timedelta(days=limits.RUN_AT_HORIZON_DAYS)
+    if not _EARLIEST <= moment <= latest:
+        raise ValueError(f"must lie between the year 2000 and {limits.RUN_AT_HORIZON_DAYS} days from now")
+    return moment.astimezone(UTC)
+
+
+def _check_not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _only_numbers(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 # pydantic turns only a ValueError into a field error
+    return value
+
+
+Text = Annotated[str, AfterValidator(check_text)]
+Name = Annotated[Text, Field(min_length=1, max_length=limits.NAME_CHARS), AfterValidator(_check_not_blank)]
+TypeName = Annotated[str, Field(min_length=1, max_length=limits.TYPE_CHARS, pattern=TYPE_PATTERN)]
+QueueName = Annotated[str, Field(min_length=1, max_length=limits.QUEUE_CHARS, pattern=QUEUE_PATTERN)]
+LabelKey = Annotated[Text, Field(min_length=1, max_length=limits.LABEL_KEY_CHARS, pattern=r"^[^:]+$")]
+LabelValue = Annotated[Text, Field(max_length=limits.LABEL_VALUE_CHARS)]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=limits.LABELS_MAX)]
+StorableJson = Annotated[JsonValue, BeforeValidator(check_json)]
+Payload = Annotated[dict[str, JsonValue], BeforeValidator(check_json)]
+RunAt = Annotated[AwareDatetime, AfterValidator(_check_run_at)]
+TimeoutSeconds = Annotated[
+    float,
+    Field(ge=limits.TIMEOUT_SECONDS_MIN, le=limits.TIMEOUT_SECONDS_MAX, allow_inf_nan=False),
+    BeforeValidator(_only_numbers),
+]
+MaxAttempts = Annotated[int, Field(ge=1, le=limits.ATTEMPTS_MAX)]
+
+
+class TaskCreate(BaseModel):
+    """The body of POST /tasks: one piece of work to be done."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {"name": "say hello", "payload": {"text": "hello"}},
+                {
+                    "name": "monthly report",
+                    "type": "report.build",
+                    "queue": "reports",
+                    "priority": "HIGH",
+                    "labels": {"customer": "42"},
+                    "payload": {"month": "2026-10"},
+                    "timeout_seconds": 120,
+                    "max_attempts": 5,
+                },
+            ]
+        },
+    )
+
+    name: Name = Field(description="What people call this task.", examples=["monthly report"])
+    description: Annotated[Text, Field(max_length=limits.DESCRIPTION_CHARS)] | None = Field(
+        None, description="Anything that somebody who looks at the task should know."
+    )
+    priority: Priority = Field(Priority.MEDIUM, description="HIGH is picked before MEDIUM before LOW, by weights.")
+    type: TypeName | None = Field(
+        None,
+        description="The name of the handler that runs the task; the server's default type if left out.",
+        examples=["echo"],
+    )
+    queue: QueueName = Field("default", description="A line of tasks with workers of its own.")
+    labels: Labels = Field(
+        default_factory=dict,
+        description=f"Up to {limits.LABELS_MAX} short strings to find tasks by.",
+        examples=[{"customer": "42"}],
+    )
+    payload: Payload = Field(default_factory=dict, description="What the handler gets.", examples=[{"text": "hello"}])
+    run_at: RunAt | None = Field(
+        None,
+        description="Not before this moment (RFC 3339 with an offset, at most a year ahead); at once if left out.",
+    )
+    timeout_seconds: TimeoutSeconds | None = Field(
+        None,
+        description="Longest run of one attempt; the handler's own, else the worker's setting, if left out.",
+    )
+    max_attempts: MaxAttempts | None = Field(
+        None,
+        description="Attempts before the task FAILs; the handler's own, else the worker's setting, if left out.",
+    )
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class TaskError(_Answer):
+    """Why the last attempt of a task failed."""
+
+    code: str = Field(description="A stable word to act on.", examples=["handler_error"])
+    message: str = Field(description="A sentence for people.", examples=["division by zero"])
+    type: str | None = Field(
+        None, description="The exception's class, if one was raised.", examples=["ZeroDivisionError"]
+    )
+
+
+class Progress(_Answer):
+    """How far a running task has come, as its handler last said."""
+
+    percent: float = Field(ge=0, le=100, examples=[40])
+    message: str | None = Field(None, examples=["page 4 of 10"])
+
+
+class TaskState(_Answer):
+    """The short answer of GET /tasks/{task_id}/status."""
+
+    id: UUID
+    status: TaskStatus
+    progress: Progress | None = None
+    attempt: int = Field(ge=0, description="Attempts begun so far, all runs together.")
+    version: int = Field(ge=1, description="Rises at every change.")
+    cancel_requested_at: AwareDatetime | None = None
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None = Field(None, description="When the latest attempt began.")
+    finished_at: AwareDatetime | None = None
+
+
+class TaskSummary(TaskState):
+    """A task without what may be large: its payload and its result."""
+
+    name: str
+    description: str | None = None
+    type: str
+    queue: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    priority: Priority
+    run_at: AwareDatetime | None = None
+    due_at: AwareDatetime = Field(description="When the task may next be claimed; after a failure, when it is retried.")
+    timeout_seconds: float | None = None
+    max_attempts: int | None = None
+    failures: int = Field(0, ge=0, description="Failed attempts of this run: what max_attempts counts.")
+    lost_count: int = Field(0, ge=0, description="Workers that died while they ran this task, in this run.")
+    rerun_count: int = Field(0, ge=0, description="How often a caller asked for another run.")
+    worker_id: UUID | None = None
+    error: TaskError | None = None
+
+
+class Task(TaskSummary):
+    """A task, whole."""
+
+    payload: dict[str, Any] = Field(default_factory=dict)
+    result: Any = Field(None, description="What the handler returned: any JSON.")
+
+
+Item = TypeVar("Item", bound=TaskSummary)
+
+
+class TaskPage(_Answer, Generic[Item]):
+    """One page of a list.
+
+    A page may be short and still carry a `next_cursor`: it ends early where it grows too large or has looked at
+    many rows for a rare filter. The last page carries none.
+    """
+
+    items: list[Item]
+    next_cursor: str | None = Field(None, description="Give it back as `cursor` for the next page.")
+    total: int | None = Field(None, description="Tasks that match, if include_total was asked for.")
+    total_is_capped: bool | None = Field(None, description="Whether there are, or may be, more than `total`.")

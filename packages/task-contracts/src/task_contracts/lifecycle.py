@@ -1,0 +1,293 @@
+"""The life cycle of a task: one table of events, one table of columns.
+
+Everything that must agree on the life cycle is generated from here: the WHERE guards and the CASEs of the SQL, the
+CHECK constraints, the texts of a 409, `docs/states.md`, the explicit-state model in this package's tests, and the
+test that tries every (status, event) pair on a real PostgreSQL.
+
+**Invariants**
+
+- A guard is tested on the locked row, in the statement that changes it. Facts of other rows (`Guard.is_fact`) are
+  read in that same statement.
+- Two groups of events end an attempt: `RECORD` (guarded by the lease token) and `SWEEP` (guarded by the death of
+  the worker). Each is one statement that picks its event by a CASE: the first event of the group whose guards hold.
+- No event leads out of a terminal status but RERUN and PURGE, and both are guarded by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from task_contracts import _limits as limits
+from task_contracts._enums import RUNNING, TERMINAL, WAITING, TaskStatus
+
+
+class Actor(StrEnum):
+    """Who makes an event happen."""
+
+    API = "API"
+    LEADER = "leader"
+    WORKER = "worker"
+
+
+class Event(StrEnum):
+    """Everything that can happen to a task."""
+
+    CREATE = "CREATE"
+    DISPATCH = "DISPATCH"
+    CLAIM = "CLAIM"
+    COMPLETE = "COMPLETE"
+    RETRY = "RETRY"
+    FAIL = "FAIL"
+    RELEASE = "RELEASE"
+    CONFIRM_CANCEL = "CONFIRM_CANCEL"
+    RESCUE = "RESCUE"
+    ABANDON = "ABANDON"
+    CANCEL_LOST = "CANCEL_LOST"
+    CANCEL = "CANCEL"
+    REQUEST_CANCEL = "REQUEST_CANCEL"
+    RESCHEDULE = "RESCHEDULE"
+    REJECT = "REJECT"
+    RERUN = "RERUN"
+    PURGE = "PURGE"
+
+
+SUSPECT_LOST_COUNT = limits.LOSSES_MAX - 1
+"""A task that has lost so many workers is a suspect: the next loss ends it."""
+
+
+class Guard(StrEnum):
+    """A condition of an event beside its from-statuses; the value is how the documentation says it."""
+
+    DUE = "due"
+    NOT_DISPATCHED = "dispatched_at is null"
+    NOT_SUSPECT = f"lost_count < {SUSPECT_LOST_COUNT}"
+    CANCEL_REQUESTED = "cancel requested"
+    NO_CANCEL_REQUESTED = "no cancel requested"
+    LEASE_TOKEN = "the lease token"  # noqa: S105 # a phrase, not a secret
+    BEARABLE_LOSS = f"lost_count + 1 < {limits.LOSSES_MAX}, or its worker was draining"
+    FATAL_LOSS = f"lost_count + 1 = {limits.LOSSES_MAX}, and its worker was not draining"
+    FINISHED_BEFORE_CUTOFF = "finished_at before the cutoff"
+    DUE_FOR_A_LEASE = "due for a lease"
+    TYPE_OFFERED = "a type and a queue of this worker"
+    WORKER_ALIVE = "this worker's row is alive"
+    LONE_SUSPECT = "a suspect only by the net, and only if this worker holds none"
+    WORKER_DEAD = "its worker is dead"
+    TYPE_UNKNOWN = (
+        "a live worker serves its queue, no live one offers its type there, "
+        f"and none has in {limits.UNKNOWN_TYPE_DAYS} days"
+    )
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether the asker brings this along, rather than the task's own row showing it."""
+        return self in _FACTS
+
+
+_FACTS = frozenset(
+    {
+        Guard.TYPE_OFFERED,
+        Guard.WORKER_ALIVE,
+        Guard.LONE_SUSPECT,
+        Guard.WORKER_DEAD,
+        Guard.TYPE_UNKNOWN,
+        Guard.FINISHED_BEFORE_CUTOFF,
+    }
+)
+
+
+class Write(StrEnum):
+    """What an event writes beside the status and `version + 1`; the value is how the documentation says it."""
+
+    CREATION = "created_at, due_at = run_at or now"
+    DISPATCHED = "dispatched_at"
+    UNDISPATCHED = "dispatched_at = null"
+    LEASE = "attempt + 1, lease_token, worker_id, started_at"
+    RESULT = "result, error = null"
+    ERROR = "error"
+    FAILURE = "failures + 1"
+    FINISHED = "finished_at"
+    DUE_NOW = "due_at = now"
+    DUE_AS_ASKED = "due_at = now, or later as asked (back-off, or the handler's wish)"
+    LOSS = "lost_count + 1 (unless the worker was draining)"
+    WORKER_LOST = "error worker_lost"
+    CANCEL_REQUEST = "cancel_requested_at, if null"
+    SCHEDULE = "priority, or run_at and due_at"
+    UNKNOWN_TYPE = "error unknown_type"
+    FRESH_RUN = (
+        "rerun_count + 1; failures, lost_count = 0; started_at, finished_at, worker_id, lease_token, "
+        "cancel_requested_at, result, error, progress = null"
+    )
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One line of the table.
+
+    `sources` is empty for CREATE, which finds no row. `target` is None where the status stays (REQUEST_CANCEL,
+    RESCHEDULE) and where the row goes (PURGE).
+    """
+
+    event: Event
+    sources: frozenset[TaskStatus]
+    target: TaskStatus | None
+    by: Actor
+    guards: tuple[Guard, ...] = ()
+    writes: tuple[Write, ...] = ()
+
+
+_TABLE = (
+    Transition(Event.CREATE, frozenset(), TaskStatus.NEW, Actor.API, (), (Write.CREATION,)),
+    Transition(
+        Event.DISPATCH,
+        WAITING,
+        TaskStatus.PENDING,
+        Actor.LEADER,
+        (Guard.DUE, Guard.NOT_DISPATCHED, Guard.NOT_SUSPECT),
+        (Write.DISPATCHED,),
+    ),
+    Transition(
+        Event.CLAIM,
+        WAITING,
+        TaskStatus.IN_PROGRESS,
+        Actor.WORKER,
+        (Guard.DUE, Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT),
+        (Write.LEASE,),
+    ),
+    Transition(
+        Event.COMPLETE,
+        RUNNING,
+        TaskStatus.COMPLETED,
+        Actor.WORKER,
+        (Guard.LEASE_TOKEN,),
+        (Write.RESULT, Write.FINISHED),
+    ),
+    Transition(
+        Event.RETRY,
+        RUNNING,
+        TaskStatus.PENDING,
+        Actor.WORKER,
+        (Guard.LEASE_TOKEN, Guard.NO_CANCEL_REQUESTED),
+        (Write.ERROR, Write.FAILURE, Write.DUE_AS_ASKED, Write.UNDISPATCHED),
+    ),
+    Transition(
+        Event.FAIL,
+        RUNNING,
+        TaskStatus.FAILED,
+        Actor.WORKER,
+        (Guard.LEASE_TOKEN, Guard.NO_CANCEL_REQUESTED),
+        (Write.ERROR, Write.FAILURE, Write.FINISHED),
+    ),
+    Transition(
+        Event.RELEASE,
+        RUNNING,
+        TaskStatus.PENDING,
+        Actor.WORKER,
+        (Guard.LEASE_TOKEN, Guard.NO_CANCEL_REQUESTED),
+        (Write.DUE_AS_ASKED, Write.UNDISPATCHED),
+    ),
+    Transition(
+        Event.CONFIRM_CANCEL,
+        RUNNING,
+        TaskStatus.CANCELLED,
+        Actor.WORKER,
+        (Guard.LEASE_TOKEN, Guard.CANCEL_REQUESTED),
+        (Write.FINISHED,),
+    ),
+    Transition(
+        Event.RESCUE,
+        RUNNING,
+        TaskStatus.PENDING,
+        Actor.LEADER,
+        (Guard.WORKER_DEAD, Guard.NO_CANCEL_REQUESTED, Guard.BEARABLE_LOSS),
+        (Write.LOSS, Write.DUE_NOW, Write.UNDISPATCHED),
+    ),
+    Transition(
+        Event.ABANDON,
+        RUNNING,
+        TaskStatus.FAILED,
+        Actor.LEADER,
+        (Guard.WORKER_DEAD, Guard.NO_CANCEL_REQUESTED, Guard.FATAL_LOSS),
+        (Write.LOSS, Write.WORKER_LOST, Write.FINISHED),
+    ),
+    Transition(
+        Event.CANCEL_LOST,
+        RUNNING,
+        TaskStatus.CANCELLED,
+        Actor.LEADER,
+        (Guard.WORKER_DEAD, Guard.CANCEL_REQUESTED),
+        (Write.LOSS, Write.FINISHED),
+    ),
+    Transition(Event.CANCEL, WAITING, TaskStatus.CANCELLED, Actor.API, (), (Write.FINISHED,)),
+    Transition(Event.REQUEST_CANCEL, RUNNING, None, Actor.API, (), (Write.CANCEL_REQUEST,)),
+    Transition(Event.RESCHEDULE, WAITING, None, Actor.API, (), (Write.SCHEDULE, Write.UNDISPATCHED)),
+    Transition(
+        Event.REJECT,
+        WAITING,
+        TaskStatus.FAILED,
+        Actor.LEADER,
+        (Guard.DUE_FOR_A_LEASE, Guard.TYPE_UNKNOWN),
+        (Write.UNKNOWN_TYPE, Write.FINISHED),
+    ),
+    Transition(
+        Event.RERUN,
+        frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED}),
+        TaskStatus.PENDING,
+        Actor.API,
+        (),
+        (Write.FRESH_RUN, Write.DUE_NOW, Write.UNDISPATCHED),
+    ),
+    Transition(Event.PURGE, TERMINAL, None, Actor.LEADER, (Guard.FINISHED_BEFORE_CUTOFF,)),
+)
+
+LIFECYCLE: dict[Event, Transition] = {line.event: line for line in _TABLE}
+"""The table of events, in the order of a task's life."""
+
+RECORD = (Event.COMPLETE, Event.CONFIRM_CANCEL, Event.RETRY, Event.FAIL, Event.RELEASE)
+"""Events by which the worker that holds a task ends its attempt. COMPLETE counts even where a cancel was requested;
+any other becomes CONFIRM_CANCEL there."""
+
+SWEEP = (Event.CANCEL_LOST, Event.RESCUE, Event.ABANDON)
+"""Events by which the leader ends the attempt of a dead worker. Their guards exclude one another."""
+
+DELETE = (Event.CANCEL, Event.REQUEST_CANCEL)
+"""Events behind a caller's wish to cancel; which one it is depends on the status alone."""
+
+
+class Presence(StrEnum):
+    """Whether a column holds a value while a task has a certain status."""
+
+    NEVER = "–"
+    ALWAYS = "●"
+    MAYBE = "○"
+
+
+def _rule(presences: str) -> dict[TaskStatus, Presence]:
+    return dict(zip(TaskStatus, map(Presence, presences.split()), strict=True))
+
+
+COLUMN_RULES: dict[str, dict[TaskStatus, Presence]] = {
+    "started_at": _rule("– ○ ● ● ○ ○"),
+    "worker_id": _rule("– ○ ● ● ○ ○"),
+    "lease_token": _rule("– ○ ● ● ○ ○"),
+    "finished_at": _rule("– – – ● ● ●"),
+    "result": _rule("– – – ○ – –"),
+    "error": _rule("– ○ ○ – ● ○"),
+    "cancel_requested_at": _rule("– – ○ ○ – ○"),
+    "dispatched_at": _rule("– ○ ○ ○ ○ ○"),
+}
+"""What may stand in a row, per column and status (NEW, PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED). The CHECK
+constraints of the table `tasks` are made from it, so the database refuses an impossible row whoever writes it."""
+
+
+def refusal(status: TaskStatus, *events: Event) -> str:
+    """Say why none of `events` can happen to a task in `status`: the text of a 409.
+
+    For example `a COMPLETED task cannot change by CANCEL (from NEW, PENDING) or REQUEST_CANCEL (from IN_PROGRESS)`.
+    """
+    ways = " or ".join(f"{event} (from {_names(LIFECYCLE[event].sources)})" for event in events)
+    return f"a {status} task cannot change by {ways}"
+
+
+def _names(statuses: frozenset[TaskStatus]) -> str:
+    return ", ".join(status for status in TaskStatus if status in statuses)

@@ -1,0 +1,1 @@
+"""Tasks in PostgreSQL: models, statements and repositories."""

@@ -1,0 +1,1 @@
+"""What every process of the task service needs: settings, logs, supervision, signals."""

@@ -1,0 +1,1 @@
+"""The whole task service in one process, with an embedded PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Runs the tasks: handlers, claims, attempts, leases and the leader's chores."""
