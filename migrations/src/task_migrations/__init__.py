@@ -1,1 +1,5 @@
-"""The schema of the task service, as Alembic migrations."""
+"""The schema of the task service, as Alembic migrations, and the command that applies them."""
+
+from task_migrations.upgrades import head, upgrade
+
+__all__ = ["head", "upgrade"]

@@ -1,1 +1,74 @@
-"""Tasks in PostgreSQL: models, statements and repositories."""
+"""Tasks in PostgreSQL. The only package, beside the migrations, that speaks SQL.
+
+`Database` is the connection; `Tasks` serves the API, `Attempts` a worker, `Dispatches` and `Workers` the fleet and its
+leader. Every call is one statement in a transaction of its own, with a deadline; every error is a `StoreError`.
+"""
+
+from task_store._classify import FOREIGN_ERRORS, classify
+from task_store._models import Base
+from task_store.attempts import Attempts, new_lease_token
+from task_store.database import Database, DatabaseFacts, normalised_url
+from task_store.dispatches import Dispatches
+from task_store.errors import (
+    ContentionError,
+    DatabaseUnavailableError,
+    RejectedError,
+    SchemaMismatchError,
+    StoreError,
+)
+from task_store.records import (
+    Changed,
+    Claim,
+    Ended,
+    Ending,
+    Held,
+    Lease,
+    LiveOffers,
+    NewTask,
+    Offer,
+    Page,
+    Room,
+    TaskFilter,
+    Tick,
+    Total,
+)
+from task_store.tasks import Tasks
+from task_store.workers import Workers, new_worker_id
+
+SCHEMA_REVISION = "0001"
+"""The revision of the schema that this code needs. Revisions sort as text: a smaller one is older."""
+
+__all__ = [
+    "FOREIGN_ERRORS",
+    "SCHEMA_REVISION",
+    "Attempts",
+    "Base",
+    "Changed",
+    "Claim",
+    "ContentionError",
+    "Database",
+    "DatabaseFacts",
+    "DatabaseUnavailableError",
+    "Dispatches",
+    "Ended",
+    "Ending",
+    "Held",
+    "Lease",
+    "LiveOffers",
+    "NewTask",
+    "Offer",
+    "Page",
+    "RejectedError",
+    "Room",
+    "SchemaMismatchError",
+    "StoreError",
+    "TaskFilter",
+    "Tasks",
+    "Tick",
+    "Total",
+    "Workers",
+    "classify",
+    "new_lease_token",
+    "new_worker_id",
+    "normalised_url",
+]

@@ -1,0 +1,42 @@
+"""The command `task-migrate`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from task_migrations.upgrades import head, upgrade
+from task_store import StoreError
+
+_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@_app.command()
+def migrate(
+    database_url: Annotated[
+        str, typer.Option(envvar="TASK_DATABASE_URL", help="postgresql://user:password@host:5432/tasks")
+    ],
+    revision: Annotated[str, typer.Option(help="The revision to reach.")] = "head",
+    wait_seconds: Annotated[float, typer.Option(help="How long to wait for the database and for locks.")] = 60.0,
+) -> None:
+    """Bring the database to the newest schema. Safe to repeat, and for several to run at once."""
+    try:
+        asyncio.run(upgrade(database_url, revision=revision, deadline_seconds=wait_seconds))
+    except ValueError as error:
+        typer.echo(f"TASK_DATABASE_URL {error}", err=True)
+        raise typer.Exit(2) from None
+    except StoreError as error:
+        typer.echo(f"the migration did not take place: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"the schema is at revision {head() if revision == 'head' else revision}")
+
+
+def main() -> None:
+    """Run the command."""
+    _app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Alembic's entry: runs the migrations on the connection it is handed, or on TASK_DATABASE_URL.
+
+**Invariants**
+
+- All pending migrations run in one transaction that holds an advisory lock: of several replicas that start at once,
+  one migrates and the others then find nothing to do.
+- No lock is waited for longer than `lock_timeout`: a waiting ALTER TABLE would stop every later statement on that
+  table. Whoever calls repeats (`task_migrations.upgrade` does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from alembic import context
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from task_store import Base, normalised_url
+
+LOCK_KEY = 0x7461736B  # "task", in ASCII
+
+
+def run(connection: Connection) -> None:
+    """Run the migrations on a connection."""
+    context.configure(connection=connection, target_metadata=Base.metadata)
+    lock_timeout = context.config.attributes.get("lock_timeout", "5s")
+    with context.begin_transaction():
+        connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": lock_timeout})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        context.run_migrations()
+
+
+async def run_on_url(url: str) -> None:
+    """Connect, and run the migrations."""
+    engine = create_async_engine(normalised_url(url), poolclass=NullPool, hide_parameters=True)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+
+
+def run_offline() -> None:
+    """Print the SQL, for somebody who applies it by hand (`alembic upgrade head --sql`)."""
+    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_offline()
+elif (handed := context.config.attributes.get("connection")) is not None:
+    run(handed)
+elif given := os.environ.get("TASK_DATABASE_URL"):
+    asyncio.run(run_on_url(given))
+else:
+    sys.exit("TASK_DATABASE_URL is not set: name the database to migrate, postgresql://user:password@host/tasks")

@@ -1,0 +1,85 @@
+"""Applying the migrations from code: guarded, patient with locks and with a database that is still starting."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from task_store import FOREIGN_ERRORS, ContentionError, DatabaseUnavailableError, classify, normalised_url
+
+_log = logging.getLogger(__name__)
+_CONNECT_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 3.0
+
+
+def head() -> str:
+    """Return the newest revision that this package knows."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if newest is None:
+        raise LookupError("the package task-migrations was installed without its migrations")
+    return newest
+
+
+async def upgrade(
+    url: str, *, revision: str = "head", deadline_seconds: float = 60.0, lock_timeout: str = "2s"
+) -> None:
+    """Bring a database to `revision`. Does nothing where that is done; several may call it at once.
+
+    Args:
+        url: the database, as `task_store.normalised_url` takes it.
+        revision: the one to reach; the newest if left out.
+        deadline_seconds: for so long it is tried again while the database starts, or its tables are in use.
+        lock_timeout: how long each try waits for a lock, as PostgreSQL writes durations.
+
+    Raises:
+        DatabaseUnavailableError, ContentionError: the deadline is over; nothing has changed.
+        StoreError: the database refuses the migration; nothing has changed.
+
+    """
+    end = asyncio.get_running_loop().time() + deadline_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            await _upgrade_once(url, revision, lock_timeout)
+        except (ContentionError, DatabaseUnavailableError) as error:
+            if asyncio.get_running_loop().time() + pause > end:
+                raise
+            _log.warning("migration_delayed", extra={"reason": str(error), "again_in_seconds": pause})
+        else:
+            return
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+async def _upgrade_once(url: str, revision: str, lock_timeout: str) -> None:
+    engine = create_async_engine(
+        normalised_url(url), poolclass=NullPool, hide_parameters=True, connect_args={"timeout": _CONNECT_SECONDS}
+    )
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_run, revision, lock_timeout)
+    except FOREIGN_ERRORS as error:
+        raise classify(error) from error
+    finally:
+        await engine.dispose()
+
+
+def _run(connection: Connection, revision: str, lock_timeout: str) -> None:
+    config = _config()
+    config.attributes.update(connection=connection, lock_timeout=lock_timeout)
+    command.upgrade(config, revision)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "alembic"))
+    return config

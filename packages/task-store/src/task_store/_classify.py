@@ -1,0 +1,70 @@
+"""The one seam where errors of SQLAlchemy, asyncpg and the operating system become ours."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from task_store.errors import (
+    ContentionError,
+    DatabaseUnavailableError,
+    RejectedError,
+    SchemaMismatchError,
+    StoreError,
+)
+
+FOREIGN_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
+"""What a statement can raise. asyncpg lets refused connections and timeouts through unwrapped (0.32)."""
+
+_CONTENTION = frozenset({"40001", "40P01", "55P03"})
+_UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
+_REJECTED_CLASSES = frozenset({"22", "23", "54"})
+_MISMATCH = frozenset({"42P01", "42703", "3F000"})
+_WRONG_ACCESS_CLASSES = frozenset({"28", "3D"})
+
+
+def classify(error: BaseException) -> StoreError:
+    """Return the error of ours that stands for `error`; the caller raises it `from` the original.
+
+    57014 (a statement cancelled by `statement_timeout`) counts as unavailable: the database did not answer in time.
+    """
+    if isinstance(error, PoolTimeoutError):
+        return DatabaseUnavailableError("no database connection came free in time")
+    if isinstance(error, OSError | TimeoutError):
+        return DatabaseUnavailableError(f"the database does not answer ({type(error).__name__})")
+    sqlstate = sqlstate_of(error)
+    if sqlstate is not None:
+        return _by_sqlstate(sqlstate, error)
+    if isinstance(error, InterfaceError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
+        return DatabaseUnavailableError("the database connection was lost")
+    return StoreError(f"unexpected database error ({_driver_name(error)})")
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return PostgreSQL's code of an error, or None where it came from elsewhere."""
+    driver = getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
+    state = getattr(driver, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:
+    name, kind = _driver_name(error), sqlstate[:2]
+    if sqlstate in _CONTENTION:
+        return ContentionError(f"another transaction was in the way ({name})", sqlstate=sqlstate)
+    if kind in _UNAVAILABLE_CLASSES:
+        return DatabaseUnavailableError(f"the database is not available ({name})", sqlstate=sqlstate)
+    if kind in _WRONG_ACCESS_CLASSES:
+        return DatabaseUnavailableError(f"the database does not let us in ({name})", sqlstate=sqlstate)
+    if kind in _REJECTED_CLASSES:
+        constraint = getattr(getattr(error, "driver_exception", None), "constraint_name", None)
+        return RejectedError(f"the database refuses the values ({name})", sqlstate=sqlstate, constraint=constraint)
+    if sqlstate in _MISMATCH:
+        return SchemaMismatchError(
+            f"the schema does not fit this version ({name}); run task-migrate", sqlstate=sqlstate
+        )
+    return StoreError(f"unexpected database error ({name})", sqlstate=sqlstate)
+
+
+def _driver_name(error: BaseException) -> str:
+    driver = getattr(error, "driver_exception", None) or error
+    return type(driver).__name__

@@ -1,0 +1,86 @@
+"""Gathering: concurrent calls share one statement.
+
+**Invariants**
+
+- One statement at a time: whatever is submitted while it runs goes into the next. A lone call waits for nothing.
+- Every submitted item gets exactly one answer, in whatever batch it went. A caller that stops waiting loses the
+  answer, not the effect.
+- A batch that the database refuses is repeated item by item, so a bad item fails alone. That needs statements that
+  write all of a batch or nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from task_store.errors import RejectedError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Gather(Generic[Item, Answer]):
+    """Runs `run` over batches of what is submitted; `run` returns one answer for each item, in their order."""
+
+    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, max_items: int = 500) -> None:
+        self._run = run
+        self._max_items = max_items
+        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Answer:
+        """Return the answer for `item`.
+
+        Raises:
+            StoreError: what the statement raised for the batch, or for this item alone where it was refused.
+
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run_all())
+        return await future
+
+    async def aclose(self) -> None:
+        """Wait until what was submitted is answered."""
+        while self._runner is not None:
+            await asyncio.wait([self._runner])
+
+    async def _run_all(self) -> None:
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), self._max_items)
+                await self._run_batch([self._waiting.popleft() for _ in range(size)])
+        finally:
+            self._runner = None
+
+    async def _run_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._run([item for item, _ in batch])
+        except RejectedError as error:
+            if len(batch) == 1:
+                _answer(batch, [error])
+                return
+            for one in batch:
+                await self._run_batch([one])
+        except Exception as error:  # noqa: BLE001 # not swallowed: each caller gets it
+            _answer(batch, [error] * len(batch))
+        except BaseException:
+            for _, future in batch:
+                future.cancel()
+            raise
+        else:
+            _answer(batch, answers)
+
+
+def _answer(batch: list[tuple[Item, asyncio.Future[Answer]]], answers: Sequence[Answer | Exception]) -> None:
+    for (_, future), answer in zip(batch, answers, strict=True):
+        if future.done():  # its caller has stopped waiting
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

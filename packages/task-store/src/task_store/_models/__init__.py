@@ -1,0 +1,9 @@
+"""The four tables, as SQLAlchemy models. The migrations create them; a test holds the two equal."""
+
+from task_store._models.attempt import AttemptRow
+from task_store._models.base import Base
+from task_store._models.offer import OfferRow
+from task_store._models.task import TaskRow
+from task_store._models.worker import WorkerRow
+
+__all__ = ["AttemptRow", "Base", "OfferRow", "TaskRow", "WorkerRow"]

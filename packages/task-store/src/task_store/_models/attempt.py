@@ -1,0 +1,35 @@
+"""The table `task_attempts`: one row for each attempt that did not complete."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from task_contracts.lifecycle import RECORD, SWEEP, Event
+from task_store._models.base import Base
+from task_store._models.task import TaskRow
+
+_OUTCOMES = [event for event in (*RECORD, *SWEEP) if event is not Event.COMPLETE]
+
+
+class AttemptRow(Base):
+    """How one attempt ended. Goes with its task."""
+
+    __tablename__ = "task_attempts"
+
+    task_id: Mapped[UUID] = mapped_column(ForeignKey(TaskRow.id, ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    worker_id: Mapped[UUID]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+    outcome: Mapped[str]
+    error: Mapped[dict[str, Any] | None]
+    traceback: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint(f"outcome IN ({', '.join(repr(str(event)) for event in _OUTCOMES)})", name="outcome"),
+    )

@@ -1,0 +1,21 @@
+"""The table `task_types`: which types were offered for which queue, kept after the workers are gone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from task_store._models.base import Base
+
+
+class OfferRow(Base):
+    """A type that some worker offered for a queue, with the JSON Schema of its payload if it has a typed one."""
+
+    __tablename__ = "task_types"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(primary_key=True)
+    payload_schema: Mapped[dict[str, Any] | None]
+    last_offered_at: Mapped[datetime]

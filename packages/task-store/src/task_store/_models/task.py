@@ -1,0 +1,112 @@
+"""The table `tasks`: one row is one piece of work and says what is true of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, Text, column, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from task_contracts import Priority, TaskStatus
+from task_contracts.lifecycle import COLUMN_RULES, SUSPECT_LOST_COUNT, Presence
+from task_store._models.base import Base
+
+_WAITING_SQL = "status IN ('NEW', 'PENDING')"
+
+
+def _one_of(name: str, words: Iterator[str] | type[Priority] | type[TaskStatus]) -> str:
+    return f"{name} IN ({', '.join(repr(str(word)) for word in words)})"
+
+
+def _rules() -> Iterator[CheckConstraint]:
+    """Make the second table of the life cycle a constraint for each of its columns."""
+    for name, presences in COLUMN_RULES.items():
+        must = [s for s, presence in presences.items() if presence is Presence.ALWAYS]
+        never = [s for s, presence in presences.items() if presence is Presence.NEVER]
+        parts = [f"({name} IS NULL OR NOT {_one_of('status', iter(never))})"] if never else []
+        parts += [f"({name} IS NOT NULL OR NOT {_one_of('status', iter(must))})"] if must else []
+        yield CheckConstraint(" AND ".join(parts), name=f"{name}_by_status")
+
+
+class TaskRow(Base):
+    """One task. DESIGN of the columns: what a caller gave, when it may run, what happened, who holds it."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    description: Mapped[str | None]
+    type: Mapped[str]
+    queue: Mapped[str]
+    labels: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    payload: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    priority: Mapped[str]
+    status: Mapped[str]
+    run_at: Mapped[datetime | None]
+    due_at: Mapped[datetime]
+    timeout_seconds: Mapped[float | None]
+    max_attempts: Mapped[int | None]
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    lost_count: Mapped[int] = mapped_column(server_default=text("0"))
+    rerun_count: Mapped[int] = mapped_column(server_default=text("0"))
+    lease_token: Mapped[UUID | None]
+    worker_id: Mapped[UUID | None]
+    dispatched_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    progress: Mapped[dict[str, Any] | None]
+    result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+
+    __table_args__ = (
+        CheckConstraint(_one_of("status", TaskStatus), name="status"),
+        CheckConstraint(_one_of("priority", Priority), name="priority"),
+        CheckConstraint("attempt >= 0 AND failures >= 0 AND lost_count >= 0 AND rerun_count >= 0", name="counts"),
+        CheckConstraint("started_at >= created_at", name="started_after_created"),
+        CheckConstraint("finished_at >= created_at AND finished_at >= started_at", name="finished_last"),
+        *_rules(),
+        # claims.NET: what waits, longest due first. Leads with queue, priority and type so that a million tasks of
+        # another type, or of tomorrow, hide nothing.
+        Index("ix_tasks_waiting", "queue", "priority", "type", "due_at", "id", postgresql_where=text(_WAITING_SQL)),
+        # dispatch.MARK: what waits and was not yet marked.
+        Index(
+            "ix_tasks_undispatched",
+            "queue",
+            "priority",
+            "type",
+            "due_at",
+            "id",
+            postgresql_where=text(f"{_WAITING_SQL} AND dispatched_at IS NULL AND lost_count < {SUSPECT_LOST_COUNT}"),
+        ),
+        # claims.SUSPECT: the few that have lost two workers.
+        Index(
+            "ix_tasks_suspect",
+            "due_at",
+            postgresql_where=text(f"{_WAITING_SQL} AND lost_count >= {SUSPECT_LOST_COUNT}"),
+        ),
+        # workers.READ_BACK, sweep.SWEEP: what a worker holds.
+        Index("ix_tasks_running", "worker_id", postgresql_where=text("status = 'IN_PROGRESS'")),
+        # pages: the few that did not go well, among millions that did.
+        Index("ix_tasks_unsuccessful", "id", postgresql_where=text("status IN ('FAILED', 'CANCELLED')")),
+        # purge.PURGE: the oldest that ended.
+        Index("ix_tasks_finished", "finished_at", postgresql_where=column("finished_at", Text).is_not(None)),
+        {
+            # Each task is updated three times in its life: room in its page, and a vacuum that comes early.
+            "postgresql_with": {
+                "fillfactor": 80,
+                "autovacuum_vacuum_scale_factor": 0.02,
+                "autovacuum_vacuum_threshold": 1000,
+                "autovacuum_analyze_scale_factor": 0.02,
+                "autovacuum_analyze_threshold": 1000,
+                "autovacuum_vacuum_cost_delay": 1,
+            }
+        },
+    )

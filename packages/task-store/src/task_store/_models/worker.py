@@ -1,0 +1,35 @@
+"""The table `workers`: one row is the lease of one worker, and its tick."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from task_store._models.base import Base
+
+
+class WorkerRow(Base):
+    """One start of one worker. `dead_at` is set once and for ever; a worker that goes on takes a new id.
+
+    No column that a heartbeat or a tick writes is indexed, and half of each page is free, so that both are HOT
+    updates: the table stays as small as the fleet.
+    """
+
+    __tablename__ = "workers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    queues: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    types: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    started_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ticked_at: Mapped[datetime | None]
+    steady_since: Mapped[datetime | None]
+    reaches_broker: Mapped[bool]
+    draining_at: Mapped[datetime | None]
+    dead_at: Mapped[datetime | None]
+
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50, "autovacuum_vacuum_threshold": 200}},)

@@ -1,0 +1,143 @@
+"""CLAIM, in three ways: the ids of a message, straight from the table (the net), and one suspect.
+
+Each locks what it takes with SKIP LOCKED, tests the guards on the locked row and gives all rows of a statement the
+same lease token. The joins by id go LATERAL: the planner then takes the primary key whatever the statistics say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Double,
+    Integer,
+    Interval,
+    Select,
+    Text,
+    Update,
+    Uuid,
+    and_,
+    cast,
+    exists,
+    func,
+    not_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.orm import aliased
+
+from task_contracts import TaskStatus
+from task_contracts.lifecycle import SUSPECT_LOST_COUNT, Event, Guard
+from task_store._models import TaskRow, WorkerRow
+from task_store._statements.parameters import is_one_of, parameter, unnested
+from task_store._statements.transitions import NOW, constant, guards, values
+
+_me = parameter("worker_id", Uuid())
+_slots: BindParameter[int] = parameter("slots", Integer())
+_overdue = TaskRow.due_at <= NOW - parameter("overdue", Interval())
+_is_no_suspect = TaskRow.lost_count < constant(SUSPECT_LOST_COUNT)
+_is_suspect = TaskRow.lost_count >= constant(SUSPECT_LOST_COUNT)
+
+_i_am_alive = exists(
+    select(WorkerRow.id).where(WorkerRow.id == _me, WorkerRow.dead_at.is_(None), WorkerRow.expires_at > NOW)
+)
+_offered = and_(is_one_of(TaskRow.queue, "queues", Text()), is_one_of(TaskRow.type, "types", Text()))
+
+
+def _claimable(suspects: ColumnElement[bool]) -> ColumnElement[bool]:
+    facts = {Guard.WORKER_ALIVE: _i_am_alive, Guard.TYPE_OFFERED: _offered, Guard.LONE_SUSPECT: suspects}
+    return guards(Event.CLAIM, facts)
+
+
+def _claim(locked: Select[Any]) -> Update:
+    picked = locked.cte("picked")
+    token = parameter("lease_token", Uuid())
+    return (
+        update(TaskRow)
+        .values(values(Event.CLAIM, {"lease_token": token, "worker_id": _me}))
+        .where(TaskRow.id == picked.c.id)
+        .returning(
+            TaskRow.id,
+            TaskRow.name,
+            TaskRow.type,
+            TaskRow.queue,
+            TaskRow.priority,
+            TaskRow.labels,
+            TaskRow.payload,
+            TaskRow.attempt,
+            TaskRow.failures,
+            TaskRow.timeout_seconds,
+            TaskRow.max_attempts,
+            TaskRow.lease_token,
+        )
+    )
+
+
+def _locked_by_id(ids: ColumnElement[Any]) -> Select[Any]:
+    return select(TaskRow.id).where(TaskRow.id == ids, _claimable(_is_no_suspect)).with_for_update(skip_locked=True)
+
+
+_asked = unnested("asked", id=Uuid())
+_locked = _locked_by_id(_asked.c.id).lateral("locked")
+
+BY_ID = _claim(select(_locked.c.id).select_from(_asked.join(_locked, true())))
+"""Parameters: id (array), worker_id, lease_token, queues, types."""
+
+
+# The net. Candidates are read unlocked, at most `candidates` of each priority, queue and type, and put in the order
+# of the weights: the n-th of a priority has its turn at n / weight. Then they are locked one after the other until
+# `slots` are held, so that workers which ask at once step past one another's rows.
+_priorities = unnested("priorities", priority=Text(), weight=Double())
+_queues = unnested("served", queues=Text())
+_types = unnested("offered", types=Text())
+_line = (
+    select(TaskRow.id, TaskRow.due_at)
+    .where(
+        TaskRow.queue == _queues.c.queues,
+        TaskRow.priority == _priorities.c.priority,
+        TaskRow.type == _types.c.types,
+        _claimable(_is_no_suspect),
+        _overdue,
+    )
+    .order_by(TaskRow.due_at, TaskRow.id)
+    .limit(parameter("candidates", Integer()))
+    .lateral("line")
+)
+_rank = func.row_number().over(partition_by=_priorities.c.priority, order_by=(_line.c.due_at, _line.c.id))
+_turn = (cast(_rank, Double()) / _priorities.c.weight).label("turn")
+_candidates = (
+    select(_line.c.id)
+    .select_from(_priorities.join(_queues, true()).join(_types, true()).join(_line, true()))
+    .order_by(_turn, _line.c.due_at)
+    .limit(parameter("candidates", Integer()))
+    .subquery("candidates")
+)
+_caught = _locked_by_id(_candidates.c.id).lateral("caught")
+
+NET = _claim(select(_caught.c.id).select_from(_candidates.join(_caught, true())).limit(_slots))
+"""Parameters: priority and weight (arrays of one length), queues, types, overdue, candidates, slots, worker_id,
+lease_token."""
+
+
+_held = aliased(TaskRow)
+_i_hold_none = not_(
+    exists(
+        select(constant(1)).where(
+            _held.worker_id == _me,
+            _held.status == constant(TaskStatus.IN_PROGRESS),
+            _held.lost_count >= constant(SUSPECT_LOST_COUNT),
+        )
+    )
+)
+
+SUSPECT = _claim(
+    select(TaskRow.id)
+    .where(_claimable(and_(_is_suspect, _i_hold_none)), _overdue)
+    .order_by(TaskRow.due_at)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+"""Parameters: queues, types, overdue, worker_id, lease_token."""

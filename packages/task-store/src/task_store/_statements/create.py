@@ -1,0 +1,44 @@
+"""CREATE: many tasks in one INSERT. `created_at` and `due_at` come from the database's clock."""
+
+from __future__ import annotations
+
+from sqlalchemy import Double, Integer, Text, Uuid, cast, func, insert, select
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import DateTime
+
+from task_contracts.lifecycle import LIFECYCLE, Event
+from task_store._models import TaskRow
+from task_store._statements.parameters import unnested
+from task_store._statements.transitions import NOW, constant
+
+_asked = unnested(
+    "asked",
+    id=Uuid(),
+    name=Text(),
+    description=Text(),
+    type=Text(),
+    queue=Text(),
+    labels=Text(),
+    payload=Text(),
+    priority=Text(),
+    run_at=DateTime(timezone=True),
+    timeout_seconds=Double(),
+    max_attempts=Integer(),
+)
+
+_columns = {
+    **{column.name: column for column in _asked.c},
+    "labels": cast(_asked.c.labels, JSONB),
+    "payload": cast(_asked.c.payload, JSONB),
+    "status": constant(str(LIFECYCLE[Event.CREATE].target)),
+    "created_at": NOW,
+    # A run_at in the past means now: it must not overtake what has been waiting.
+    "due_at": func.greatest(_asked.c.run_at, NOW),
+}
+
+CREATE = (
+    insert(TaskRow)
+    .from_select(list(_columns), select(*_columns.values()))
+    .returning(TaskRow.id, TaskRow.created_at, TaskRow.due_at)
+)
+"""Parameters: an array for each column of `asked`, all of one length; labels and payload as JSON texts."""

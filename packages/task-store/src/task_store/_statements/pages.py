@@ -1,0 +1,154 @@
+"""Reading tasks: one, and pages of many.
+
+A page goes along the primary key, which is also the order of creation (UUIDv7), through a window of at most
+`limits.EXAMINED_ROWS_MAX` rows: whatever the filter, its cost has a bound. Where a page is short because its window
+was full, `last_examined` says where the next one begins.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    Subquery,
+    Text,
+    Uuid,
+    cast,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from task_contracts import SortOrder, Task, TaskState, TaskStatus, TaskSummary, limits
+from task_store._models import TaskRow
+from task_store._statements.parameters import parameter
+from task_store._statements.transitions import is_status
+from task_store.records import TaskFilter
+
+_KEY_SLACK = timedelta(days=1)
+"""How far the clock that made a key may be from the database's, which made `created_at`."""
+_FIXED_BYTES = 6000
+"""More than everything of a task takes that is bounded tightly: ids, times, labels, error, progress."""
+_UNSUCCESSFUL = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED})
+
+
+def _columns(model: type[TaskState]) -> list[InstrumentedAttribute[Any]]:
+    return [getattr(TaskRow, name) for name in model.model_fields]
+
+
+TASK_COLUMNS = _columns(Task)
+SUMMARY_COLUMNS = _columns(TaskSummary)
+
+_this_one = TaskRow.id == parameter("task_id", Uuid())
+
+GET = select(*TASK_COLUMNS).where(_this_one)
+"""Parameters: task_id."""
+
+STATE = select(*_columns(TaskState)).where(_this_one)
+"""Parameters: task_id."""
+
+
+def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Select[Any]:
+    """Return the select of up to `items` tasks that match, cut where they exceed `limits.PAGE_BYTES` in all.
+
+    Each row also says in `matched` how many there were before the cut. The first is never cut off.
+    """
+    seen = aliased(TaskRow, _window(wanted))
+    names = [column.name for column in (TASK_COLUMNS if is_full else SUMMARY_COLUMNS)]
+    matching = (
+        select(*(getattr(seen, name) for name in names), _size(seen, is_full=is_full).label("size"))
+        .where(*_conditions(seen, wanted))
+        .order_by(_in_order(seen.id, wanted.order))
+        .limit(items)
+        .subquery("matching")
+    )
+    running = func.sum(matching.c.size).over(order_by=_in_order(matching.c.id, wanted.order))
+    sized = select(matching, running.label("bytes"), func.count().over().label("matched")).subquery("sized")
+    return (
+        select(*(sized.c[name] for name in names), sized.c.matched)
+        .where((sized.c.bytes <= limits.PAGE_BYTES) | (sized.c.bytes == sized.c.size))
+        .order_by(_in_order(sized.c.id, wanted.order))
+    )
+
+
+def last_examined(wanted: TaskFilter) -> Select[Any]:
+    """Return the select of the last id of the window, if the window is full; of nothing otherwise."""
+    return (
+        select(TaskRow.id)
+        .where(*_bounds(wanted))
+        .order_by(_in_order(TaskRow.id, wanted.order))
+        .offset(limits.EXAMINED_ROWS_MAX - 1)
+        .limit(1)
+    )
+
+
+def total(wanted: TaskFilter) -> Select[int, int]:
+    """Return the select of how many rows of one window there are, and how many of them match."""
+    seen = aliased(TaskRow, _window(wanted))
+    matching = func.count().filter(literal(True), *_conditions(seen, wanted))  # SQL's own constant
+    return select(matching.label("matching"), func.count().label("examined")).select_from(seen)
+
+
+def _window(wanted: TaskFilter) -> Subquery:
+    return (
+        select(*TaskRow.__table__.c)
+        .where(*_bounds(wanted))
+        .order_by(_in_order(TaskRow.id, wanted.order))
+        .limit(limits.EXAMINED_ROWS_MAX)
+        .subquery("examined")
+    )
+
+
+def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
+    """Return what an index serves: the key, and the few that did not go well."""
+    bounds: list[ColumnElement[bool]] = []
+    if wanted.after is not None:
+        is_newest = wanted.order is SortOrder.NEWEST
+        bounds.append(TaskRow.id < wanted.after if is_newest else TaskRow.id > wanted.after)
+    if wanted.created_from is not None:
+        bounds.append(TaskRow.id >= _first_key(wanted.created_from - _KEY_SLACK))
+    if wanted.created_to is not None:
+        bounds.append(TaskRow.id < _first_key(wanted.created_to + _KEY_SLACK))
+    if wanted.statuses and wanted.statuses <= _UNSUCCESSFUL:
+        bounds.append(is_status(_UNSUCCESSFUL))
+    return bounds
+
+
+def _conditions(seen: type[TaskRow], wanted: TaskFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [seen.labels.contains({key: value}) for key, value in wanted.labels]
+    if wanted.statuses:
+        conditions.append(seen.status.in_(sorted(wanted.statuses)))
+    if wanted.priorities:
+        conditions.append(seen.priority.in_(sorted(wanted.priorities)))
+    if wanted.type is not None:
+        conditions.append(seen.type == wanted.type)
+    if wanted.queue is not None:
+        conditions.append(seen.queue == wanted.queue)
+    if wanted.name is not None:
+        conditions.append(seen.name.icontains(wanted.name, autoescape=True))
+    if wanted.created_from is not None:
+        conditions.append(seen.created_at >= wanted.created_from)
+    if wanted.created_to is not None:
+        conditions.append(seen.created_at < wanted.created_to)
+    return conditions
+
+
+def _size(seen: type[TaskRow], *, is_full: bool) -> ColumnElement[int]:
+    texts = [seen.name, seen.description, *([seen.payload, seen.result] if is_full else [])]
+    return sum((func.coalesce(func.octet_length(cast(text, Text)), 0) for text in texts), literal(_FIXED_BYTES))
+
+
+def _in_order(key: SQLColumnExpression[UUID], order: SortOrder) -> ColumnElement[UUID]:
+    return key.desc() if order is SortOrder.NEWEST else key.asc()
+
+
+def _first_key(moment: datetime) -> UUID:
+    """Return the least UUIDv7 (RFC 9562, section 5.7) of a moment: 48 bits of milliseconds lead it."""
+    milliseconds = max(0, int(moment.timestamp() * 1000))
+    return UUID(int=(milliseconds & (1 << 48) - 1) << 80)

@@ -1,0 +1,38 @@
+"""Parameters of statements. A batch is one array for each column: the text never depends on how many rows there are.
+
+Every parameter gets a prefix: SQLAlchemy takes one that is named like a column for a value to write there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, SQLColumnExpression, any_, bindparam, column, func
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.types import TypeEngine
+
+_PREFIX = "given_"
+
+
+def parameter(name: str, kind: TypeEngine[Any]) -> BindParameter[Any]:
+    """Return the parameter `name` of a statement."""
+    return bindparam(_PREFIX + name, type_=kind)
+
+
+def named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of parameters, by the names that the statements know them by."""
+    return {_PREFIX + name: value for name, value in values.items()}
+
+
+def unnested(alias: str, /, **types: TypeEngine[Any]) -> TableValuedAlias:
+    """Return a relation `alias` of the arrays given as parameters, one for each column, named like it."""
+    arrays = (parameter(name, ARRAY(kind)) for name, kind in types.items())
+    columns = (column(name, kind) for name, kind in types.items())
+    return func.unnest(*arrays).table_valued(*columns).render_derived(name=alias)
+
+
+def is_one_of(value: SQLColumnExpression[Any], name: str, kind: TypeEngine[Any]) -> ColumnElement[bool]:
+    """Return the condition that `value` is in the array given as parameter `name`."""
+    return value == any_(parameter(name, ARRAY(kind)))

@@ -1,0 +1,122 @@
+"""The ends of attempts: `RECORD` by the worker that holds them, `SWEEP` by the leader for the dead.
+
+Both pick an event for each row they lock, write the row by one CASE, and keep a line in `task_attempts` for every
+attempt that did not complete, all in one statement: the power cannot go between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import CTE, Double, Integer, Select, Text, Uuid, cast, func, insert, null, select, true, update
+from sqlalchemy.dialects.postgresql import JSONB
+
+from task_contracts import TaskStatus, limits
+from task_contracts.lifecycle import RECORD as RECORD_EVENTS
+from task_contracts.lifecycle import SWEEP as SWEEP_EVENTS
+from task_contracts.lifecycle import Event, Guard
+from task_store._models import AttemptRow, TaskRow, WorkerRow
+from task_store._statements.parameters import parameter, unnested
+from task_store._statements.transitions import NOW, Given, constant, pick, values_of_picked
+
+_ATTEMPT = (TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
+
+
+def _end(locked: CTE, events: Sequence[Event], given: Given, traceback: Any) -> Select[Any]:
+    """Write what `locked` (id, event, and the columns of `given`) says, keep the attempts, return (id, event, …)."""
+    ended = (
+        update(TaskRow)
+        .values(values_of_picked(events, locked.c.event, given))
+        .where(TaskRow.id == locked.c.id)
+        .returning(TaskRow.id, *_ATTEMPT, TaskRow.error, TaskRow.lost_count, TaskRow.type, locked.c.event, traceback)
+        .cte("ended")
+    )
+    kept = (
+        insert(AttemptRow)
+        .from_select(
+            ["task_id", "attempt", "worker_id", "started_at", "ended_at", "outcome", "error", "traceback"],
+            select(
+                ended.c.id,
+                ended.c.attempt,
+                ended.c.worker_id,
+                ended.c.started_at,
+                func.greatest(NOW, ended.c.started_at),
+                ended.c.event,
+                ended.c.error,
+                ended.c.traceback,
+            ).where(ended.c.event != constant(Event.COMPLETE)),
+        )
+        .cte("kept")
+    )
+    return select(
+        ended.c.id, ended.c.event, ended.c.attempt, ended.c.worker_id, ended.c.lost_count, ended.c.type
+    ).add_cte(kept)
+
+
+_asked = unnested(
+    "asked",
+    id=Uuid(),
+    lease_token=Uuid(),
+    event=Text(),
+    result=Text(),
+    error=Text(),
+    traceback=Text(),
+    delay_seconds=Double(),
+)
+_event = pick(RECORD_EVENTS, {Guard.LEASE_TOKEN: TaskRow.lease_token == _asked.c.lease_token}, asked=_asked.c.event)
+# Told which rows to change, the statement waits for each, in the order of the arrays: that of the ids.
+_row = (
+    select(TaskRow.id, _event.label("event"))
+    .where(TaskRow.id == _asked.c.id, _event.is_not(None))
+    .with_for_update()
+    .lateral("row")
+)
+_told = (
+    select(_row.c.id, _row.c.event, _asked.c.result, _asked.c.error, _asked.c.traceback, _asked.c.delay_seconds)
+    .select_from(_asked.join(_row, true()))
+    .cte("locked")
+)
+
+RECORD = _end(
+    _told,
+    RECORD_EVENTS,
+    {
+        "result": cast(_told.c.result, JSONB),
+        "error": cast(_told.c.error, JSONB),
+        "delay": func.make_interval(0, 0, 0, 0, 0, 0, _told.c.delay_seconds),
+    },
+    _told.c.traceback,
+)
+"""Parameters: an array for each column of `asked`, sorted by id; result and error as JSON texts. Returns the rows that
+were changed; one that is missing was no longer this worker's."""
+
+
+_dead = select(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining")).where(
+    WorkerRow.dead_at.is_not(None)
+)
+_dead_worker = _dead.subquery("dead")
+_was_draining = _dead_worker.c.was_draining
+_losses = TaskRow.lost_count + constant(1)
+_swept = (
+    select(
+        TaskRow.id,
+        pick(
+            SWEEP_EVENTS,
+            {
+                Guard.WORKER_DEAD: TaskRow.worker_id == _dead_worker.c.id,
+                Guard.BEARABLE_LOSS: (_losses < constant(limits.LOSSES_MAX)) | _was_draining,
+                Guard.FATAL_LOSS: (_losses >= constant(limits.LOSSES_MAX)) & ~_was_draining,
+            },
+        ).label("event"),
+        _was_draining,
+    )
+    .join(_dead_worker, TaskRow.worker_id == _dead_worker.c.id)
+    .where(TaskRow.status == constant(TaskStatus.IN_PROGRESS))
+    .limit(parameter("rows", Integer()))
+    .with_for_update(skip_locked=True, of=TaskRow)
+    .cte("locked")
+)
+
+SWEEP = _end(_swept, SWEEP_EVENTS, {"was_draining": _swept.c.was_draining}, cast(null(), Text()).label("traceback"))
+"""Parameters: rows (at most so many). Returns the tasks of dead workers that were brought back or ended."""

@@ -1,0 +1,100 @@
+"""REJECT and PURGE: the leader's ends for what nobody will run and what nobody needs any more."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BindParameter,
+    Integer,
+    Interval,
+    Text,
+    and_,
+    any_,
+    delete,
+    exists,
+    func,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.orm import aliased
+
+from task_contracts import limits
+from task_contracts.lifecycle import LIFECYCLE, Event, Guard
+from task_store._models import OfferRow, TaskRow, WorkerRow
+from task_store._statements.parameters import parameter, unnested
+from task_store._statements.transitions import NOW, constant, guards, is_status, values
+from task_store._statements.workers import is_live
+
+_rows: BindParameter[int] = parameter("rows", Integer())
+
+# REJECT. The distinct types that wait are read by hopping along the index of waiting tasks, so that a million tasks
+# of one type cost one hop.
+_server = aliased(WorkerRow)
+_queue = func.unnest(_server.queues).table_valued("queue").render_derived(name="served")
+_served = (
+    select(_queue.c.queue).select_from(_server).join(_queue, true()).where(is_live(_server)).distinct().cte("served")
+)
+_priorities = unnested("priorities", priority=Text())
+_is_waiting = is_status(LIFECYCLE[Event.REJECT].sources)
+
+_line = select(_served.c.queue, _priorities.c.priority).select_from(_served.join(_priorities, true())).cte("line")
+_first_type = (
+    select(func.min(TaskRow.type))
+    .where(TaskRow.queue == _line.c.queue, TaskRow.priority == _line.c.priority, _is_waiting)
+    .scalar_subquery()
+)
+_hops = select(_line.c.queue, _line.c.priority, _first_type.label("type")).cte("hops", recursive=True)
+_next_type = (
+    select(func.min(TaskRow.type))
+    .where(
+        TaskRow.queue == _hops.c.queue, TaskRow.priority == _hops.c.priority, _is_waiting, TaskRow.type > _hops.c.type
+    )
+    .scalar_subquery()
+)
+_hops = _hops.union_all(select(_hops.c.queue, _hops.c.priority, _next_type).where(_hops.c.type.is_not(None)))
+
+_offers_it = exists(
+    select(constant(1)).where(is_live(), _hops.c.queue == any_(WorkerRow.queues), _hops.c.type == any_(WorkerRow.types))
+)
+_offered_lately = exists(
+    select(constant(1)).where(
+        OfferRow.queue == _hops.c.queue,
+        OfferRow.type == _hops.c.type,
+        OfferRow.last_offered_at > NOW - func.make_interval(0, 0, 0, limits.UNKNOWN_TYPE_DAYS),
+    )
+)
+_unknown = (
+    select(_hops.c.queue, _hops.c.priority, _hops.c.type)
+    .where(_hops.c.type.is_not(None), ~_offers_it, ~_offered_lately)
+    .cte("unknown")
+)
+_due_for_a_lease = TaskRow.due_at <= NOW - parameter("lease", Interval())
+_of_unknown_type = and_(
+    TaskRow.queue == _unknown.c.queue,
+    TaskRow.priority == _unknown.c.priority,
+    TaskRow.type == _unknown.c.type,
+    guards(Event.REJECT, {Guard.DUE_FOR_A_LEASE: _due_for_a_lease, Guard.TYPE_UNKNOWN: true()}),
+)
+_waiting = select(TaskRow.id).where(_of_unknown_type).limit(_rows).with_for_update(skip_locked=True).lateral("waiting")
+_rejected = select(_waiting.c.id).select_from(_unknown.join(_waiting, true())).limit(_rows).cte("picked")
+
+REJECT = (
+    update(TaskRow)
+    .values(values(Event.REJECT))
+    .where(TaskRow.id == _rejected.c.id)
+    .returning(TaskRow.id, TaskRow.queue, TaskRow.type)
+)
+"""Parameters: priority (array), lease, rows."""
+
+_cutoff = {Guard.FINISHED_BEFORE_CUTOFF: TaskRow.finished_at < NOW - parameter("age", Interval())}
+_old = (
+    select(TaskRow.id)
+    .where(guards(Event.PURGE, _cutoff))
+    .order_by(TaskRow.finished_at)
+    .limit(_rows)
+    .with_for_update(skip_locked=True)
+    .cte("old")
+)
+
+PURGE = delete(TaskRow).where(TaskRow.id == _old.c.id).returning(TaskRow.id)
+"""Parameters: age, rows."""

@@ -1,0 +1,168 @@
+"""The life cycle as SQL: the WHERE, the SET and the CASE of every event, generated from `task_contracts.lifecycle`.
+
+**Invariants**
+
+- No other module spells a status in a guard or sets one.
+- An expression for a guard or a write that the table names and nobody supplies is an error at import, not a wrong row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Integer,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    null,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from task_contracts import ErrorCode, TaskStatus, limits
+from task_contracts.lifecycle import LIFECYCLE, SUSPECT_LOST_COUNT, Event, Guard, Write
+from task_store._models import TaskRow
+
+Facts: TypeAlias = Mapping[Guard, ColumnElement[bool]]
+"""Guards that the asker brings along, as expressions; `true()` where it has seen to them by other means."""
+Given: TypeAlias = Mapping[str, ColumnElement[Any]]
+"""Values that the asker brings along, by name."""
+
+NOW: ColumnElement[Any] = func.statement_timestamp(type_=DateTime(timezone=True))
+"""The database's clock. Fresh for each statement and stable within it, so it may bound an index."""
+
+
+def constant(word: str | int) -> ColumnElement[Any]:
+    """Return a word or number of ours as a literal of the SQL text.
+
+    As a parameter it would hide from the planner that a partial index fits (`status IN ($1, $2)` proves nothing).
+    """
+    kind = Integer if isinstance(word, int) else Text
+    return literal_column(str(word) if isinstance(word, int) else f"'{word}'", kind)
+
+
+def is_status(statuses: Iterable[TaskStatus]) -> ColumnElement[bool]:
+    """Return the condition that a task's status is one of these."""
+    return TaskRow.status.in_([constant(status) for status in sorted(statuses)])
+
+
+def _error(code: ErrorCode, message: str) -> ColumnElement[Any]:
+    return cast(literal({"code": code, "message": message, "type": None}, JSONB), JSONB)
+
+
+_GUARDS: dict[Guard, ColumnElement[bool]] = {
+    Guard.DUE: TaskRow.due_at <= NOW,
+    Guard.NOT_DISPATCHED: TaskRow.dispatched_at.is_(None),
+    Guard.NOT_SUSPECT: TaskRow.lost_count < constant(SUSPECT_LOST_COUNT),
+    Guard.CANCEL_REQUESTED: TaskRow.cancel_requested_at.is_not(None),
+    Guard.NO_CANCEL_REQUESTED: TaskRow.cancel_requested_at.is_(None),
+}
+"""Guards that the row shows by itself; any other is one of the `Facts` of its statement."""
+
+_FRESH_RUN: dict[str, ColumnElement[Any]] = {
+    "rerun_count": TaskRow.rerun_count + constant(1),
+    **dict.fromkeys(("failures", "lost_count"), constant(0)),
+    **dict.fromkeys(("started_at", "finished_at", "worker_id", "lease_token", "cancel_requested_at"), null()),
+    **dict.fromkeys(("result", "error", "progress"), null()),
+}
+
+_WRITES: dict[Write, Callable[[Given], dict[str, ColumnElement[Any]]]] = {
+    Write.DISPATCHED: lambda _: {"dispatched_at": NOW},
+    Write.UNDISPATCHED: lambda _: {"dispatched_at": null()},
+    Write.LEASE: lambda given: {
+        "attempt": TaskRow.attempt + constant(1),
+        "started_at": func.greatest(NOW, TaskRow.created_at),
+        "lease_token": given["lease_token"],
+        "worker_id": given["worker_id"],
+    },
+    Write.RESULT: lambda given: {"result": given["result"], "error": null()},
+    Write.ERROR: lambda given: {"error": given["error"]},
+    Write.FAILURE: lambda _: {"failures": TaskRow.failures + constant(1)},
+    # After a failover the clock may step back; the times of a row stay in order.
+    Write.FINISHED: lambda _: {"finished_at": func.greatest(NOW, TaskRow.created_at, TaskRow.started_at)},
+    Write.DUE_NOW: lambda _: {"due_at": NOW},
+    Write.DUE_AS_ASKED: lambda given: {"due_at": NOW + given["delay"]},
+    Write.LOSS: lambda given: {
+        "lost_count": TaskRow.lost_count + case((given["was_draining"], constant(0)), else_=constant(1))
+    },
+    Write.WORKER_LOST: lambda _: {
+        "error": _error(ErrorCode.WORKER_LOST, f"{limits.LOSSES_MAX} workers were lost while they ran it")
+    },
+    Write.CANCEL_REQUEST: lambda _: {"cancel_requested_at": func.coalesce(TaskRow.cancel_requested_at, NOW)},
+    Write.SCHEDULE: lambda given: {name: given[name] for name in ("priority", "run_at", "due_at")},
+    Write.UNKNOWN_TYPE: lambda _: {
+        "error": _error(ErrorCode.UNKNOWN_TYPE, "no worker of this queue offers the type of this task")
+    },
+    Write.FRESH_RUN: lambda _: _FRESH_RUN,
+}
+"""What each write sets. CREATION is not among them: CREATE is an INSERT, in `create.py`."""
+
+
+def guards(event: Event, facts: Facts | None = None) -> ColumnElement[bool]:
+    """Return the from-statuses and guards of an event, for a WHERE on the locked row of `tasks`."""
+    line = LIFECYCLE[event]
+    sources = is_status(line.sources)
+    expressions = {**_GUARDS, **(facts or {})}
+    return and_(sources, *(expressions[guard] for guard in line.guards))
+
+
+def values(event: Event, given: Given | None = None) -> dict[str, ColumnElement[Any]]:
+    """Return what an event sets, for `update(TaskRow).values(...)`."""
+    line = LIFECYCLE[event]
+    written: dict[str, ColumnElement[Any]] = {"version": TaskRow.version + constant(1)}
+    if line.target is not None:
+        written["status"] = constant(line.target)
+    for write in line.writes:
+        written |= _WRITES[write](given or {})
+    return written
+
+
+def pick(
+    events: Iterable[Event], facts: Facts | None = None, asked: ColumnElement[str] | None = None
+) -> ColumnElement[Any]:
+    """Return the name of the first of `events` that the row allows, or NULL.
+
+    Where `asked` names the event that the worker wants, only that one counts, or CONFIRM_CANCEL in place of any but
+    COMPLETE: its guard, that a cancel was requested, is what keeps the others away.
+    """
+    ways = []
+    for event in events:
+        is_meant: ColumnElement[bool] = true()
+        if asked is not None:
+            is_cancel = event is Event.CONFIRM_CANCEL
+            is_meant = asked != constant(Event.COMPLETE) if is_cancel else asked == constant(event)
+        ways.append((and_(is_meant, guards(event, facts)), constant(event)))
+    return case(*ways, else_=null())
+
+
+def values_of_picked(
+    events: Iterable[Event], picked: ColumnElement[str], given: Given | None = None
+) -> dict[str, ColumnElement[Any]]:
+    """Return what the picked event sets, column by column, as a CASE over `picked`; other columns stay."""
+    by_event = {event: values(event, given) for event in events}
+    columns = dict.fromkeys(name for written in by_event.values() for name in written)
+    return {name: _column_case(name, by_event, picked) for name in columns}
+
+
+def _column_case(
+    name: str, by_event: Mapping[Event, dict[str, ColumnElement[Any]]], picked: ColumnElement[str]
+) -> ColumnElement[Any]:
+    groups: list[tuple[ColumnElement[Any], list[ColumnElement[str]]]] = []
+    for event, written in by_event.items():
+        if name in written:
+            same = next((events for value, events in groups if value.compare(written[name])), None)
+            if same is None:
+                groups.append((written[name], same := []))
+            same.append(constant(event))
+    column = TaskRow.__table__.c[name]
+    if len(groups) == 1 and len(groups[0][1]) == len(by_event):
+        return groups[0][0]
+    return case(*((picked.in_(events), cast(value, column.type)) for value, events in groups), else_=column)

@@ -1,0 +1,180 @@
+"""Leases, ticks and offers: what workers write about themselves, and what they read of one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Interval,
+    Text,
+    Uuid,
+    and_,
+    cast,
+    delete,
+    exists,
+    false,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.orm import aliased
+
+from task_contracts import TaskStatus
+from task_store._models import OfferRow, TaskRow, WorkerRow
+from task_store._statements.parameters import parameter, unnested
+from task_store._statements.transitions import NOW, constant
+
+_me = parameter("worker_id", Uuid())
+_lease = parameter("lease", Interval())
+_this_worker = WorkerRow.id == _me
+_is_mine = and_(_this_worker, WorkerRow.dead_at.is_(None))
+
+
+def is_live(worker: type[WorkerRow] = WorkerRow) -> ColumnElement[bool]:
+    """Return the condition that a worker may act: not declared dead, its lease not over."""
+    return and_(worker.dead_at.is_(None), worker.expires_at > NOW)
+
+
+REGISTER = insert(WorkerRow).values(
+    id=_me,
+    queues=parameter("queues", ARRAY(Text)),
+    types=parameter("types", ARRAY(Text)),
+    started_at=NOW,
+    expires_at=NOW + _lease,
+    reaches_broker=False,
+)
+"""Parameters: worker_id, queues, types, lease."""
+
+RENEW = update(WorkerRow).values(expires_at=NOW + _lease).where(_is_mine).returning(WorkerRow.id)
+"""Parameters: worker_id, lease. Returns a row unless the worker is dead. An expired row may be renewed."""
+
+READ_BACK = select(
+    TaskRow.id, TaskRow.lease_token, TaskRow.cancel_requested_at.is_not(None).label("is_cancel_requested")
+).where(TaskRow.worker_id == _me, TaskRow.status == constant(TaskStatus.IN_PROGRESS))
+"""Parameters: worker_id."""
+
+DRAIN = update(WorkerRow).values(draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine)
+"""Parameters: worker_id."""
+
+RETIRE = update(WorkerRow).values(dead_at=NOW).where(_is_mine)
+"""Parameters: worker_id."""
+
+
+# TICK. Among the live workers that ticked within three intervals, the leader is the first by: steady for a lease,
+# reaching the broker, smallest id. A draining worker leads no more.
+_interval = parameter("interval", Interval())
+_ticked = (
+    update(WorkerRow)
+    .values(
+        ticked_at=NOW,
+        reaches_broker=parameter("reaches_broker", Boolean()),
+        steady_since=func.coalesce(
+            # A gap of over two intervals begins the steadiness anew.
+            select(WorkerRow.steady_since)
+            .where(_this_worker, WorkerRow.ticked_at >= NOW - 2 * _interval)
+            .scalar_subquery(),
+            NOW,
+        ),
+    )
+    .where(_is_mine)
+    .returning(WorkerRow.id, WorkerRow.steady_since, WorkerRow.reaches_broker, WorkerRow.draining_at)
+    .cte("me")
+)
+_others = select(WorkerRow.id, WorkerRow.steady_since, WorkerRow.reaches_broker, WorkerRow.draining_at).where(
+    WorkerRow.id != _me, is_live(), WorkerRow.ticked_at > NOW - 3 * _interval
+)
+_candidates = union_all(select(_ticked), _others).subquery("candidates")
+_leader = (
+    select(_candidates.c.id)
+    .where(_candidates.c.draining_at.is_(None))
+    .order_by(
+        (_candidates.c.steady_since <= NOW - _lease).desc(), _candidates.c.reaches_broker.desc(), _candidates.c.id
+    )
+    .limit(1)
+)
+
+TICK = select(
+    NOW.label("now"),
+    _leader.scalar_subquery().label("leader_id"),
+    (_ticked.c.steady_since <= NOW - _lease).label("is_steady"),
+)
+"""Parameters: worker_id, reaches_broker, interval, lease. Returns no row if this worker is dead."""
+
+
+# The sweep's first two steps. Deaths are declared only by a worker whose own ticks have been steady for a lease: after
+# an outage or a clock jump nobody has renewed, and healthy work must not run again everywhere.
+_steady_me = aliased(WorkerRow)
+_i_am_steady = exists(
+    select(constant(1)).where(
+        _steady_me.id == _me, _steady_me.dead_at.is_(None), _steady_me.steady_since <= NOW - _lease
+    )
+)
+
+DECLARE_DEAD = (
+    update(WorkerRow)
+    .values(dead_at=NOW)
+    .where(WorkerRow.dead_at.is_(None), WorkerRow.expires_at <= NOW, _i_am_steady)
+    .returning(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining"))
+)
+"""Parameters: worker_id, lease. Returns the workers that were lost."""
+
+_no_row = ~exists(select(constant(1)).where(WorkerRow.id == TaskRow.worker_id))
+_nobody: ColumnElement[Any] = literal([], ARRAY(Text))
+
+BURY_UNKNOWN = (
+    insert(WorkerRow)
+    .from_select(
+        ["id", "queues", "types", "started_at", "expires_at", "reaches_broker", "dead_at"],
+        select(TaskRow.worker_id, _nobody, _nobody, NOW, NOW, false(), NOW)  # a column's value
+        .where(TaskRow.status == constant(TaskStatus.IN_PROGRESS), _no_row)
+        .distinct(),
+    )
+    .on_conflict_do_nothing()
+)
+"""A dead row for every worker of a running task that has none, as a failover may leave behind."""
+
+
+_served = func.unnest(WorkerRow.queues).table_valued("queue").render_derived(name="served")
+_type = func.unnest(WorkerRow.types).table_valued("type").render_derived(name="offered")
+
+LIVE_OFFERS = (
+    select(
+        _served.c.queue,
+        func.array_agg(_type.c.type.distinct()).label("types"),
+        func.count(WorkerRow.id.distinct()).label("workers"),
+    )
+    .select_from(WorkerRow)
+    .join(_served, true())
+    .join(_type, true())
+    .where(is_live(), WorkerRow.draining_at.is_(None))
+    .group_by(_served.c.queue)
+)
+"""The types that live workers offer for each queue, and how many they are. Those that drain take nothing more."""
+
+_offered = unnested("offered", queue=Text(), type=Text(), payload_schema=Text())
+_insert_offers = insert(OfferRow).from_select(
+    ["queue", "type", "payload_schema", "last_offered_at"],
+    select(_offered.c.queue, _offered.c.type, cast(_offered.c.payload_schema, JSONB), NOW),
+)
+
+OFFER = _insert_offers.on_conflict_do_update(
+    index_elements=[OfferRow.queue, OfferRow.type],
+    set_={
+        "payload_schema": _insert_offers.excluded.payload_schema,
+        "last_offered_at": _insert_offers.excluded.last_offered_at,
+    },
+)
+"""Parameters: queue, type, payload_schema (arrays of one length, sorted, so that two workers wait in one order)."""
+
+_holds = exists(
+    select(constant(1)).where(TaskRow.worker_id == WorkerRow.id, TaskRow.status == constant(TaskStatus.IN_PROGRESS))
+)
+
+FORGET_DEAD = delete(WorkerRow).where(WorkerRow.dead_at < NOW - parameter("age", Interval()), ~_holds)
+"""Parameters: age. Rows of long dead workers; a running task that yet turns up is buried anew."""

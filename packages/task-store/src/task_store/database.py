@@ -1,0 +1,180 @@
+"""The connection to PostgreSQL: a pool, one deadline for every statement, one seam for errors.
+
+Each call is one statement in a transaction of its own (autocommit): nothing of ours needs two, so nothing of ours
+holds a row lock over a round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import orjson
+from sqlalchemy import URL, Executable, Row, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from task_store._classify import FOREIGN_ERRORS, classify
+from task_store._statements.parameters import named
+from task_store.errors import DatabaseUnavailableError, SchemaMismatchError
+
+_GRACE_SECONDS = 0.5
+"""A driver's own timeout comes first, so that it can cancel the statement in an orderly way."""
+
+
+def normalised_url(url: str) -> URL:
+    """Read a database URL as a user writes it: `postgres://` and `postgresql://` mean asyncpg, `sslmode` its `ssl`.
+
+    Raises:
+        ValueError: it is not a URL of a PostgreSQL database; the text does not repeat it.
+
+    """
+    try:
+        parsed = make_url(url)
+    except Exception:  # noqa: BLE001 # SQLAlchemy's own text repeats the URL, password and all
+        raise ValueError("is not a database URL, such as postgresql://user:password@host:5432/tasks") from None
+    if parsed.drivername not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        raise ValueError(f"names the database driver {parsed.drivername!r}; only postgresql:// is supported")
+    query = dict(parsed.query)
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    return parsed.set(drivername="postgresql+asyncpg", query=query)
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """How the server is set up: what the block at a process's start shows, and warns of."""
+
+    version: str
+    version_num: int
+    database: str
+    max_connections: int
+    fsync: str
+    synchronous_commit: str
+
+    @property
+    def major(self) -> int:
+        """The major version, such as 18."""
+        return self.version_num // 10000
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether a commit that was answered survives a power cut."""
+        return self.fsync == "on" and self.synchronous_commit != "off"
+
+
+_FACTS = text(
+    "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS version_num,"
+    " current_database() AS database, current_setting('max_connections')::int AS max_connections,"
+    " current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
+)
+
+
+class Database:
+    """A pool of connections, opened as they are needed, on which statements run.
+
+    Args:
+        url: as `normalised_url` takes it.
+        pool_size: connections at most; a call waits up to `deadline_seconds` for one.
+        deadline_seconds: how long one statement may take, connecting included, before the call is given up. A
+            statement that was given up may still commit.
+        statement_timeout_seconds: after which the server itself ends a statement; `deadline_seconds` if left out.
+        application_name: what an operator sees in pg_stat_activity.
+
+    """
+
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        pool_size: int = 5,
+        deadline_seconds: float = 3.0,
+        statement_timeout_seconds: float | None = None,
+        application_name: str = "task-store",
+    ) -> None:
+        self.url = normalised_url(url) if isinstance(url, str) else url
+        self._deadline_seconds = deadline_seconds
+        self._engine = create_async_engine(
+            self.url,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=deadline_seconds,
+            pool_recycle=1800,
+            hide_parameters=True,
+            json_serializer=_to_json,
+            json_deserializer=orjson.loads,
+            connect_args={
+                "timeout": deadline_seconds,
+                "command_timeout": deadline_seconds,
+                "server_settings": {
+                    "application_name": application_name,
+                    "statement_timeout": str(int((statement_timeout_seconds or deadline_seconds) * 1000)),
+                    # A queue's statistics are always stale. Without these the planner takes `tasks` for empty and
+                    # joins a batch of 45 ids by reading all of it (decision 0003).
+                    "jit": "off",
+                    "enable_seqscan": "off",
+                    "enable_hashjoin": "off",
+                    "enable_mergejoin": "off",
+                },
+            },
+        )
+
+    async def fetch(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """Run one statement in a transaction of its own and return its rows; none where it returns none.
+
+        Raises:
+            StoreError: see `task_store.errors`; on DatabaseUnavailableError the statement may have taken place.
+
+        """
+        try:
+            async with asyncio.timeout(self._deadline_seconds + _GRACE_SECONDS), self._engine.connect() as connection:
+                result = await connection.execute(statement, named(values or {}))
+                return result.all() if result.returns_rows else ()
+        except FOREIGN_ERRORS as error:
+            raise classify(error) from error
+
+    async def ping(self) -> None:
+        """Show that the database answers.
+
+        Raises:
+            DatabaseUnavailableError: it does not.
+
+        """
+        await self.fetch(text("SELECT 1"))
+
+    async def facts(self) -> DatabaseFacts:
+        """Return what an operator should know of the server and how it is set up."""
+        (row,) = await self.fetch(_FACTS)
+        return DatabaseFacts(**row._mapping)  # noqa: SLF001 # SQLAlchemy's documented name
+
+    async def revision(self) -> str | None:
+        """Return the revision of the schema, or None where no migration has run yet."""
+        try:
+            rows = await self.fetch(text("SELECT version_num FROM alembic_version"))
+        except SchemaMismatchError:
+            return None
+        return rows[0].version_num if rows else None
+
+    async def aclose(self) -> None:
+        """Close the connections, within the deadline."""
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                await self._engine.dispose()
+        except FOREIGN_ERRORS as error:
+            raise DatabaseUnavailableError("the database connections could not be closed in time") from error
+
+    async def __aenter__(self) -> Database:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _to_json(value: object) -> str:
+    return orjson.dumps(value).decode()

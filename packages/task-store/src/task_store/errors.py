@@ -1,0 +1,40 @@
+"""What can go wrong between us and PostgreSQL.
+
+    StoreError
+    ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
+    ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
+    ├── RejectedError              the database refuses the values (SQLSTATE class 22, 23 or 54)
+    └── SchemaMismatchError        a table or column is missing: migrations and code do not fit
+
+Only `_classify` makes them. None carries a statement, parameters or a row: those hold payloads.
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of all errors of this package. `sqlstate` is PostgreSQL's code where there is one."""
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class DatabaseUnavailableError(StoreError):
+    """The database cannot be used now. Whether a write took place is unknown; repeat what is safe to repeat."""
+
+
+class ContentionError(StoreError):
+    """Another transaction was in the way and nothing was written: repeat."""
+
+
+class RejectedError(StoreError):
+    """The values can never be stored and nothing was written. `constraint` names the one that was violated."""
+
+    def __init__(self, message: str, *, sqlstate: str | None = None, constraint: str | None = None) -> None:
+        super().__init__(message, sqlstate=sqlstate)
+        self.constraint = constraint
+
+
+class SchemaMismatchError(StoreError):
+    """The schema is older or newer than this code: run `task-migrate`."""

@@ -1,0 +1,138 @@
+"""Tasks as callers see them: create, read, list, cancel. What the API does to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Executable, Row
+from uuid_utils.compat import uuid7
+
+from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
+from task_contracts.lifecycle import Event
+from task_store._gather import Gather
+from task_store._statements import changes, create, pages
+from task_store.database import Database
+from task_store.records import Changed, NewTask, Page, TaskFilter, Total
+
+
+class Tasks:
+    """The repository behind the API. Safe to use from many asyncio tasks at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._created = Gather(self._create_all)
+
+    async def create(self, new: NewTask) -> Task:
+        """Store a task as NEW and return it once that is durable.
+
+        Concurrent calls share one INSERT. A repeat creates another task.
+
+        Raises:
+            RejectedError: the database refuses a value.
+            DatabaseUnavailableError: whether the task was stored is unknown.
+
+        """
+        return await self._created.submit(new)
+
+    async def get(self, task_id: UUID) -> Task | None:
+        """Return the task, or None if there is none of this id."""
+        rows = await self._database.fetch(pages.GET, {"task_id": task_id})
+        return _task(rows[0]) if rows else None
+
+    async def state(self, task_id: UUID) -> TaskState | None:
+        """Return the state of the task without what may be large, or None if there is none of this id."""
+        rows = await self._database.fetch(pages.STATE, {"task_id": task_id})
+        return TaskState(**rows[0]._mapping) if rows else None  # noqa: SLF001 # SQLAlchemy's documented name
+
+    async def page(self, wanted: TaskFilter, *, items: int, is_full: bool = False) -> Page:
+        """Return up to `items` tasks that match; fewer where the page grows too large or looks at too many rows.
+
+        Args:
+            wanted: what to show, and after which id.
+            items: 1 to `limits.PAGE_ITEMS_MAX`.
+            is_full: return `Task`s, with payload and result, rather than `TaskSummary`s.
+
+        """
+        rows = await self._database.fetch(pages.page(wanted, is_full=is_full, items=items + 1))
+        shown, model = rows[:items], Task if is_full else TaskSummary
+        found = tuple(model(**_without(row, "matched")) for row in shown)
+        if not rows or rows[0].matched <= len(shown):
+            return Page(found, await self._last_examined(wanted))
+        return Page(found, found[-1].id)
+
+    async def total(self, wanted: TaskFilter) -> Total:
+        """Count the tasks that match, up to `limits.TOTAL_MAX`, looking at `limits.EXAMINED_ROWS_MAX` rows at most."""
+        (row,) = await self._database.fetch(pages.total(wanted))
+        is_capped = row.matching > limits.TOTAL_MAX or row.examined >= limits.EXAMINED_ROWS_MAX
+        return Total(min(row.matching, limits.TOTAL_MAX), is_capped)
+
+    async def cancel(self, task_id: UUID) -> Changed | None:
+        """Cancel a waiting task, or ask for a running one to be stopped. None if there is no such task.
+
+        `Changed.event` is CANCEL or REQUEST_CANCEL, or None for a task that has ended. Safe to repeat.
+        """
+        return await self._change(changes.DELETE, task_id)
+
+    async def rerun(self, task_id: UUID) -> Changed | None:
+        """Begin a new run of a FAILED or CANCELLED task; `Changed.event` is None for any other."""
+        return await self._change(changes.RERUN, task_id)
+
+    async def reschedule(
+        self, task_id: UUID, *, priority: Priority | None = None, run_at: datetime | None = None
+    ) -> Changed | None:
+        """Give a waiting task another priority or time; what is None stays. `Changed.event` is None for any other."""
+        return await self._change(changes.RESCHEDULE, task_id, priority=priority, run_at=run_at)
+
+    async def aclose(self) -> None:
+        """Wait until what was submitted is answered."""
+        await self._created.aclose()
+
+    async def _create_all(self, batch: Sequence[NewTask]) -> list[Task]:
+        ids = [uuid7() for _ in batch]
+        stored = await self._database.fetch(create.CREATE, _columns(batch, ids))
+        row_by_id = {row.id: row for row in stored}
+        return [_new_task(new, row_by_id[task_id]) for new, task_id in zip(batch, ids, strict=True)]
+
+    async def _last_examined(self, wanted: TaskFilter) -> UUID | None:
+        rows = await self._database.fetch(pages.last_examined(wanted))
+        return rows[0].id if rows else None
+
+    async def _change(self, statement: Executable, task_id: UUID, **given: Any) -> Changed | None:
+        rows = await self._database.fetch(statement, {"task_id": task_id, **given})
+        if not rows:
+            return None
+        event = rows[0].event
+        return Changed(Task(**_without(rows[0], "event")), Event(event) if event else None)
+
+
+def _columns(batch: Sequence[NewTask], ids: list[UUID]) -> dict[str, list[Any]]:
+    asked = [new.asked for new in batch]
+    plain = ("name", "description", "queue", "run_at", "timeout_seconds", "max_attempts")
+    return {
+        "id": ids,
+        "type": [new.type for new in batch],
+        "priority": [str(one.priority) for one in asked],
+        "labels": [orjson.dumps(one.labels).decode() for one in asked],
+        "payload": [orjson.dumps(one.payload).decode() for one in asked],
+        **{name: [getattr(one, name) for one in asked] for name in plain},
+    }
+
+
+def _new_task(new: NewTask, row: Row[Any]) -> Task:
+    fields = {name: getattr(new.asked, name) for name in type(new.asked).model_fields}
+    times = {"created_at": row.created_at, "due_at": row.due_at}
+    return Task.model_construct(
+        **{**fields, **times, "id": row.id, "type": new.type, "status": TaskStatus.NEW, "attempt": 0, "version": 1}
+    )
+
+
+def _task(row: Row[Any]) -> Task:
+    return Task(**row._mapping)  # noqa: SLF001 # SQLAlchemy's documented name
+
+
+def _without(row: Row[Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row._mapping.items() if key != name}  # noqa: SLF001 # as above

@@ -1,0 +1,107 @@
+"""Workers: their leases, their ticks, and the leader's care for what the dead left behind."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from uuid_utils.compat import uuid7
+
+from task_contracts import Priority
+from task_contracts.lifecycle import Event
+from task_store._statements import record, retention, workers
+from task_store.database import Database
+from task_store.records import Ended, Held, LiveOffers, Offer, Tick
+
+
+def new_worker_id() -> UUID:
+    """Return an id for one start of one worker. Later starts have larger ids, so the oldest worker leads."""
+    return uuid7()
+
+
+class Workers:
+    """The repository of the fleet. Every statement commits alone; every one is safe to repeat."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(self, worker_id: UUID, offer: Offer, lease: timedelta) -> None:
+        """Begin a lease under a new id.
+
+        Raises:
+            RejectedError: the id was used before.
+
+        """
+        values = {"worker_id": worker_id, "queues": list(offer.queues), "types": offer.types, "lease": lease}
+        await self._database.fetch(workers.REGISTER, values)
+
+    async def renew(self, worker_id: UUID, lease: timedelta) -> bool:
+        """Prolong the lease to `lease` from now; False if this worker is dead and must go on under a new id."""
+        return bool(await self._database.fetch(workers.RENEW, {"worker_id": worker_id, "lease": lease}))
+
+    async def read_back(self, worker_id: UUID) -> list[Held]:
+        """Return what the database says this worker holds."""
+        rows = await self._database.fetch(workers.READ_BACK, {"worker_id": worker_id})
+        return [Held(**row._mapping) for row in rows]  # noqa: SLF001 # SQLAlchemy's documented name
+
+    async def drain(self, worker_id: UUID) -> None:
+        """Say that this worker takes nothing more: losing it from now on counts against no task."""
+        await self._database.fetch(workers.DRAIN, {"worker_id": worker_id})
+
+    async def retire(self, worker_id: UUID) -> None:
+        """End the lease of a worker that holds nothing any more."""
+        await self._database.fetch(workers.RETIRE, {"worker_id": worker_id})
+
+    async def tick(
+        self, worker_id: UUID, *, reaches_broker: bool, interval: timedelta, lease: timedelta
+    ) -> Tick | None:
+        """Say that this worker is there, and learn who leads; None if it is dead."""
+        values = {"worker_id": worker_id, "reaches_broker": reaches_broker, "interval": interval, "lease": lease}
+        rows = await self._database.fetch(workers.TICK, values)
+        return Tick(**rows[0]._mapping) if rows else None  # noqa: SLF001 # SQLAlchemy's documented name
+
+    async def offer(self, offer: Offer) -> None:
+        """Say that the types are offered now, with the schemas of their payloads."""
+        rows = [(queue, type_) for queue in sorted(offer.queues) for type_ in offer.types]
+        schemas = [offer.schema_by_type[type_] for _, type_ in rows]
+        values: dict[str, list[Any]] = {
+            "queue": [queue for queue, _ in rows],
+            "type": [type_ for _, type_ in rows],
+            "payload_schema": [None if schema is None else orjson.dumps(schema).decode() for schema in schemas],
+        }
+        await self._database.fetch(workers.OFFER, values)
+
+    async def live_offers(self) -> LiveOffers:
+        """Return what the live workers offer that take tasks."""
+        rows = await self._database.fetch(workers.LIVE_OFFERS)
+        types = {row.queue: tuple(row.types) for row in rows}
+        return LiveOffers(types, {row.queue: row.workers for row in rows})
+
+    async def declare_dead(self, worker_id: UUID, lease: timedelta) -> list[UUID]:
+        """Declare the workers dead whose lease is over, unless `worker_id` itself has not been steady for a lease.
+
+        Also gives a dead row to every worker of a running task that has none. Returns those declared.
+        """
+        await self._database.fetch(workers.BURY_UNKNOWN)
+        rows = await self._database.fetch(workers.DECLARE_DEAD, {"worker_id": worker_id, "lease": lease})
+        return [row.id for row in rows]
+
+    async def sweep(self, *, rows: int) -> list[Ended]:
+        """Bring back, or end, up to `rows` tasks of dead workers."""
+        swept = await self._database.fetch(record.SWEEP, {"rows": rows})
+        return [Ended(**{**row._mapping, "event": Event(row.event)}) for row in swept]  # noqa: SLF001
+
+    async def reject(self, lease: timedelta, *, rows: int) -> list[tuple[UUID, str]]:
+        """FAIL up to `rows` tasks whose type nobody offers; return their ids and types."""
+        values = {"priority": [str(priority) for priority in Priority], "lease": lease, "rows": rows}
+        return [(row.id, row.type) for row in await self._database.fetch(retention.REJECT, values)]
+
+    async def purge(self, age: timedelta, *, rows: int) -> int:
+        """Delete up to `rows` tasks that ended longer than `age` ago; return how many."""
+        return len(await self._database.fetch(retention.PURGE, {"age": age, "rows": rows}))
+
+    async def forget_dead(self, age: timedelta) -> None:
+        """Delete the rows of workers that have been dead for `age` and hold nothing."""
+        await self._database.fetch(workers.FORGET_DEAD, {"age": age})
