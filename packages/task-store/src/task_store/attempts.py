@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import orjson
 from sqlalchemy import Executable
 
 from task_contracts import Priority, Progress
@@ -124,7 +123,7 @@ def _columns(endings: Sequence[Ending]) -> dict[str, list[Any]]:
         "id": [ending.id for ending in endings],
         "lease_token": [ending.lease_token for ending in endings],
         "event": [str(ending.event) for ending in endings],
-        "result": [None if ending.result is None else orjson.dumps(ending.result).decode() for ending in endings],
+        "result": [ending.result for ending in endings],
         "error": [None if ending.error is None else ending.error.model_dump_json() for ending in endings],
         "traceback": [ending.traceback for ending in endings],
         "delay_seconds": [ending.delay.total_seconds() for ending in endings],

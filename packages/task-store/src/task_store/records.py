@@ -120,14 +120,14 @@ class Ending:
     id: UUID
     lease_token: UUID
     event: Event
-    result: JsonValue = None
+    result: str | None = None
     error: TaskError | None = None
     traceback: str | None = None
     delay: timedelta = timedelta()
 
     @classmethod
-    def complete(cls, lease: Lease, result: JsonValue) -> Ending:
-        """End as COMPLETED, with a result that `check_json` has let through."""
+    def complete(cls, lease: Lease, result: str | None) -> Ending:
+        """End as COMPLETED, with a result as JSON text that `check_json` has let through, or none."""
         return cls(lease.id, lease.lease_token, Event.COMPLETE, result=result)
 
     @classmethod

@@ -1,0 +1,12 @@
+"""`echo`: the default type, so that a task with nothing but a name completes."""
+
+from __future__ import annotations
+
+from task_contracts import JsonValue
+from task_worker.handlers import handler
+
+
+@handler("echo")
+async def echo(payload: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the payload."""
+    return payload

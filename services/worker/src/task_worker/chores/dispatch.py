@@ -1,0 +1,123 @@
+"""Dispatch: the leader marks what is due and publishes its ids.
+
+**Invariants**
+
+- Mark first, publish after: a message exists only once its mark has committed. Whatever is lost in between is a hint,
+  and the net has it.
+- Each broker queue is read for itself, as far as its own window has room.
+- While it cannot publish, nothing is marked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from task_bus import BrokerQueue, BusError, TaskBus
+from task_contracts import Priority
+from task_store import Dispatches, LiveOffers, Room, StoreError, Workers
+from task_worker.chores.tick import Leadership
+from task_worker.chores.window import Window
+from task_worker.waiting import wait_for_event
+
+_log = structlog.get_logger(__name__)
+
+_PUBLISH_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 1.0
+_FULL_PAUSE_SECONDS = 0.01
+_FAILED_PAUSE_SECONDS = 0.5
+_MARK_IDS_MAX = 1_000
+"""Ids that one statement marks in one broker queue."""
+
+
+class Dispatch:
+    """The leader's dispatch. `ring` wakes it: something may have become due, or somebody offers something new."""
+
+    def __init__(
+        self,
+        bus: TaskBus,
+        dispatches: Dispatches,
+        workers: Workers,
+        leadership: Leadership,
+        queues: Sequence[str],
+    ) -> None:
+        self._bus = bus
+        self._dispatches = dispatches
+        self._workers = workers
+        self._leadership = leadership
+        self._windows = {BrokerQueue(queue, priority): Window() for queue in queues for priority in Priority}
+        self._rung = asyncio.Event()
+        self._are_offers_stale = True
+        self._offers = LiveOffers({}, {})
+
+    def ring(self) -> None:
+        """Look at once."""
+        self._rung.set()
+
+    def offers_changed(self) -> None:
+        """Read what is offered anew, and look at once."""
+        self._are_offers_stale = True
+        self._rung.set()
+
+    async def run(self) -> None:
+        """Dispatch for ever, while this worker leads and reaches the broker."""
+        while True:
+            await self._leadership.begun.wait()
+            self._rung.clear()
+            try:
+                pause = await self._round() if self._bus.is_connected else _FAILED_PAUSE_SECONDS
+            except (StoreError, BusError) as error:
+                _log.warning("dispatch_failed", reason=str(error))
+                pause = _FAILED_PAUSE_SECONDS
+            await wait_for_event(self._rung, pause)
+
+    async def _round(self) -> float:
+        """Fill the windows once; return for how many seconds nothing is to be done."""
+        if self._are_offers_stale:
+            self._are_offers_stale = False
+            self._offers = await self._workers.live_offers()
+        await asyncio.gather(*(self._look(queue) for queue, window in self._windows.items() if window.should_look))
+        rooms = self._rooms()
+        if not rooms:
+            return _FULL_PAUSE_SECONDS if self._offers.types_by_queue else _LOOK_AGAIN_SECONDS
+        marked = await self._dispatches.mark(rooms, self._offers)
+        if marked:
+            await asyncio.gather(*(self._publish(BrokerQueue(*line), ids) for line, ids in marked.items()))
+            return 0.0
+        until = await self._dispatches.next_due(rooms, self._offers)
+        is_full = len(rooms) < len(self._served())
+        longest = _FULL_PAUSE_SECONDS if is_full else _LOOK_AGAIN_SECONDS
+        return longest if until is None else min(longest, max(0.0, until.total_seconds()))
+
+    def _served(self) -> list[BrokerQueue]:
+        return [queue for queue in self._windows if queue.queue in self._offers.types_by_queue]
+
+    def _rooms(self) -> list[Room]:
+        rooms = ((queue, self._windows[queue]) for queue in self._served())
+        return [
+            Room(queue.queue, queue.priority, min(window.room * window.message_ids, _MARK_IDS_MAX))
+            for queue, window in rooms
+            if window.room
+        ]
+
+    async def _look(self, queue: BrokerQueue) -> None:
+        workers = self._offers.workers_by_queue.get(queue.queue, 1)
+        self._windows[queue].looked(await self._bus.depth(queue), workers)
+
+    async def _publish(self, queue: BrokerQueue, ids: Sequence[UUID]) -> None:
+        size = self._windows[queue].message_ids
+        messages = [ids[start : start + size] for start in range(0, len(ids), size)]
+        sent = await asyncio.gather(*(self._publish_one(queue, message) for message in messages))
+        if lost := sent.count(False):
+            _log.warning("hints_lost", broker_queue=queue.name, messages=lost)
+
+    async def _publish_one(self, queue: BrokerQueue, ids: Sequence[UUID]) -> bool:
+        self._windows[queue].published(len(ids))
+        try:
+            await self._bus.publish(queue, ids, timeout=_PUBLISH_SECONDS)
+        except BusError:
+            return False  # marked and not published, or perhaps: the net has them
+        return True

@@ -1,0 +1,32 @@
+"""The offer: every minute each worker says which types it knows, so that a short absence rejects nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from task_store import Offer, StoreError, Workers
+
+_log = structlog.get_logger(__name__)
+_EVERY_SECONDS = 60.0
+_AGAIN_SECONDS = 5.0
+
+
+class Offering:
+    """Keeps `task_types` fresh."""
+
+    def __init__(self, workers: Workers, offer: Offer) -> None:
+        self._workers = workers
+        self._offer = offer
+
+    async def run(self) -> None:
+        """Offer for ever."""
+        while True:
+            pause = _EVERY_SECONDS
+            try:
+                await self._workers.offer(self._offer)
+            except StoreError as error:
+                _log.warning("offer_missed", reason=str(error))
+                pause = _AGAIN_SECONDS
+            await asyncio.sleep(pause)

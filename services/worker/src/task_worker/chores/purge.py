@@ -1,0 +1,48 @@
+"""PURGE: tasks that ended long ago go, and so do the rows of long dead workers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+
+from task_store import StoreError, Workers
+from task_worker.chores.tick import Leadership
+
+_log = structlog.get_logger(__name__)
+_EVERY_SECONDS = 600.0
+_FIRST_SECONDS = 30.0
+_ROWS = 1_000
+_DEAD_WORKERS_AGE = timedelta(days=7)
+
+
+class Purge:
+    """The leader's broom. `retention` is None where tasks are kept for ever."""
+
+    def __init__(self, workers: Workers, leadership: Leadership, retention: timedelta | None) -> None:
+        self._workers = workers
+        self._leadership = leadership
+        self._retention = retention
+
+    async def run(self) -> None:
+        """Purge for ever, while this worker leads."""
+        await asyncio.sleep(_FIRST_SECONDS)
+        while True:
+            await self._leadership.begun.wait()
+            try:
+                await self.purge()
+            except StoreError as error:
+                _log.warning("purge_missed", reason=str(error))
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def purge(self) -> None:
+        """Purge once, in small statements, so that no lock is held for long."""
+        await self._workers.forget_dead(_DEAD_WORKERS_AGE)
+        if self._retention is None:
+            return
+        purged = 0
+        while deleted := await self._workers.purge(self._retention, rows=_ROWS):
+            purged += deleted
+        if purged:
+            _log.info("tasks_purged", tasks=purged)

@@ -1,0 +1,39 @@
+"""REJECT: tasks whose type nobody offers FAIL instead of waiting for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from task_store import StoreError, Workers
+from task_worker.chores.tick import Leadership
+from task_worker.lease import Lease
+
+_log = structlog.get_logger(__name__)
+_ROWS = 500
+
+
+class Reject:
+    """The leader's answer to types that are unknown; looks once a lease."""
+
+    def __init__(self, workers: Workers, lease: Lease, leadership: Leadership) -> None:
+        self._workers = workers
+        self._lease = lease
+        self._leadership = leadership
+
+    async def run(self) -> None:
+        """Reject for ever, while this worker leads."""
+        while True:
+            await asyncio.sleep(self._lease.seconds)
+            await self._leadership.begun.wait()
+            try:
+                await self.reject()
+            except StoreError as error:
+                _log.warning("reject_missed", reason=str(error))
+
+    async def reject(self) -> None:
+        """Reject once, all that there are."""
+        while rejected := await self._workers.reject(self._lease.duration, rows=_ROWS):
+            for task_id, type_ in rejected:
+                _log.warning("task_rejected", task_id=str(task_id), type=type_)

@@ -1,0 +1,55 @@
+"""The sweep: declares expired workers dead, and brings back the tasks of the dead.
+
+On every tick of the leader, since a claim may commit just after its worker was declared dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from task_contracts.lifecycle import Event
+from task_store import StoreError, Workers
+from task_worker.chores.tick import TICKS_A_LEASE, Leadership
+from task_worker.lease import Lease
+
+_log = structlog.get_logger(__name__)
+_ROWS = 500
+
+
+class Sweep:
+    """The leader's care for the tasks of dead workers. Two leaders at once do no harm: each row is locked."""
+
+    def __init__(self, workers: Workers, lease: Lease, leadership: Leadership) -> None:
+        self._workers = workers
+        self._lease = lease
+        self._leadership = leadership
+
+    async def run(self) -> None:
+        """Sweep for ever, while this worker leads."""
+        while True:
+            await self._leadership.begun.wait()
+            try:
+                await self.sweep()
+            except StoreError as error:
+                _log.warning("sweep_missed", reason=str(error))
+            await asyncio.sleep(self._lease.seconds / TICKS_A_LEASE)
+
+    async def sweep(self) -> None:
+        """Sweep once. Only a steady leader declares deaths; the statement itself tests that."""
+        worker_id = self._lease.worker_id
+        if worker_id is None:
+            return
+        for lost in await self._workers.declare_dead(worker_id, self._lease.duration):
+            _log.warning("worker_lost", lost_worker_id=str(lost))
+        while swept := await self._workers.sweep(rows=_ROWS):
+            for ended in swept:
+                level = _log.error if ended.event is Event.ABANDON else _log.warning
+                level(
+                    "task_swept",
+                    task_id=str(ended.id),
+                    outcome=str(ended.event),
+                    lost_count=ended.lost_count,
+                    lost_worker_id=str(ended.worker_id),
+                )

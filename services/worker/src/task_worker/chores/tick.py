@@ -1,0 +1,81 @@
+"""The tick: says that this worker is there, and learns who leads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from task_store import StoreError, Workers
+from task_worker.lease import Lease
+from task_worker.waiting import wait_for_event
+
+_log = structlog.get_logger(__name__)
+TICKS_A_LEASE = 6
+
+
+class Leadership:
+    """Whether this worker leads, as its last tick said; whoever waits for that awaits `begun` or `ended`."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.ended.set()
+        self._leader_id: UUID | None = None
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this worker leads."""
+        return self.begun.is_set()
+
+    def told(self, leader_id: UUID | None, me: UUID | None) -> None:
+        """Note who leads; None where nobody could be asked."""
+        is_me = leader_id is not None and leader_id == me
+        if leader_id != self._leader_id:
+            _log.info("leader_changed", leader_id=str(leader_id), is_me=is_me)
+        self._leader_id = leader_id
+        now, not_now = (self.begun, self.ended) if is_me else (self.ended, self.begun)
+        not_now.clear()
+        now.set()
+
+
+class Ticker:
+    """Ticks every sixth of a lease. Without an answer this worker does not lead."""
+
+    def __init__(
+        self, workers: Workers, lease: Lease, leadership: Leadership, reaches_broker: Callable[[], bool]
+    ) -> None:
+        self._workers = workers
+        self._lease = lease
+        self._leadership = leadership
+        self._reaches_broker = reaches_broker
+        self._poked = asyncio.Event()
+        self._interval = lease.duration / TICKS_A_LEASE
+
+    def poke(self) -> None:
+        """Tick at once: this worker has just been registered."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Tick for ever."""
+        while True:
+            self._poked.clear()
+            worker_id = self._lease.worker_id
+            leader_id = None if worker_id is None else await self._ask(worker_id)
+            self._leadership.told(leader_id, worker_id)
+            await wait_for_event(self._poked, self._interval.total_seconds())
+
+    async def _ask(self, worker_id: UUID) -> UUID | None:
+        try:
+            tick = await self._workers.tick(
+                worker_id,
+                reaches_broker=self._reaches_broker(),
+                interval=self._interval,
+                lease=self._lease.duration,
+            )
+        except StoreError as error:
+            _log.warning("tick_missed", reason=str(error))
+            return None
+        return None if tick is None else tick.leader_id

@@ -1,0 +1,155 @@
+"""Claiming: one loop that fills free slots, from what was delivered or straight from the table (the net).
+
+**Invariants**
+
+- One claim at a time, so that whatever slots come free meanwhile are filled by the next.
+- Every claim runs under a token that is under way (`Held`) until its rows are in hand.
+- While the outcome of a claim is unknown its deliveries stay unacked, and its ids are tried again.
+- The net needs no broker, no leader and no mode: with free slots and nothing delivered it looks every second, at once
+  again while it finds any, less often while it finds nothing and the broker answers; when busy, one pick in ten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from task_contracts import Priority
+from task_store import Attempts, Claim, StoreError, new_lease_token
+from task_worker.held import Held
+from task_worker.intake import Intake
+from task_worker.lease import Lease
+from task_worker.slots import Slots
+from task_worker.waiting import wait_for_event
+
+_log = structlog.get_logger(__name__)
+
+OVERDUE = timedelta(seconds=2)
+"""How long a task must have been due before the net takes it: the broker's way is given that much time."""
+_NET_SECONDS = 1.0
+_NET_SECONDS_MAX = 5.0
+_BUSY_PICKS = 10
+_PUT_BACK_SECONDS = 1.0
+_PAUSE_SECONDS = 0.5
+
+
+class Claims:
+    """Keeps the slots of a worker filled."""
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        intake: Intake,
+        start: Callable[[Claim], None],
+        *,
+        held: Held,
+        slots: Slots,
+        lease: Lease,
+        weights: Mapping[Priority, int],
+        reaches_broker: Callable[[], bool],
+    ) -> None:
+        self._attempts = attempts
+        self._intake = intake
+        self._start = start
+        self._held = held
+        self._slots = slots
+        self._lease = lease
+        self._weights = weights
+        self._reaches_broker = reaches_broker
+        self._is_stopping = False
+        self._picks = 0
+        self._net_pause = _NET_SECONDS
+        self._net_at = time.monotonic() + _NET_SECONDS
+
+    async def run(self) -> None:
+        """Claim until told to stop; then give back what was delivered."""
+        while not self._is_stopping:
+            if not await self._slots.wait_free(_PUT_BACK_SECONDS):
+                await self._intake.aclose()
+                continue
+            if not self._lease.is_valid:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            await self._intake.fit(self._slots.free)
+            if self._is_nets_turn():
+                await self._cast_net()
+            elif ids := self._intake.take(self._slots.free):
+                await self._claim_delivered(ids)
+            else:
+                await self._wait_for_work()
+        await self._intake.aclose()
+
+    def stop(self) -> None:
+        """Claim nothing more, once the claim under way is answered."""
+        self._is_stopping = True
+        self._intake.arrived.set()
+
+    def _is_nets_turn(self) -> bool:
+        if self._intake.is_empty:
+            return time.monotonic() >= self._net_at
+        self._picks += 1
+        return self._picks % _BUSY_PICKS == 0
+
+    async def _claim_delivered(self, ids: Sequence[UUID]) -> None:
+        while True:
+            # After a failover an id could be claimable whose earlier attempt is still in our hands.
+            untried = [task_id for task_id in ids if task_id not in self._held]
+            claimed = await self._claim(functools.partial(self._claim_ids, untried))
+            if claimed is not None or not self._lease.is_valid or self._is_stopping:
+                break
+            await asyncio.sleep(_PAUSE_SECONDS)
+        self._intake.tried()
+
+    async def _cast_net(self) -> None:
+        """Claim what is overdue, and one suspect if none is in hand."""
+        slots = self._slots.free
+        found = await self._claim(
+            lambda me, token: self._attempts.claim_overdue(
+                me, token, slots=slots, weights=self._weights, overdue=OVERDUE
+            )
+        )
+        if self._slots.free and not self._held.has_unknown_claim:
+            found = [*(found or []), *(await self._claim(self._claim_suspect) or [])]
+        if found:
+            # With nothing delivered, each of these is a hint that was lost; in a backlog they are merely the oldest.
+            (_log.info if self._intake.is_empty else _log.debug)("claimed_by_the_net", tasks=len(found))
+            self._net_pause = 0.0
+        elif self._reaches_broker() and found is not None:
+            self._net_pause = min(max(_NET_SECONDS, self._net_pause * 2), _NET_SECONDS_MAX)
+        else:
+            self._net_pause = _NET_SECONDS
+        self._net_at = time.monotonic() + self._net_pause
+
+    async def _claim_ids(self, ids: Sequence[UUID], worker_id: UUID, lease_token: UUID) -> list[Claim]:
+        return await self._attempts.claim(worker_id, ids, lease_token)
+
+    async def _claim_suspect(self, worker_id: UUID, lease_token: UUID) -> list[Claim]:
+        suspect = await self._attempts.claim_suspect(worker_id, lease_token, overdue=OVERDUE)
+        return [] if suspect is None else [suspect]
+
+    async def _claim(self, ask: Callable[[UUID, UUID], Awaitable[list[Claim]]]) -> list[Claim] | None:
+        """Claim under a new token and start what comes of it; None if there was no answer."""
+        worker_id, lease_token = self._lease.worker_id, new_lease_token()
+        if worker_id is None:
+            return None
+        self._held.claim_begins(lease_token)
+        try:
+            claimed = await ask(worker_id, lease_token)
+        except StoreError as error:
+            self._held.claim_unanswered(lease_token)
+            _log.warning("claim_unanswered", reason=str(error))
+            return None
+        for claim in claimed:
+            self._start(claim)
+        self._held.claim_answered(lease_token)
+        return claimed
+
+    async def _wait_for_work(self) -> None:
+        """Wait until something is delivered, or it is the net's turn."""
+        await wait_for_event(self._intake.arrived, max(0.0, self._net_at - time.monotonic()))

@@ -1,0 +1,178 @@
+"""Handlers: the functions of users that run tasks.
+
+    from task_worker import Context, handler
+
+    class Report(BaseModel):
+        month: str
+
+    @handler("report.build", timeout_seconds=60, max_attempts=5)
+    async def build(payload: Report, context: Context) -> dict[str, int]:
+        ...
+
+An async function runs on the worker's event loop, a plain one in a thread, one marked `in_process` in a process of its
+own. Both parameters may be left out. The decorated function stays what it is, so a unit test just calls it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+
+from task_contracts import JsonValue, TypeName, limits
+from task_worker.context import Context
+
+_MARK = "__task_handler__"
+_TYPE_NAME: TypeAdapter[str] = TypeAdapter(TypeName)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class HandlerError(Exception):
+    """A handler that cannot be used as it is written; the text says which and why. Mend the code."""
+
+
+class Place(StrEnum):
+    """Where a handler runs."""
+
+    LOOP = "loop"
+    THREAD = "thread"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True)
+class _Wish:
+    type: str
+    timeout_seconds: float | None
+    max_attempts: int | None
+    in_process: bool
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A handler, ready to be called. A limit is None where the handler leaves it open."""
+
+    type: str
+    function: Callable[..., Any]
+    place: Place
+    timeout_seconds: float | None
+    max_attempts: int | None
+    takes_payload: bool
+    takes_context: bool
+    payload_type: TypeAdapter[Any] | None
+
+    def arguments(self, payload: Mapping[str, JsonValue], context: Context) -> tuple[Any, ...]:
+        """Return what to call the function with.
+
+        Raises:
+            ValidationError: the payload does not fit the function's signature.
+
+        """
+        given: list[Any] = []
+        if self.takes_payload:
+            given.append(self.payload_type.validate_python(payload) if self.payload_type else payload)
+        if self.takes_context:
+            given.append(context)
+        return tuple(given)
+
+    def payload_schema(self) -> dict[str, Any] | None:
+        """Return the JSON Schema of the payload, or None for a handler that takes any."""
+        return self.payload_type.json_schema() if self.payload_type else None
+
+
+def handler(
+    type: str,  # noqa: A002 # the word of the API for it
+    *,
+    timeout_seconds: float | None = None,
+    max_attempts: int | None = None,
+    in_process: bool = False,
+) -> Callable[[Function], Function]:
+    """Mark a function as the handler of a type of task.
+
+    Args:
+        type: the `type` of the tasks that it runs: letters, digits and `._:/-`, up to 100 characters.
+        timeout_seconds: longest run of one attempt; a task's own wins, the worker's setting stands in.
+        max_attempts: attempts before the task FAILs; a task's own wins, the worker's setting stands in.
+        in_process: run it in a process of its own, which can be killed: for code that cannot be cancelled, holds the
+            interpreter lock, or may crash. Starting it costs some tenths of a second and its arguments are copied.
+
+    Raises:
+        HandlerError: a name or number is out of range.
+
+    """
+    try:
+        _TYPE_NAME.validate_python(type)
+    except ValidationError:
+        raise HandlerError(f"{type!r} is not a type: letters, digits and . _ : / - only, at most 100") from None
+    if timeout_seconds is not None and not limits.TIMEOUT_SECONDS_MIN <= timeout_seconds <= limits.TIMEOUT_SECONDS_MAX:
+        raise HandlerError(f"{type}: timeout_seconds must be between 0.001 and {limits.TIMEOUT_SECONDS_MAX}")
+    if max_attempts is not None and not 1 <= max_attempts <= limits.ATTEMPTS_MAX:
+        raise HandlerError(f"{type}: max_attempts must be between 1 and {limits.ATTEMPTS_MAX}")
+
+    def mark(function: Function) -> Function:
+        setattr(function, _MARK, _Wish(type, timeout_seconds, max_attempts, in_process))
+        return function
+
+    return mark
+
+
+def handler_of(function: object) -> Handler | None:
+    """Return the handler that a decorated function is, or None for anything else.
+
+    Raises:
+        HandlerError: its signature is not `(payload, context)` or less, or its payload type cannot be understood.
+
+    """
+    wish: _Wish | None = getattr(function, _MARK, None) if callable(function) else None
+    if wish is None or not callable(function):
+        return None
+    is_async = inspect.iscoroutinefunction(function)
+    takes_payload, takes_context, payload_type = _signature(wish.type, function)
+    place = Place.PROCESS if wish.in_process else Place.LOOP if is_async else Place.THREAD
+    return Handler(
+        wish.type,
+        function,
+        place,
+        wish.timeout_seconds,
+        wish.max_attempts,
+        takes_payload,
+        takes_context,
+        payload_type,
+    )
+
+
+def _signature(type_: str, function: Callable[..., Any]) -> tuple[bool, bool, TypeAdapter[Any] | None]:
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.default is inspect.Parameter.empty]
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise HandlerError(f"{type_}: an annotation cannot be resolved: {error}") from error
+    positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    if len(parameters) > 2 or any(p.kind not in positional for p in parameters):  # payload, context
+        raise HandlerError(f"{type_}: a handler takes (payload, context) or less, all else needs a default")
+    takes_context = bool(parameters) and _is_context(parameters[-1], hints)
+    payload = parameters[: len(parameters) - takes_context]
+    if len(payload) > 1:
+        raise HandlerError(f"{type_}: the second parameter must be annotated as Context")
+    if not payload:
+        return False, takes_context, None
+    return True, takes_context, _payload_type(type_, hints.get(payload[0].name))
+
+
+def _is_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:
+    hint = hints.get(parameter.name)
+    return hint is Context or (hint is None and parameter.name == "context")
+
+
+def _payload_type(type_: str, hint: Any) -> TypeAdapter[Any] | None:
+    if hint in (None, Any, dict, object) or typing.get_origin(hint) in (dict, Mapping):
+        return None
+    try:
+        return TypeAdapter(hint)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise HandlerError(f"{type_}: its payload's type cannot be understood: {error.message}") from error

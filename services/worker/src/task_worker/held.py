@@ -1,0 +1,145 @@
+"""What this worker holds: the only state that the parts of a worker share.
+
+**Invariants**
+
+- A task is held from the answer to its claim until its end is recorded, or until its worker id is dead.
+- Reads are safe from the heartbeat's thread; every change is made on the event loop.
+- A claim is under way from before its statement is sent until it is answered. One that was not answered is unknown
+  until a read-back that began long enough after it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+from task_store import Claim
+from task_store import Held as HeldRow
+
+
+class StopReason(StrEnum):
+    """Why code is stopped before it ends by itself."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    NOT_HELD = "not_held"
+    LEASE_LOST = "lease_lost"
+    DRAIN = "drain"
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One attempt in hand."""
+
+    claim: Claim
+    timeout_seconds: float
+    began_at: float = field(default_factory=time.monotonic)
+    stop_reason: StopReason | None = None
+    is_running: bool = True
+    """Whether its code may still be at work."""
+    is_dropped: bool = False
+    """Whether its end is owed to nobody any more: the worker id that it was claimed under is dead."""
+    _stop_code: Callable[[], object] | None = None
+
+    def can_stop_by(self, stop_code: Callable[[], object]) -> None:
+        """Say how the code is stopped; called at once if somebody has already asked."""
+        self._stop_code = stop_code
+        if self.stop_reason is not None:
+            stop_code()
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask the code to end. The first reason counts; a later call changes nothing."""
+        if self.stop_reason is None and self.is_running:
+            self.stop_reason = reason
+            if self._stop_code is not None:
+                self._stop_code()
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How what the database says this worker holds differs from what it holds."""
+
+    not_held: tuple[Attempt, ...]
+    cancelled: tuple[Attempt, ...]
+    unknown: tuple[HeldRow, ...]
+
+
+class Held:
+    """The attempts in hand, and the claims under way."""
+
+    def __init__(self, claim_seconds: float) -> None:
+        """`claim_seconds`: after so long a claim that was given up has taken place or never will."""
+        self._claim_seconds = claim_seconds
+        self._by_id: dict[UUID, Attempt] = {}
+        self._under_way: set[UUID] = set()
+        self._unknown: dict[UUID, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, task_id: UUID) -> bool:
+        return task_id in self._by_id
+
+    def get(self, task_id: UUID) -> Attempt | None:
+        """Return the attempt in hand of a task, if there is one."""
+        return self._by_id.get(task_id)
+
+    def attempts(self) -> list[Attempt]:
+        """Return the attempts in hand. Safe from any thread."""
+        return list(self._by_id.values())
+
+    def running(self) -> list[Attempt]:
+        """Return those whose code may still be at work. Safe from any thread."""
+        return [attempt for attempt in self.attempts() if attempt.is_running]
+
+    def take(self, attempt: Attempt) -> None:
+        """Hold an attempt."""
+        self._by_id[attempt.claim.id] = attempt
+
+    def drop(self, attempt: Attempt) -> None:
+        """Hold it no longer: its end is recorded, or is no business of ours any more."""
+        if self._by_id.get(attempt.claim.id) is attempt:
+            del self._by_id[attempt.claim.id]
+
+    def claim_begins(self, lease_token: UUID) -> None:
+        """Note that a claim is about to be sent."""
+        self._under_way.add(lease_token)
+
+    def claim_answered(self, lease_token: UUID) -> None:
+        """Note that all a claim returned is held."""
+        self._under_way.discard(lease_token)
+
+    def claim_unanswered(self, lease_token: UUID) -> None:
+        """Note that a claim was given up and may yet take place."""
+        self._unknown[lease_token] = time.monotonic()
+        self._under_way.discard(lease_token)
+
+    @property
+    def has_unknown_claim(self) -> bool:
+        """Whether some earlier claim may yet turn up."""
+        return bool(self._unknown)
+
+    def compare(self, asked_at: float, before: Iterable[Attempt], rows: Iterable[HeldRow]) -> Differences:
+        """Compare with a read-back: sent at `asked_at`, when `before` were in hand, and answered by `rows`.
+
+        Settles what was unknown of claims given up long enough before it was sent.
+        """
+        row_by_id = {row.id: row for row in rows}
+        mine = [(attempt, row_by_id.get(attempt.claim.id)) for attempt in before]
+        same = [(a, row) for a, row in mine if row and row.lease_token == a.claim.lease_token]
+        held_ids = {attempt.claim.id for attempt, _ in same}
+        known = self._under_way | {attempt.claim.lease_token for attempt in self.attempts()}
+        self._settle(asked_at)
+        return Differences(
+            not_held=tuple(attempt for attempt, _ in mine if attempt.claim.id not in held_ids),
+            cancelled=tuple(attempt for attempt, row in same if row.is_cancel_requested),
+            unknown=tuple(row for row in row_by_id.values() if row.lease_token not in known),
+        )
+
+    def _settle(self, asked_at: float) -> None:
+        late = [token for token, given_up in self._unknown.items() if given_up + self._claim_seconds < asked_at]
+        for token in late:
+            del self._unknown[token]

@@ -1,0 +1,121 @@
+"""What the broker has delivered and nobody has tried yet: buffers per broker queue, emptied by weights.
+
+**Invariants**
+
+- A delivery is acked once every id of it has been tried, and put back if its turn does not come.
+- The bus's callback only appends here; nothing is awaited in it.
+- A priority that waits gets its turn by the weights; within a priority the queues take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from task_bus import BrokerQueue, Delivery, Subscription, TaskBus
+from task_contracts import Priority
+from task_worker.weights import WeightedTurns
+
+_PREFETCH_MAX = 16
+"""Messages that may wait here for each broker queue. A message is worth some 20 ms of work, so this hides the round
+trips to the broker; more would only keep work from workers that are idle."""
+
+
+@dataclass(eq=False)
+class _Buffered:
+    delivery: Delivery
+    untried: deque[UUID]
+
+
+class Intake:
+    """The consumers of one worker, and what they brought."""
+
+    def __init__(self, bus: TaskBus, queues: Sequence[str], weights: Mapping[Priority, int], capacity: int) -> None:
+        self._bus = bus
+        self._turns = WeightedTurns(weights)
+        self._capacity = capacity
+        self._prefetch = 0
+        self._subscriptions: list[Subscription] = []
+        self._emptied: list[Delivery] = []
+        self._buffers = {BrokerQueue(queue, priority): deque[_Buffered]() for queue in queues for priority in weights}
+        self._turn_of_queue = itertools.count()
+        self.arrived = asyncio.Event()
+        """Set when there is something to take."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not any(self._buffers.values())
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether deliveries may come."""
+        return bool(self._subscriptions)
+
+    def take(self, count: int) -> list[UUID]:
+        """Return up to `count` ids by the weights. Once they have been tried, call `tried`."""
+        taken: list[UUID] = []
+        while len(taken) < count and (waiting := self._waiting()):
+            line = self._line(self._turns.next(waiting))
+            first = line[0]
+            taken.append(first.untried.popleft())
+            if not first.untried:
+                line.popleft()
+                self._emptied.append(first.delivery)
+        if self.is_empty:
+            self.arrived.clear()
+        return taken
+
+    def tried(self) -> None:
+        """Ack the deliveries all of whose ids have been tried."""
+        for delivery in self._emptied:
+            delivery.ack()
+        self._emptied.clear()
+
+    def put_back(self) -> None:
+        """Give everything that is buffered back to the head of its broker queue, for whoever has room."""
+        for line in self._buffers.values():
+            for buffered in reversed(line):
+                buffered.delivery.put_back()
+            line.clear()
+        self.arrived.clear()
+
+    async def fit(self, free: int) -> None:
+        """See that the consumers' prefetch fits `free` slots, 1 or more: begins or widens them.
+
+        A prefetch is fixed when a consumer begins, so a wider one is a new consumer.
+        """
+        wanted = min(free, self._capacity, _PREFETCH_MAX)
+        if self._subscriptions and (self._prefetch >= wanted or self._prefetch * 2 > free):
+            return
+        await self.pause()
+        self._prefetch = wanted
+        self._subscriptions = [
+            await self._bus.consume(queue, prefetch=wanted, on_delivery=self._take_in) for queue in self._buffers
+        ]
+
+    async def pause(self) -> None:
+        """End the consumers. What is buffered stays."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            await subscription.cancel()
+
+    async def aclose(self) -> None:
+        """End the consumers and give back what is buffered."""
+        await self.pause()
+        self.put_back()
+
+    def _take_in(self, delivery: Delivery) -> None:
+        self._buffers[delivery.queue].append(_Buffered(delivery, deque(delivery.ids)))
+        self.arrived.set()
+
+    def _waiting(self) -> set[Priority]:
+        return {queue.priority for queue, line in self._buffers.items() if line}
+
+    def _line(self, priority: Priority) -> deque[_Buffered]:
+        lines = [line for queue, line in self._buffers.items() if line and queue.priority is priority]
+        return lines[next(self._turn_of_queue) % len(lines)]

@@ -1,0 +1,70 @@
+"""The lease of this worker as it knows it itself: under which id it may act, and until when.
+
+**Invariants**
+
+- What this clock says is never later than what the database says: the lease runs from before the renewal was sent.
+- A sixth of the lease is spare: `is_over` turns true while the database still calls the worker alive, so its code can
+  be stopped in time.
+- An id that was found dead never comes back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+_SPARE = 1 / 6
+
+
+class Lease:
+    """Shared between the heartbeat's thread, which renews it, and the event loop, which asks."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._worker_id: UUID | None = None
+        self._ends_at = float("-inf")
+
+    @property
+    def duration(self) -> timedelta:
+        """How long a renewal lasts."""
+        return timedelta(seconds=self.seconds)
+
+    @property
+    def worker_id(self) -> UUID | None:
+        """The id under which this worker acts; None before it is registered and after it was found dead."""
+        return self._worker_id
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether new work may be started."""
+        return self._worker_id is not None and not self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether running work must stop: the lease was not renewed in time."""
+        return self._clock() >= self._ends_at - self.spare_seconds
+
+    @property
+    def spare_seconds(self) -> float:
+        """How long running work may take to stop once the lease `is_over`."""
+        return self.seconds * _SPARE
+
+    def begin(self, worker_id: UUID, sent_at: float) -> None:
+        """Note that this worker was registered, by a statement sent at `sent_at` (of the same clock)."""
+        with self._guard:
+            self._worker_id, self._ends_at = worker_id, sent_at + self.seconds
+
+    def renewed(self, sent_at: float) -> None:
+        """Note that the lease was renewed, by a statement sent at `sent_at`."""
+        with self._guard:
+            self._ends_at = max(self._ends_at, sent_at + self.seconds)
+
+    def end(self) -> None:
+        """Note that this worker was found dead."""
+        with self._guard:
+            self._worker_id, self._ends_at = None, float("-inf")

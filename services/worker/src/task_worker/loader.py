@@ -1,0 +1,119 @@
+"""Finding handlers: in a module, a file, or every file of a folder."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from task_worker import builtin
+from task_worker.handlers import Handler, HandlerError, handler_of
+
+
+def load_handlers(place: str | None) -> dict[str, Handler]:
+    """Return the handlers found at `place` and the built-in ones, by type.
+
+    Args:
+        place: `package.module`, `path/to/tasks.py`, or a folder, each of whose `*.py` files is loaded (in order of
+            name, without those that begin with an underscore); several separated by commas; None for none.
+
+    Every file is executed anew at each call. Files can import their neighbours.
+
+    Raises:
+        HandlerError: nothing is there, it cannot be imported, a handler cannot be used, or two have one type.
+
+    """
+    by_type: dict[str, Handler] = {}
+    for module in _all_modules(place):
+        for handler in _handlers(module):
+            if by_type.setdefault(handler.type, handler).function is not handler.function:
+                raise HandlerError(f"two handlers have the type {handler.type}")
+    return by_type
+
+
+def forget_modules(place: str) -> None:
+    """Forget what was imported from the folders that `place` names, so that loading it again reads changed files."""
+    folders = {_folder(one) for one in _parts(place) if is_path(one)}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and "site-packages" not in file and folders & set(Path(file).resolve().parents):
+            del sys.modules[name]
+
+
+def is_path(place: str) -> bool:
+    """Whether a place names a file or folder rather than a module."""
+    return place.endswith(".py") or "/" in place or Path(place).is_dir()
+
+
+def _parts(place: str) -> list[str]:
+    return [part for part in (part.strip() for part in place.split(",")) if part]
+
+
+def _folder(place: str) -> Path:
+    path = Path(place).resolve()
+    return path if path.is_dir() else path.parent
+
+
+def _all_modules(place: str | None) -> Iterator[ModuleType]:
+    yield builtin
+    for one in _parts(place or ""):
+        yield from _files(one) if is_path(one) else [_module(one)]
+
+
+def _handlers(module: ModuleType) -> Iterator[Handler]:
+    for member in vars(module).values():
+        if (handler := handler_of(member)) is not None:
+            yield handler
+
+
+def _module(name: str) -> ModuleType:
+    _make_importable(Path.cwd())
+    return _imported(name, lambda: importlib.import_module(name))
+
+
+def _files(place: str) -> Iterator[ModuleType]:
+    path = Path(place).resolve()
+    if not path.exists():
+        raise HandlerError(f"{place}: no such file or folder")
+    _make_importable(_folder(place))
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+    for file in files:
+        if path.is_file() or not file.name.startswith("_"):
+            yield _imported(str(file), functools.partial(_execute, file))
+
+
+def _execute(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"task_handlers_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError("is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where annotations are looked up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _imported(what: str, run: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return run()
+    except HandlerError as error:
+        raise HandlerError(f"{what}: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything; it becomes one line
+        raise HandlerError(f"{what} cannot be imported: {_where(error)}{type(error).__name__}: {error}") from error
+
+
+def _where(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: "
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}: " if own else ""
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))

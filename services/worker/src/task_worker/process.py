@@ -1,0 +1,118 @@
+"""The process `task-worker`: one worker over PostgreSQL and RabbitMQ."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from collections.abc import Mapping
+
+import structlog
+
+from task_bus import open_bus
+from task_bus.signals import open_signals
+from task_runtime import (
+    ExitCode,
+    LoopKeepsDyingError,
+    Misconfigured,
+    ShutdownSignals,
+    safe_url,
+    start_block,
+    unknown_variables,
+)
+from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError
+from task_worker import builtin
+from task_worker.handlers import Handler, HandlerError
+from task_worker.loader import load_handlers
+from task_worker.settings import WorkerSettings
+from task_worker.worker import Worker
+
+_log = structlog.get_logger(__name__)
+_DATABASE_SECONDS = 60.0
+_PAUSE_SECONDS = 1.0
+_CLOSING_SECONDS = 5.0
+_SHORT_DRAIN = (
+    "TASK_WORKER_DRAIN_SECONDS ({:g}) is shorter than the longest timeout of a handler ({:g}): "
+    "a task that still runs then is stopped and runs again"
+)
+
+
+async def run_worker(settings: WorkerSettings) -> ExitCode:
+    """Run a worker until SIGTERM or SIGINT, and drain; the second one hurries.
+
+    Raises:
+        Misconfigured: a handler cannot be used, the broker is `memory://`, or the schema is too old.
+
+    """
+    settings.require_shared_broker()
+    handlers = handlers_or_misconfigured(settings.handlers)
+    facts, revision = await _wait_for_database(settings)
+    _show(settings, handlers, facts, revision)
+    url = settings.broker_url.get_secret_value()
+    bus = open_bus(url, queues=settings.queues, name="task-worker")
+    signals = open_signals(url, name="task-worker-signals")
+    bus.start()
+    signals.start()
+    with ShutdownSignals() as asked:
+        try:
+            await Worker(settings, handlers, bus, signals).run(asked.stop, asked.hurry)
+        except LoopKeepsDyingError as error:
+            _log.critical("worker_gives_up", reason=str(error))
+            return ExitCode.FAILED
+        finally:
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await asyncio.gather(signals.aclose(), bus.aclose())
+    return ExitCode.OK
+
+
+def handlers_or_misconfigured(place: str | None) -> dict[str, Handler]:
+    """Load the handlers at `place`; a mistake there is one clear line and exit code 2."""
+    try:
+        return load_handlers(place)
+    except HandlerError as error:
+        raise Misconfigured(f"TASK_WORKER_HANDLERS: {error}") from error
+
+
+async def _wait_for_database(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:
+    """Wait until the database answers, and hold its schema against the code's."""
+    end = asyncio.get_running_loop().time() + _DATABASE_SECONDS
+    async with Database(settings.database_url.get_secret_value(), pool_size=1) as database:
+        while True:
+            try:
+                revision = await database.revision()
+                facts = await database.facts()
+            except DatabaseUnavailableError as error:
+                if asyncio.get_running_loop().time() > end:
+                    raise
+                _log.warning("waiting_for_database", reason=str(error))
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            if revision is None or revision < SCHEMA_REVISION:
+                has = "has no schema" if revision is None else f"has schema {revision}"
+                raise Misconfigured(f"the database {has}, this version needs {SCHEMA_REVISION}: run `task-migrate`")
+            return facts, revision
+
+
+def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str) -> None:
+    rows = [
+        ("database", f"{safe_url(settings.database_url.get_secret_value())} (PostgreSQL {facts.version})"),
+        ("schema revision", revision),
+        ("broker", safe_url(settings.broker_url.get_secret_value())),
+        ("queues", ", ".join(settings.serves)),
+        ("handlers", ", ".join(sorted(handlers))),
+        ("concurrency", str(settings.concurrency)),
+    ]
+    title = f"task-worker {importlib.metadata.version('task-worker')}"
+    start_block(title, rows, warnings_for(settings, handlers, facts), log_format=settings.log_format)
+
+
+def warnings_for(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts) -> list[str]:
+    """Return what an operator should look at before trusting this worker with work."""
+    longest = max(handler.timeout_seconds or settings.timeout_seconds for handler in handlers.values())
+    own = set(handlers) - set(vars(builtin))
+    checks = [
+        (not own, "no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS to a module, file or folder"),
+        (settings.retention_days == 0, "TASK_WORKER_RETENTION_DAYS is 0: ended tasks are kept for ever"),
+        (settings.drain_seconds < longest, _SHORT_DRAIN.format(settings.drain_seconds, longest)),
+        (not facts.is_durable, "fsync or synchronous_commit is off: a power cut can lose tasks that were accepted"),
+    ]
+    return [text for is_so, text in checks if is_so] + unknown_variables(type(settings))

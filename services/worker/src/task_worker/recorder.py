@@ -1,0 +1,86 @@
+"""Writing the ends of attempts and their progress: again and again until the database has answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from task_contracts import Progress, TaskStatus
+from task_contracts.lifecycle import LIFECYCLE
+from task_store import Attempts, Ended, Ending, Held, RejectedError, StoreError
+from task_worker.held import Attempt
+from task_worker.outcomes import unstorable
+
+_log = structlog.get_logger(__name__)
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_PROGRESS_PAUSE_SECONDS = 0.25
+
+
+class Recorder:
+    """Owes the database what became of the attempts of this worker."""
+
+    def __init__(self, attempts: Attempts, ring: Callable[[], None]) -> None:
+        """`ring` is called when a task is waiting again."""
+        self._attempts = attempts
+        self._ring = ring
+        self._progress: dict[Attempt, Progress] = {}
+        self._reported = asyncio.Event()
+
+    async def record(self, attempt: Attempt, ending: Ending) -> Ended | None:
+        """Write how an attempt ended. None: it is no longer this worker's, and nothing more is owed.
+
+        Goes on while the database is away, until the attempt is dropped. What the database refuses becomes a failure.
+        """
+        self._progress.pop(attempt, None)
+        pause = _FIRST_PAUSE_SECONDS
+        while not attempt.is_dropped:
+            try:
+                ended = await self._attempts.record(ending)
+            except RejectedError as error:
+                _log.error("ending_refused", sqlstate=error.sqlstate)  # its traceback holds the row
+                ending = Ending.fail(attempt.claim, unstorable("the database refuses it"))
+            except StoreError as error:
+                _log.warning("recording_delayed", reason=str(error), again_in_seconds=pause)
+            else:
+                if ended is not None and LIFECYCLE[ended.event].target is TaskStatus.PENDING:
+                    self._ring()
+                return ended
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return None
+
+    async def release(self, row: Held) -> None:
+        """Give back a task that the database says is ours and that nobody here holds. Left to the next read-back."""
+        try:
+            ended = await self._attempts.record(Ending.release(row))
+        except StoreError as error:
+            _log.warning("release_delayed", reason=str(error), task_id=str(row.id))
+            return
+        if ended is not None:
+            _log.warning("unheld_task_released", task_id=str(row.id))
+            self._ring()
+
+    def report(self, attempt: Attempt, progress: Progress) -> None:
+        """Have progress written soon; the latest counts."""
+        if attempt.is_running:
+            self._progress[attempt] = progress
+            self._reported.set()
+
+    async def write_progress(self) -> None:
+        """Write what is reported, for ever: all of it at once, a few times a second. What fails is not repeated."""
+        while True:
+            await self._reported.wait()
+            self._reported.clear()
+            reported, self._progress = self._progress, {}
+            writes = [self._write(attempt, progress) for attempt, progress in reported.items()]
+            await asyncio.gather(*writes)
+            await asyncio.sleep(_PROGRESS_PAUSE_SECONDS)
+
+    async def _write(self, attempt: Attempt, progress: Progress) -> None:
+        try:
+            await self._attempts.report_progress(attempt.claim.id, attempt.claim.lease_token, progress)
+        except StoreError as error:
+            _log.warning("progress_lost", reason=str(error), task_id=str(attempt.claim.id))

@@ -1,0 +1,34 @@
+"""Async handlers: on the worker's event loop, each in an asyncio task of its own: a cancel hits nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from task_worker.held import Attempt
+from task_worker.outcomes import Happened, Returned, Stopped
+from task_worker.runners.raised import happened_by
+
+
+async def run_on_loop(
+    function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], attempt: Attempt
+) -> Happened:
+    """Run it to its end. Being stopped cancels it; code that catches that and goes on is waited for."""
+    task = asyncio.create_task(_call(function, arguments))
+    attempt.can_stop_by(task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError as error:
+        if attempt.stop_reason is not None:
+            return Stopped()
+        return happened_by(error)  # the handler let a CancelledError of its own making escape
+
+
+async def _call(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Happened:
+    try:
+        return Returned(await function(*arguments))
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 # SystemExit too: it must not stop the event loop
+        return happened_by(error)

@@ -1,0 +1,129 @@
+"""Handlers in a process of their own: started for one attempt, ended by signals, never outliving its worker.
+
+The child is `task_worker.runners.child`. Down its standard input goes one order, and the pipe then stays open: the
+child ends when it closes, however the worker went. Up its standard output come progress and, last, what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from task_contracts import ErrorCode, Progress, TaskError
+from task_runtime import LogFormat, LogLevel
+from task_worker.context import Facts
+from task_worker.held import Attempt
+from task_worker.outcomes import Failed, Happened, Stopped
+
+GRACE_SECONDS = 5.0
+"""Between SIGTERM and SIGKILL."""
+
+
+@dataclass(frozen=True)
+class ChildSetup:
+    """How every child is set up: where its handlers are, and how it logs."""
+
+    handlers_place: str | None
+    log_level: LogLevel
+    log_format: LogFormat
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a child is to run."""
+
+    setup: ChildSetup
+    facts: Facts
+    payload: dict[str, Any]
+
+
+async def run_in_process(
+    attempt: Attempt, facts: Facts, setup: ChildSetup, report: Callable[[Attempt, Progress], None]
+) -> Happened:
+    """Run it to its end. Being stopped sends SIGTERM to the process and all that it started, then SIGKILL."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "task_worker.runners.child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    stopper = _Stopper(child.pid)
+    attempt.can_stop_by(stopper.stop)
+    try:
+        happened = await _converse(child, Order(setup, facts, attempt.claim.payload), attempt, report)
+        code = await child.wait()
+    finally:
+        stopper.finish()
+    if happened is not None:
+        return happened
+    if attempt.stop_reason is not None:
+        return Stopped()
+    return Failed(TaskError(code=ErrorCode.PROCESS_DIED, message=f"the handler's process ended by {_cause(code)}"))
+
+
+class _Stopper:
+    """Ends a process group: SIGTERM, and SIGKILL after a grace."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._timer: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        self._signal(signal.SIGTERM)
+        self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._signal, signal.SIGKILL)
+
+    def finish(self) -> None:
+        """End whatever the process left behind in its group."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, number)
+
+
+async def _converse(
+    child: asyncio.subprocess.Process, order: Order, attempt: Attempt, report: Callable[[Attempt, Progress], None]
+) -> Happened | None:
+    """Send the order, pass on progress, and return what happened; None if the child ended without a word."""
+    if child.stdin is None or child.stdout is None:
+        raise RuntimeError("the child was started without its pipes")
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        child.stdin.write(framed(order))
+        await child.stdin.drain()
+        while True:
+            said = await _read(child.stdout)
+            if not isinstance(said, Progress):
+                return said  # type: ignore[no-any-return] # the child sends nothing else
+            report(attempt, said)
+    return None
+
+
+async def _read(stream: asyncio.StreamReader) -> Any:
+    size = int.from_bytes(await stream.readexactly(4), "big")
+    return pickle.loads(await stream.readexactly(size))  # noqa: S301 # from our own child, which runs as ourselves
+
+
+def framed(message: object) -> bytes:
+    """Return a message as it goes through a pipe: its length in four bytes, then its pickle."""
+    body = pickle.dumps(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,37 @@
+"""What a handler raised, as what happened. The same for every runner."""
+
+from __future__ import annotations
+
+from task_contracts import ErrorCode, TaskError, limits, storable_text
+from task_runtime import safe_traceback
+from task_worker.context import TaskCancelled
+from task_worker.outcomes import Fail, Failed, Happened, Retry, Snooze, Snoozed, Stopped
+
+
+def happened_by(error: BaseException) -> Happened:
+    """Return what it means that a handler raised `error`."""
+    match error:
+        case Snooze():
+            return Snoozed(error.after_seconds)
+        case Retry():
+            return Failed(_error(error.code, error.message, error), after_seconds=error.after_seconds)
+        case Fail():
+            return Failed(_error(error.code, error.message, error), is_final=True)
+        case TaskCancelled():
+            return Stopped()
+        case _:
+            return Failed(_error(ErrorCode.HANDLER_ERROR, str(error) or type(error).__name__, error), _traceback(error))
+
+
+def _error(code: str, message: str, error: BaseException) -> TaskError:
+    return TaskError(
+        code=storable_text(code, limits.TYPE_CHARS),
+        message=storable_text(message, limits.ERROR_MESSAGE_CHARS),
+        type=storable_text(type(error).__qualname__, limits.NAME_CHARS),
+    )
+
+
+def _traceback(error: BaseException) -> str:
+    """Return the last 16 KiB: where it happened stands at the end."""
+    text = storable_text(safe_traceback(error), 10 * limits.TRACEBACK_BYTES)
+    return text.encode()[-limits.TRACEBACK_BYTES :].decode(errors="ignore")

@@ -1,0 +1,28 @@
+"""Plain handlers: in a thread, which cannot be stopped from outside. It is told by its context and waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from task_worker.outcomes import Happened, Returned
+from task_worker.runners.raised import happened_by
+
+
+async def run_in_thread(
+    function: Callable[..., Any], arguments: tuple[Any, ...], threads: ThreadPoolExecutor
+) -> Happened:
+    """Run it to its end."""
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(threads, context.run, call, function, arguments)
+
+
+def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Happened:
+    """Call a plain function and return what happened, whatever it raises."""
+    try:
+        return Returned(function(*arguments))
+    except BaseException as error:  # noqa: BLE001 # SystemExit and TaskCancelled too
+        return happened_by(error)

@@ -1,0 +1,70 @@
+"""What a worker is told by its environment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from task_contracts import Priority, limits
+from task_runtime import ProcessSettings, QueueNames
+
+_WEIGHT_MAX = 1_000
+
+
+def _parse_weights(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    parts = value.split(":")
+    if len(parts) != len(Priority) or not all(part.strip().isdecimal() for part in parts):
+        raise ValueError("must be three numbers for HIGH:MEDIUM:LOW, such as 6:3:1")
+    order = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
+    return dict(zip(order, map(int, parts), strict=True))
+
+
+def _check_weights(weights: dict[Priority, int]) -> dict[Priority, int]:
+    if set(weights) != set(Priority) or not all(1 <= weight <= _WEIGHT_MAX for weight in weights.values()):
+        raise ValueError("must hold a weight of 1 to 1000 for each of HIGH:MEDIUM:LOW, such as 6:3:1")
+    return weights
+
+
+Weights = Annotated[dict[Priority, int], BeforeValidator(_parse_weights), AfterValidator(_check_weights)]
+
+
+class WorkerSettings(ProcessSettings):
+    """TASK_WORKER_* beside what every process is told. Heartbeat, sweep and self-stop are fractions of the lease."""
+
+    model_config = SettingsConfigDict(env_prefix="TASK_WORKER_")
+
+    served_queues: QueueNames | None = Field(None, validation_alias="TASK_WORKER_QUEUES")
+    """The queues that this worker serves; all that exist if left out."""
+    concurrency: int = Field(50, ge=1, le=1000)
+    """How many tasks run at once."""
+    handlers: str | None = None
+    """Where handlers are: a module, a file, a folder, or several separated by commas."""
+    api_url: str = Field("http://127.0.0.1:9000", pattern=r"^https?://")
+    """Where `context.client` finds the API."""
+    priority_weights: Weights = Field(default_factory=lambda: {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1})
+    lease_seconds: float = Field(30.0, ge=1.0, le=3600.0)
+    """How long a worker that has gone silent keeps its tasks."""
+    drain_seconds: float = Field(30.0, ge=0.0, le=86_400.0)
+    """How long a worker that was asked to stop lets its tasks run."""
+    timeout_seconds: float = Field(600.0, ge=limits.TIMEOUT_SECONDS_MIN, le=limits.TIMEOUT_SECONDS_MAX)
+    """Longest run of an attempt where neither the task nor its handler says otherwise."""
+    max_attempts: int = Field(3, ge=1, le=limits.ATTEMPTS_MAX)
+    """Attempts where neither the task nor its handler says otherwise."""
+    retention_days: float = Field(30.0, ge=0.0, le=36_500.0)
+    """How long tasks are kept after they ended; 0 keeps them for ever."""
+
+    @model_validator(mode="after")
+    def _check_served_queues(self) -> WorkerSettings:
+        unknown = sorted(set(self.served_queues or ()) - set(self.queues))
+        if unknown:
+            raise ValueError(f"TASK_WORKER_QUEUES names {', '.join(unknown)}, which TASK_QUEUES does not")
+        return self
+
+    @property
+    def serves(self) -> tuple[str, ...]:
+        """The queues that this worker serves."""
+        return self.served_queues or self.queues

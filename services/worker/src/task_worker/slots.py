@@ -1,0 +1,45 @@
+"""How much this worker may run at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from task_worker.waiting import wait_for_event
+
+UNRECORDED_MAX = 200
+"""Outcomes that may wait to be recorded before nothing more is claimed: a slow database slows us, and loses nothing."""
+
+
+class Slots:
+    """Counts the slots: taken with a claim, free again once the code has ended."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._running = 0
+        self._unrecorded = 0
+        self._freed = asyncio.Event()
+
+    @property
+    def free(self) -> int:
+        """How many tasks may be claimed now."""
+        return self.capacity - self._running if self._unrecorded < UNRECORDED_MAX else 0
+
+    def take(self) -> None:
+        """Use one slot."""
+        self._running += 1
+
+    def code_ended(self) -> None:
+        """Give the slot back; the outcome has yet to be recorded."""
+        self._running -= 1
+        self._unrecorded += 1
+        self._freed.set()
+
+    def recorded(self) -> None:
+        """Note that an outcome is recorded, or owed no more."""
+        self._unrecorded -= 1
+        self._freed.set()
+
+    async def wait_free(self, seconds: float) -> bool:
+        """Wait up to `seconds` until a slot is free; say whether one is."""
+        self._freed.clear()
+        return self.free > 0 or (await wait_for_event(self._freed, seconds) and self.free > 0)
