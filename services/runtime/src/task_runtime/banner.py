@@ -1,0 +1,37 @@
+"""The block that a process prints at its start: what it is, what it uses, what to look at."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from task_runtime.logs import LogFormat
+from task_runtime.redaction import safe_text
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def start_block(
+    title: str, rows: Sequence[tuple[str, str]], warnings: Iterable[str] = (), *, log_format: LogFormat
+) -> None:
+    """Show `rows` of (label, value) under `title`, then the warnings, each a sentence that says what to do.
+
+    For people a block on stderr; as JSON one line `process_started` with a field for each label (`schema revision`
+    becomes `schema_revision`), and one line `start_warning` for each warning. Passwords in URLs are masked either way.
+    """
+    if log_format == "console":
+        sys.stderr.write(_block(title, rows, warnings))
+        return
+    fields = {label.lower().replace(" ", "_"): value for label, value in rows}
+    _log.info("process_started", title=title, **fields)
+    for warning in warnings:
+        _log.warning("start_warning", reason=warning)
+
+
+def _block(title: str, rows: Sequence[tuple[str, str]], warnings: Iterable[str]) -> str:
+    width = max((len(label) for label, _ in rows), default=0)
+    lines = [title, *(f"  {label:<{width}}  {value}" for label, value in rows)]
+    lines += [f"  warning: {warning}" for warning in warnings]
+    return "".join(f"{safe_text(line)}\n" for line in lines)

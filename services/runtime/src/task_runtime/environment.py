@@ -1,0 +1,85 @@
+"""Reads settings so that a person can mend what is wrong: every complaint names the environment variable."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from task_runtime.exits import ExitCode
+from task_runtime.settings import ProcessSettings
+
+Settings = TypeVar("Settings", bound=ProcessSettings)
+
+_OWNED_PREFIXES = ("TASK_API_", "TASK_CLIENT_", "TASK_SERVICE_", "TASK_TEST_", "TASK_WORKER_")
+"""Variables of one process each: another process has no opinion on them, since they often share an environment."""
+
+
+def read_settings(cls: type[Settings], **given: Any) -> Settings:
+    """Return the settings of a process; `given` fields (by name) win over the environment.
+
+    What is wrong is written to stderr, one line a variable, without any value.
+
+    Raises:
+        SystemExit: with `ExitCode.MISCONFIGURED`, if anything is missing or wrong.
+
+    """
+    try:
+        return cls(**given)
+    except ValidationError as error:
+        complaints = _complaints(cls, error)
+    except SettingsError as error:  # a file in the secrets folder that this user may not read, or that is no text
+        complaints = [f"{error}: {error.__cause__}"]
+    for line in complaints:
+        sys.stderr.write(f"error: {line}\n")
+    raise SystemExit(ExitCode.MISCONFIGURED)
+
+
+def variable_names(cls: type[ProcessSettings]) -> dict[str, str]:
+    """Return the environment variable of each field, by the field's name."""
+    prefix = cls.model_config.get("env_prefix", "")
+    return {
+        name: field.validation_alias if isinstance(field.validation_alias, str) else f"{prefix}{name}".upper()
+        for name, field in cls.model_fields.items()
+    }
+
+
+def unknown_variables(*classes: type[ProcessSettings], environment: Mapping[str, str] | None = None) -> list[str]:
+    """Return a warning for each variable that none of these classes reads and somebody probably meant for them.
+
+    That is every unknown variable with a prefix of theirs, and every other `TASK_*` that looks like one they know.
+    Variables of other processes (`TASK_API_*` in a worker) are left alone. Reads `os.environ` unless told otherwise.
+    """
+    known = {variable for cls in classes for variable in variable_names(cls).values()}
+    own = tuple({cls.model_config.get("env_prefix", "") for cls in classes} - {"TASK_"})
+    foreign = tuple(set(_OWNED_PREFIXES) - set(own))
+    names = {name.upper() for name in (os.environ if environment is None else environment)}
+    strangers = sorted(n for n in names - known if n.startswith("TASK_") and not n.startswith(foreign))
+    return [line for name in strangers if (line := _warning(name, known, is_own=name.startswith(own)))]
+
+
+def _complaints(cls: type[ProcessSettings], error: ValidationError) -> list[str]:
+    variables = variable_names(cls)
+    reasons: dict[str, str] = {}
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        place = str(problem["loc"][0]) if problem["loc"] else ""
+        reason = "is required, but not set" if problem["type"] == "missing" else _reason(problem["msg"])
+        reasons.setdefault(variables.get(place, place), reason)
+    return [f"{variable}: {reason}" if variable else reason for variable, reason in reasons.items()]
+
+
+def _reason(message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
+def _warning(name: str, known: set[str], *, is_own: bool) -> str | None:
+    matches = get_close_matches(name, known, n=1, cutoff=0.8)
+    if matches:
+        return f"{name} is not a setting; did you mean {matches[0]}?"
+    return f"{name} is not a setting" if is_own else None

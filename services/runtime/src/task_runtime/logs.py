@@ -1,0 +1,89 @@
+"""Logs: one line an event, in one shape, whoever wrote it.
+
+Packages log through the standard library (`logging.getLogger(__name__).info("task_claimed", extra={...})`), services
+through structlog (`structlog.get_logger().info("task_claimed", task_id=...)`); both come out alike. What is bound with
+`structlog.contextvars` (`request_id`, `task_id`, `attempt`, `worker_id`) stands on every line that is written under it,
+the packages' lines included. Secrets, rows and payloads are left out (`task_runtime.redaction`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from task_runtime.redaction import safe_fields
+from task_runtime.tracebacks import safe_traceback
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["console", "json"]
+
+
+def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
+    """Send every log line of this process to stderr, from `level` up, as JSON or for people.
+
+    Replaces the root logger's handlers; warnings of Python become log lines of the logger `py.warnings`. Safe to
+    repeat: the last call counts, for loggers that are already in use too.
+    """
+    shared: Sequence[Processor] = (
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        # A cached logger would keep the processors of the first call.
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=(structlog.stdlib.ExtraAdder(), *shared),
+            processors=(
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.ExceptionRenderer(_render_exception),
+                _redact,
+                *_renderers(log_format),
+            ),
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+
+
+def default_log_format() -> LogFormat:
+    """Return how to log unless told: for people where stderr is a terminal, else JSON."""
+    return "console" if sys.stderr.isatty() else "json"
+
+
+def _renderers(log_format: LogFormat) -> tuple[Processor, ...]:
+    if log_format == "json":
+        return (structlog.processors.JSONRenderer(json.dumps, ensure_ascii=False),)
+    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),)
+
+
+def _render_exception(exc_info: ExcInfo) -> str:
+    return safe_traceback(exc_info[1])
+
+
+def _redact(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
+    # Redaction runs after the traceback has become text, and makes JSON of everything, so that no renderer
+    # meets a value whose text nobody has looked at.
+    del logger, method
+    first = {key: event_dict.pop(key) for key in ("timestamp", "level", "event")}
+    return safe_fields({**first, **event_dict})

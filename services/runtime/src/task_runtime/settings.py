@@ -1,0 +1,106 @@
+"""What a process is told by its environment: read once, where the process is put together.
+
+Variables come from the environment and from files of the same name in `/run/secrets` (Docker and Kubernetes secrets);
+the environment wins. No other file is read. Each process has one class:
+
+    class WorkerSettings(ProcessSettings):
+        model_config = SettingsConfigDict(env_prefix="TASK_WORKER_")
+
+        concurrency: int = Field(50, ge=1, le=1000)                                    # TASK_WORKER_CONCURRENCY
+        served_queues: QueueNames | None = Field(None, validation_alias="TASK_WORKER_QUEUES")
+
+    settings = read_settings(WorkerSettings)
+
+A field belongs to the class's prefix; one whose variable is called otherwise names it as its `validation_alias`, in
+full: that is how the fields of `ProcessSettings` keep their `TASK_*` names under every prefix. In code, fields are
+given by their own names: `read_settings(WorkerSettings, broker_url="memory://")`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+
+from task_contracts import QueueName
+from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl
+from task_runtime.exits import Misconfigured
+from task_runtime.logs import LogFormat, LogLevel, default_log_format
+
+SECRETS_FOLDER = Path("/run/secrets")
+
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    if not names:
+        raise ValueError("must name at least one queue")
+    return names
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+QueueNames = Annotated[tuple[QueueName, ...], BeforeValidator(_split)]
+"""Names of queues, in the environment separated by commas; each once, in the order given."""
+
+
+class ProcessSettings(BaseSettings):
+    """What every process is told. Addresses hold passwords, so printing an instance shows none of them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TASK_",
+        # A value stands for itself: JSON is read nowhere, lists are split by their own validators.
+        enable_decoding=False,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    database_url: DatabaseUrl = Field(validation_alias="TASK_DATABASE_URL")
+    broker_url: BrokerUrl = Field(validation_alias="TASK_BROKER_URL")
+    queues: QueueNames = Field(("default",), validation_alias="TASK_QUEUES")
+    """The queues that exist."""
+    log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field("INFO", validation_alias="TASK_LOG_LEVEL")
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        default_factory=default_log_format, validation_alias="TASK_LOG_FORMAT"
+    )
+
+    def require_shared_broker(self) -> None:
+        """Refuse the in-process broker: for processes that run apart.
+
+        Raises:
+            Misconfigured: TASK_BROKER_URL is `memory://`.
+
+        """
+        if self.broker_url.get_secret_value().startswith(IN_PROCESS_BROKER):
+            raise Misconfigured(
+                f"TASK_BROKER_URL: {IN_PROCESS_BROKER} joins nothing but the parts of one process (task-service); "
+                "name a RabbitMQ, as in amqp://user:password@host:5672/"
+            )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Name the sources, the strongest first. The secrets folder is one only where it exists."""
+        del dotenv_settings, file_secret_settings
+        sources = (init_settings, env_settings)
+        if SECRETS_FOLDER.is_dir():
+            return *sources, SecretsSettingsSource(settings_cls, SECRETS_FOLDER)
+        return sources

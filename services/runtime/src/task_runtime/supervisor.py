@@ -1,0 +1,143 @@
+"""Keeps the loops of a process running, and ends the process when one cannot be kept.
+
+**Invariants**
+
+- Only `aclose` ends a loop from outside. A `CancelledError` that nobody asked for (a broker's library raises one on a
+  frozen connection) is a death like any other: the loop starts again.
+- Every death is logged once, with its traceback.
+- A loop that keeps dying makes `wait` raise, so that the process ends instead of looking alive.
+- After `aclose` nothing is started any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+_log = logging.getLogger(__name__)
+
+Loop = Callable[[], Awaitable[None]]
+"""Makes the coroutine of a loop; called again for each restart."""
+
+
+class LoopKeepsDyingError(Exception):
+    """A loop died too often to be restarted once more; the process should end. `name` is the loop's."""
+
+    def __init__(self, name: str, deaths: int) -> None:
+        super().__init__(f"the loop {name} died {deaths} times in a short while")
+        self.name = name
+
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """How long to wait before a loop starts again, and when to give up. All times in seconds."""
+
+    first_pause_seconds: float = 0.1
+    longest_pause_seconds: float = 5
+    deaths_max: int = 10
+    """So many deaths within `window_seconds` are too many."""
+    window_seconds: float = 60
+    steady_seconds: float = 30
+    """A loop that ran so long before it died is a healthy one: its earlier deaths no longer count."""
+
+    def pause_seconds(self, deaths: int) -> float:
+        """Return the pause after the given number of deaths in a row (1 and up)."""
+        return min(self.longest_pause_seconds, self.first_pause_seconds * 2.0 ** min(deaths - 1, 30))
+
+
+class Supervisor:
+    """Owns the named loops of a process. Made and used on one event loop.
+
+    Whoever makes it awaits `wait` for as long as the process should live, and `aclose` in a `finally`.
+    """
+
+    def __init__(self, restarts: RestartPolicy | None = None) -> None:
+        self._restarts = restarts or RestartPolicy()
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._changed = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._is_closing = False
+
+    def start(self, name: str, loop: Loop, *, forever: bool = False) -> None:
+        """Begin to run `loop`, which appears in the log as `name`.
+
+        A loop that returns has finished; one that is meant to run `forever` has died.
+
+        Raises:
+            RuntimeError: the supervisor is closed.
+
+        """
+        if self._is_closing:
+            raise RuntimeError(f"the supervisor is closed, so the loop {name} cannot start")
+        task = asyncio.create_task(self._keep_running(name, loop, forever=forever), name=name)
+        self._running[task] = name
+        task.add_done_callback(self._note_end)
+
+    async def wait(self) -> None:
+        """Return when every loop has finished, or when `aclose` has ended them.
+
+        Cancelling it leaves the loops alone.
+
+        Raises:
+            LoopKeepsDyingError: a loop died too often; the other loops still run, until `aclose`.
+
+        """
+        while self._failure is None and self._running:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def aclose(self, deadline_seconds: float = 5) -> None:
+        """Cancel every loop and wait until they have ended, at most `deadline_seconds`. Safe to repeat.
+
+        A loop that does not end in time is logged and left behind.
+        """
+        self._is_closing = True
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=deadline_seconds)
+        for task, name in self._running.items():
+            if not task.done():
+                _log.error("loop_did_not_stop", extra={"loop": name, "deadline_seconds": deadline_seconds})
+
+    async def _keep_running(self, name: str, loop: Loop, *, forever: bool) -> None:
+        clock = asyncio.get_running_loop().time
+        deaths: deque[float] = deque(maxlen=self._restarts.deaths_max)
+        while True:
+            began = clock()
+            death = await _run_once(loop)
+            if self._is_closing or (death is None and not forever):
+                return
+            death = death or RuntimeError("it returned, and is meant to run forever")
+            if clock() - began >= self._restarts.steady_seconds:
+                deaths.clear()
+            deaths.append(clock())
+            _log.error("loop_died", exc_info=death, extra={"loop": name, "deaths": len(deaths)})
+            if len(deaths) == deaths.maxlen and clock() - deaths[0] <= self._restarts.window_seconds:
+                raise LoopKeepsDyingError(name, len(deaths)) from death
+            await asyncio.sleep(self._restarts.pause_seconds(len(deaths)))
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+        self._changed.set()
+
+
+async def _run_once(loop: Loop) -> BaseException | None:
+    """Run the loop to its end. Returns what killed it, None where it returned."""
+    try:
+        await loop()
+    except asyncio.CancelledError as stray:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return stray
+    except Exception as error:  # noqa: BLE001 # the outermost loop: it logs once and goes on
+        return error
+    return None

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from task_runtime import configure_logging, start_block
+
+TASK_ID = UUID(int=7)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def untouched_logging() -> Iterator[None]:
+    """Put logging back as pytest set it up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return [json.loads(line) for line in captured.err.splitlines()]
+
+
+def test_both_kinds_of_logger_write_the_same_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+
+    with bound_contextvars(worker_id="w1"):
+        logging.getLogger("here").info("task_claimed", extra={"task_id": TASK_ID, "count": 2})
+        structlog.stdlib.get_logger("here").info("task_claimed", task_id=TASK_ID, count=2)
+
+    first, second = lines(capsys)
+    assert first.pop("timestamp") <= second.pop("timestamp")
+    assert first == second
+    assert first == {
+        "event": "task_claimed",
+        "level": "info",
+        "logger": "here",
+        "worker_id": "w1",
+        "task_id": str(TASK_ID),
+        "count": 2,
+    }
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_secrets_rows_and_payloads_do_not_come_out(log_format: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", log_format)
+
+    message = "amqp://u:hush@h failed\nDETAIL:  Failing row contains (hush)"
+    try:
+        fail(message)
+    except ValueError:
+        logging.getLogger("here").exception("failed with %s", "amqp://u:hush@h", extra={"password": "hush"})
+        structlog.stdlib.get_logger("here").exception("failed", url="amqp://u:hush@h", token="hush")
+
+    shown = capsys.readouterr().err
+    assert "hush" not in shown
+    assert shown.count("Traceback (most recent call last)") == 2
+    assert "ValueError: amqp://u:***@h failed" in shown
+
+
+def test_lines_below_the_level_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("WARNING", "json")
+
+    logging.getLogger("here").info("quiet")
+    structlog.stdlib.get_logger("here").info("quiet")
+    structlog.stdlib.get_logger("here").warning("loud")
+
+    assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+def test_warnings_of_python_are_log_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)  # catch_warnings has put back what was there before
+        logging.captureWarnings(capture=True)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        logging.captureWarnings(capture=False)
+
+    (line,) = lines(capsys)
+    assert line["logger"] == "py.warnings"
+    assert "old" in line["event"]
+
+
+def test_configuring_again_counts_for_loggers_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    log = structlog.stdlib.get_logger("here")
+    configure_logging("INFO", "json")
+    log.info("first")
+    configure_logging("ERROR", "json")
+
+    log.info("second")
+
+    assert [line["event"] for line in lines(capsys)] == ["first"]
+
+
+def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    configure_logging("INFO", "console")
+
+    logging.getLogger("here").info("hello")
+
+    assert "\x1b[" in terminal.getvalue()
+
+
+def test_the_start_block_is_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    start_block(
+        "task-worker 0.1.0",
+        [("database", "postgresql+asyncpg://u:hush@db/tasks"), ("schema revision", "0001")],
+        ["the API is open to everyone"],
+        log_format="console",
+    )
+
+    assert capsys.readouterr().err == (
+        "task-worker 0.1.0\n"
+        "  database         postgresql+asyncpg://u:***@db/tasks\n"
+        "  schema revision  0001\n"
+        "  warning: the API is open to everyone\n"
+    )
+
+
+def test_the_start_block_is_log_lines_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+
+    start_block(
+        "task-worker 0.1.0",
+        [("database", "postgresql+asyncpg://u:hush@db/tasks"), ("schema revision", "0001")],
+        ["the API is open to everyone"],
+        log_format="json",
+    )
+
+    block, warning = lines(capsys)
+    assert block["event"] == "process_started"
+    assert block["title"] == "task-worker 0.1.0"
+    assert block["database"] == "postgresql+asyncpg://u:***@db/tasks"
+    assert block["schema_revision"] == "0001"
+    assert (warning["event"], warning["level"]) == ("start_warning", "warning")
+    assert warning["reason"] == "the API is open to everyone"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from task_runtime import safe_text, safe_url
+from task_runtime.redaction import safe_fields
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+asyncpg://u:hush@h:5432/t", "postgresql+asyncpg://u:***@h:5432/t"),
+        ("amqp://guest:hush@mq:5672/%2F", "amqp://guest:***@mq:5672/%2F"),
+        ("amqp://:hush@mq", "amqp://:***@mq"),
+        ("amqp://u:hu@s/h@mq", "amqp://u:***@mq"),
+        ("postgresql:///t?host=/run&password=hush&x=1", "postgresql:///t?host=/run&password=***&x=1"),
+        ("postgresql://u@h/t", "postgresql://u@h/t"),
+        ("http://h:80/path", "http://h:80/path"),
+    ],
+)
+def test_a_url_loses_its_password_and_nothing_else(url: str, shown: str) -> None:
+    assert safe_url(url) == shown
+    assert safe_text(f"cannot reach {url} now") == f"cannot reach {shown} now"
+
+
+def test_a_text_without_secrets_stays_as_it_is() -> None:
+    text = "echo: 12:30, a@b.c, key=value, https://example.org/?q=1"
+
+    assert safe_text(text) == text
+
+
+def test_a_row_in_the_detail_of_an_error_is_left_out() -> None:
+    text = (
+        'new row violates check constraint "ck"\nDETAIL:  Failing row contains (1, hush,\nHINT: hush).\n'
+        "[SQL: INSERT]\n[parameters: ('hush',)]"
+    )
+
+    assert safe_text(text) == 'new row violates check constraint "ck"'
+    assert safe_text("bad\n[SQL: SELECT $1]\n[parameters: ('hush',)]") == "bad\n[SQL: SELECT $1]"
+
+
+def test_the_input_that_a_validation_error_repeats_is_left_out() -> None:
+    class Sum(BaseModel):
+        total: int
+
+    with pytest.raises(ValidationError) as caught:
+        Sum(total="hush, hush")
+
+    shown = safe_text(str(caught.value))
+    assert "hush" not in shown
+    assert "input_value=***, input_type=str" in shown
+
+
+def test_fields_are_masked_by_their_keys() -> None:
+    fields = {
+        "password": "hush",
+        "db_password": "hush",
+        "Authorization": "hush",
+        "X-Api-Token": "hush",
+        "client_secret": b"hush",
+        "nested": {"token": "hush", "rows": [{"cookie": "hush"}]},
+        "lease_token": "kept",
+        "broken": "kept",
+    }
+
+    shown = safe_fields(fields)
+
+    assert "hush" not in str(shown)
+    assert shown["lease_token"] == shown["broken"] == "kept"
+
+
+def test_fields_become_json() -> None:
+    moment = datetime(2026, 11, 1, tzinfo=UTC)
+    fields = {
+        "id": UUID(int=1),
+        "at": moment,
+        "n": 1,
+        "f": 0.5,
+        "nan": float("nan"),
+        "no": None,
+        "yes": True,
+        "many": (UUID(int=2), "amqp://u:hush@h"),
+        "error": ValueError("at amqp://u:hush@h"),
+    }
+
+    assert safe_fields(fields) == {
+        "id": str(UUID(int=1)),
+        "at": str(moment),
+        "n": 1,
+        "f": 0.5,
+        "nan": "nan",
+        "no": None,
+        "yes": True,
+        "many": [str(UUID(int=2)), "amqp://u:***@h"],
+        "error": "at amqp://u:***@h",
+    }

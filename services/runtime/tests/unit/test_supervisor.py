@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from task_runtime import LoopKeepsDyingError, RestartPolicy, Supervisor
+
+AT_ONCE = RestartPolicy(first_pause_seconds=0, longest_pause_seconds=0)
+DEADLINE_SECONDS = 5
+
+
+class Patient:
+    """A loop that fails in the given ways, one a run, and then lives until it is cancelled."""
+
+    def __init__(self, *deaths: BaseException) -> None:
+        self.deaths = list(deaths)
+        self.runs = 0
+        self.alive = asyncio.Event()
+        self.cancelled = False
+
+    async def __call__(self) -> None:
+        self.runs += 1
+        if self.deaths:
+            raise self.deaths.pop(0)
+        self.alive.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+@pytest.fixture
+async def supervisor() -> AsyncIterator[Supervisor]:
+    """A supervisor that restarts at once, closed afterwards."""
+    supervisor = Supervisor(AT_ONCE)
+    yield supervisor
+    await supervisor.aclose()
+
+
+async def test_a_loop_that_dies_is_logged_with_its_traceback_and_runs_again(
+    supervisor: Supervisor, caplog: pytest.LogCaptureFixture
+) -> None:
+    patient = Patient(ValueError("one"), KeyError("two"))
+
+    supervisor.start("patient", patient, forever=True)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await patient.alive.wait()
+
+    assert patient.runs == 3
+    records = [record for record in caplog.records if record.message == "loop_died"]
+    assert [record.levelno for record in records] == [logging.ERROR] * 2
+    assert [record.exc_info and record.exc_info[0] for record in records] == [ValueError, KeyError]
+    assert records[0].__dict__["loop"] == "patient"
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_death(supervisor: Supervisor) -> None:
+    patient = Patient(asyncio.CancelledError())
+
+    supervisor.start("patient", patient)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await patient.alive.wait()
+
+    assert patient.runs == 2
+    assert not patient.cancelled
+
+
+async def test_closing_cancels_every_loop_and_starts_none_again(supervisor: Supervisor) -> None:
+    patients = [Patient(), Patient()]
+    for number, patient in enumerate(patients):
+        supervisor.start(f"patient {number}", patient, forever=True)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for patient in patients:
+            await patient.alive.wait()
+        waiting = asyncio.create_task(supervisor.wait())
+
+        await supervisor.aclose()
+        await waiting
+
+    assert all(patient.cancelled and patient.runs == 1 for patient in patients)
+    await supervisor.aclose()
+    with pytest.raises(RuntimeError, match="closed"):
+        supervisor.start("late", Patient())
+
+
+async def test_closing_ends_a_loop_that_waits_to_be_started_again() -> None:
+    supervisor = Supervisor(RestartPolicy(first_pause_seconds=3600, longest_pause_seconds=3600))
+    died = asyncio.Event()
+
+    async def die() -> None:
+        died.set()
+        raise ValueError
+
+    supervisor.start("patient", die)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await died.wait()
+        await supervisor.aclose()
+
+
+async def test_a_loop_that_fails_while_it_is_cancelled_is_not_started_again(supervisor: Supervisor) -> None:
+    alive = asyncio.Event()
+    runs = 0
+
+    async def fail_to_stop() -> None:
+        nonlocal runs
+        runs += 1
+        alive.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("while cleaning up")
+
+    supervisor.start("patient", fail_to_stop)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await alive.wait()
+        await supervisor.aclose()
+
+    assert runs == 1
+
+
+async def test_closing_does_not_wait_for_ever_for_a_loop_that_will_not_end(caplog: pytest.LogCaptureFixture) -> None:
+    supervisor = Supervisor()
+    alive, enough = asyncio.Event(), asyncio.Event()
+
+    async def refuse() -> None:
+        alive.set()
+        while not enough.is_set():
+            try:
+                await enough.wait()
+            except asyncio.CancelledError:
+                continue
+
+    supervisor.start("stubborn", refuse)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await alive.wait()
+        await supervisor.aclose(deadline_seconds=0.01)
+        assert [record.message for record in caplog.records] == ["loop_did_not_stop"]
+
+        enough.set()
+        await supervisor.wait()
+
+
+async def test_a_loop_that_returns_has_finished(supervisor: Supervisor) -> None:
+    async def finish() -> None:
+        return
+
+    supervisor.start("short", finish)
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await supervisor.wait()
+
+
+async def test_a_loop_that_is_meant_to_run_forever_has_died_when_it_returns() -> None:
+    supervisor = Supervisor(RestartPolicy(first_pause_seconds=0, deaths_max=3))
+    runs = 0
+
+    async def finish() -> None:
+        nonlocal runs
+        runs += 1
+
+    supervisor.start("short", finish, forever=True)
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        with pytest.raises(LoopKeepsDyingError, match="the loop short died 3 times") as caught:
+            await supervisor.wait()
+    assert runs == 3
+    assert caught.value.name == "short"
+
+
+async def test_a_loop_that_keeps_dying_ends_the_waiting_while_the_others_run(supervisor: Supervisor) -> None:
+    healthy, sick = Patient(), Patient(*[ValueError("again")] * 100)
+    supervisor.start("healthy", healthy, forever=True)
+
+    supervisor.start("sick", sick, forever=True)
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        with pytest.raises(LoopKeepsDyingError) as caught:
+            await supervisor.wait()
+    assert sick.runs == 10
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert not healthy.cancelled
+    await supervisor.aclose()
+    assert healthy.cancelled
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        RestartPolicy(first_pause_seconds=0, deaths_max=3, steady_seconds=0),
+        RestartPolicy(first_pause_seconds=0, deaths_max=3, window_seconds=-1),
+    ],
+    ids=["each run was steady", "the deaths lie far apart"],
+)
+async def test_deaths_that_are_rare_enough_are_borne(policy: RestartPolicy) -> None:
+    supervisor = Supervisor(policy)
+    patient = Patient(*[ValueError("again")] * 10)
+
+    supervisor.start("patient", patient)
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await patient.alive.wait()
+        await supervisor.aclose()
+    assert patient.runs == 11
+
+
+async def test_cancelling_the_wait_leaves_the_loops_alone(supervisor: Supervisor) -> None:
+    patient = Patient()
+    supervisor.start("patient", patient)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await patient.alive.wait()
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(supervisor.wait(), 0.01)
+
+    assert not patient.cancelled
+
+
+def test_pauses_double_from_a_tenth_of_a_second_to_five_seconds() -> None:
+    pauses = [RestartPolicy().pause_seconds(deaths) for deaths in (1, 2, 3, 6, 7, 10, 10_000)]
+
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 3.2, 5, 5, 5])

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from task_runtime import safe_traceback
+
+
+class DriverError(Exception):
+    """Shows the row as asyncpg does."""
+
+    def __str__(self) -> str:
+        return "violates check\nDETAIL:  Failing row contains (hush)."
+
+
+def caught_from(function: Callable[[], None]) -> Exception:
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001 # any exception is what the tests are about
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def fail_at_the_driver() -> None:
+    secret = "hush"
+    raise DriverError(secret)
+
+
+def fail_with_a_cause() -> None:
+    try:
+        fail_at_the_driver()
+    except DriverError as error:
+        raise ValueError("cannot write to amqp://u:hush@h") from error
+
+
+def fail_while_handling() -> None:
+    try:
+        fail_at_the_driver()
+    except DriverError:
+        raise ValueError("second")  # noqa: B904 # the context is what is tested
+
+
+def fail_quietly() -> None:
+    try:
+        fail_at_the_driver()
+    except DriverError:
+        raise ValueError("second") from None
+
+
+def recurse() -> None:
+    recurse()
+
+
+def test_a_traceback_shows_the_chain_without_locals_rows_or_passwords() -> None:
+    shown = safe_traceback(caught_from(fail_with_a_cause))
+
+    lines = shown.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "test_tracebacks.DriverError: violates check" in shown
+    assert "direct cause" in shown
+    assert lines[-1] == "ValueError: cannot write to amqp://u:***@h"
+    assert 'raise ValueError("cannot write' in shown
+    assert "Failing row" not in shown
+
+
+def test_an_exception_met_on_the_way_is_shown_unless_suppressed() -> None:
+    assert "During handling" in safe_traceback(caught_from(fail_while_handling))
+    assert "DriverError" not in safe_traceback(caught_from(fail_quietly))
+
+
+def test_every_member_of_a_group_is_shown() -> None:
+    first = ValueError("one")
+    first.add_note("a note with amqp://u:hush@h")
+    shown = safe_traceback(ExceptionGroup("several", [first, ExceptionGroup("deep", [KeyError("two")])]))
+
+    assert shown.splitlines() == [
+        "ExceptionGroup: several (2 sub-exceptions)",
+        "  +---------------- 1 ----------------",
+        "  | ValueError: one",
+        "  | a note with amqp://u:***@h",
+        "  +---------------- 2 ----------------",
+        "  | ExceptionGroup: deep (1 sub-exception)",
+        "  |   +---------------- 1 ----------------",
+        "  |   | KeyError: 'two'",
+    ]
+
+
+def test_endless_recursion_and_endless_chains_stay_short() -> None:
+    looped = ValueError("a")
+    looped.__cause__ = KeyError("b")
+    looped.__cause__.__cause__ = looped
+
+    assert len(safe_traceback(caught_from(recurse)).splitlines()) < 60
+    assert safe_traceback(looped).count("ValueError") == 3
+    assert len(safe_traceback(ValueError("x" * 100_000))) < 3_000
+
+
+def test_an_exception_without_a_message_is_its_name() -> None:
+    assert safe_traceback(ValueError()) == "ValueError"
