@@ -113,12 +113,7 @@ class Database:
                 "server_settings": {
                     "application_name": application_name,
                     "statement_timeout": str(int((statement_timeout_seconds or deadline_seconds) * 1000)),
-                    # A queue's statistics are always stale. Without these the planner takes `tasks` for empty and
-                    # joins a batch of 45 ids by reading all of it (decision 0003).
                     "jit": "off",
-                    "enable_seqscan": "off",
-                    "enable_hashjoin": "off",
-                    "enable_mergejoin": "off",
                 },
             },
         )
