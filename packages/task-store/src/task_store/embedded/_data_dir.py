@@ -1,0 +1,135 @@
+"""The folder that the embedded PostgreSQL keeps everything in, and the lock that keeps a second service off it.
+
+    postgres/        PostgreSQL's own files
+    postgres.log     what the server says (the one before it: postgres.log.old)
+    service.lock     held by the service that runs on this folder; holds its process id
+    socket           the folder of the server's socket, or a link to it
+
+**Invariants**
+- Whatever is done to the folder is done by the holder of the lock. The kernel drops the lock when its process ends,
+  however it ends, and the server does not inherit it: after a kill -9 the next service gets it at once.
+- The file of the lock is never removed: two services could then hold two locks of one name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from task_store.embedded._cluster import UNFINISHED
+from task_store.embedded.errors import DataDirInUseError, UnusableDataDirError, WrongMajorVersionError
+
+_CLUSTER = "postgres"
+_LOG = "postgres.log"
+_LOCK = "service.lock"
+_SOCKET = "socket"
+_OURS = {_LOG, f"{_LOG}.old", _LOCK, _SOCKET, "lost+found"}
+_LOG_BYTES = 10 << 20
+
+
+class DataDir:
+    """The folder at `path`, made on the first `acquire`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._lock: int | None = None
+
+    @property
+    def cluster(self) -> Path:
+        """PostgreSQL's own files."""
+        return self.path / _CLUSTER
+
+    @property
+    def log(self) -> Path:
+        """What the server writes."""
+        return self.path / _LOG
+
+    @property
+    def socket(self) -> Path:
+        """The folder of the server's socket, or a link to it."""
+        return self.path / _SOCKET
+
+    def acquire(self) -> None:
+        """Make the folder where it is missing, and keep other services off it until `release`.
+
+        Raises:
+            DataDirInUseError: another service has it.
+            UnusableDataDirError: it cannot be made or written.
+
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path = self.path.resolve()
+            self._lock = _locked(self.path / _LOCK)
+        except BlockingIOError:
+            raise DataDirInUseError(self.path, _pid_in(self.path / _LOCK)) from None
+        except OSError as error:
+            raise UnusableDataDirError(self.path, f"cannot be used: {error.strerror}") from error
+
+    def release(self) -> None:
+        """Let another service have the folder. Harmless if this one does not hold it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def major(self) -> int | None:
+        """Return the major version whose data the folder holds, or None if it is free for a new cluster.
+
+        Raises:
+            UnusableDataDirError: it holds something that is not ours.
+
+        """
+        try:
+            return int((self.cluster / "PG_VERSION").read_text().split(".")[0])
+        except FileNotFoundError:
+            self._check_free()
+            return None
+        except (OSError, ValueError) as error:
+            raise UnusableDataDirError(self.path, f"holds {_CLUSTER}/PG_VERSION, which cannot be read") from error
+
+    def check_major(self, needed: int) -> bool:
+        """Tell whether there is data yet.
+
+        Raises:
+            WrongMajorVersionError: there is, of another major version than `needed`.
+            UnusableDataDirError: the folder holds something that is not ours.
+
+        """
+        found = self.major()
+        if found not in {None, needed}:
+            raise WrongMajorVersionError(self.path, found=found, needed=needed)
+        return found is not None
+
+    def rotate_log(self) -> None:
+        """Put a log of over 10 MiB aside. For a moment when no server writes it."""
+        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
+            self.log.replace(self.log.with_name(f"{_LOG}.old"))
+
+    def _check_free(self) -> None:
+        strangers = [
+            name
+            for name in os.listdir(self.path)  # noqa: PTH208 # names are all that is wanted
+            if name not in _OURS and not name.startswith(_CLUSTER + UNFINISHED)
+        ]
+        if strangers:
+            raise UnusableDataDirError(
+                self.path, f"is not empty and not ours (it holds {min(strangers)!r}): name an empty or a new folder"
+            )
+
+
+def _locked(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _pid_in(path: Path) -> int | None:
+    text = path.read_text().strip()
+    return int(text) if text.isdecimal() else None

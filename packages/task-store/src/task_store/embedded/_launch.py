@@ -1,0 +1,84 @@
+"""Starting a server process and waiting until it answers.
+
+**Invariants**
+- Either a server that answers is returned, or none is left: also when the caller is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped] # it ships no types; nothing of it leaves this module
+
+from task_store.embedded._cluster import PROGRAM_ENVIRONMENT
+from task_store.embedded._server import Server
+from task_store.embedded.errors import ServerDidNotStartError
+
+_START_SECONDS = 300.0
+"""For a server that was killed and replays its log from a slow disk."""
+_REMAINS_SECONDS = 10.0
+"""How long processes of a server that was killed may still hold its memory."""
+_REMAINS_PAUSE_SECONDS = 0.2
+_LOG_LINES = 8
+
+
+async def launch(command: Sequence[str], log: Path, url: str) -> Server:
+    """Run `command`, its output added to `log`, and return the server once a connection to `url` succeeds.
+
+    Raises:
+        ServerDidNotStartError: it ended, or refused, or did not answer in five minutes.
+
+    """
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + _REMAINS_SECONDS
+    while True:
+        try:
+            return await _attempt(command, log, url)
+        except ServerDidNotStartError as error:
+            if clock() > give_up_at or not _blames_remains(error):
+                raise
+        await asyncio.sleep(_REMAINS_PAUSE_SECONDS)
+
+
+async def _attempt(command: Sequence[str], log: Path, url: str) -> Server:
+    log_begin = _size(log)
+    server = Server(_spawn(command, log))
+    has_answered = False
+    try:
+        has_answered = await server.answers(url, _START_SECONDS)
+    finally:
+        if not has_answered:
+            await server.stop(immediate=True)
+    if not has_answered:
+        raise ServerDidNotStartError("postgres", _tail(log, log_begin))
+    return server
+
+
+def _blames_remains(error: ServerDidNotStartError) -> bool:
+    return any("still in use" in line or "already exists" in line for line in error.log_lines)
+
+
+def _spawn(command: Sequence[str], log: Path) -> psutil.Popen:
+    with log.open("ab") as output:
+        return psutil.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=PROGRAM_ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _tail(log: Path, begin: int) -> tuple[str, ...]:
+    with log.open("rb") as file:
+        file.seek(begin)
+        return tuple(file.read().decode(errors="replace").splitlines()[-_LOG_LINES:])

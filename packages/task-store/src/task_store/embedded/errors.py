@@ -1,0 +1,71 @@
+"""What can keep the embedded PostgreSQL from running.
+
+    EmbeddedPostgresError
+    ├── BinariesNotFoundError        no PostgreSQL of the kind that is needed on this machine
+    ├── NoServerAccountError         PostgreSQL refuses root, and there is no way to run it as somebody else
+    ├── DataDirError
+    │   ├── UnusableDataDirError     holds something else, belongs to another user, cannot be written
+    │   ├── DataDirInUseError        another service runs on it
+    │   └── WrongMajorVersionError   its data is of another major version than the binaries
+    └── ServerDidNotStartError       initdb or the server failed; carries the end of what it wrote
+
+Each text is one line that a person can act on. None of them has changed the data, and trying again is safe.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class EmbeddedPostgresError(Exception):
+    """Base of all errors of `task_store.embedded`."""
+
+
+class BinariesNotFoundError(EmbeddedPostgresError):
+    """There is no usable PostgreSQL server where we looked."""
+
+
+class NoServerAccountError(EmbeddedPostgresError):
+    """PostgreSQL cannot run as this user: it refuses root, and wants to own its files."""
+
+
+class DataDirError(EmbeddedPostgresError):
+    """Something about the data folder `path`."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(f"the data folder {path} {text}")
+        self.path = path
+
+
+class UnusableDataDirError(DataDirError):
+    """The folder cannot be ours: another folder, or another user, is needed."""
+
+
+class DataDirInUseError(DataDirError):
+    """Another service holds the folder; `pid` is its process, or None where it had not written it yet."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        holder = "another process" if pid is None else f"process {pid}"
+        super().__init__(path, f"is in use by {holder}: stop that one first, or name another folder")
+        self.pid = pid
+
+
+class WrongMajorVersionError(DataDirError):
+    """The data was written by major version `found`, and the binaries are of major version `needed`."""
+
+    def __init__(self, path: Path, *, found: int, needed: int) -> None:
+        super().__init__(
+            path,
+            f"holds data of PostgreSQL {found}, and this is PostgreSQL {needed}: use the binaries of {found}, or"
+            f" name another folder and bring the data over with pg_dump of {found} and psql",
+        )
+        self.found = found
+        self.needed = needed
+
+
+class ServerDidNotStartError(EmbeddedPostgresError):
+    """A program of PostgreSQL ended, or did not answer in time; `log_lines` is the end of what it wrote."""
+
+    def __init__(self, program: str, log_lines: tuple[str, ...]) -> None:
+        super().__init__(f"{program} failed: {' | '.join(log_lines) or 'it did not answer in time'}")
+        self.log_lines = log_lines

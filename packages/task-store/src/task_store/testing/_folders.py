@@ -1,0 +1,50 @@
+"""The folders of throw-away servers: made, locked, and removed by a later one where their owner was killed.
+
+**Invariants**
+- The lock in a folder is held as long as its owner lives; a folder whose lock is free is rubbish.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from task_store.embedded._data_dir import DataDir
+from task_store.embedded._socket_folder import is_private
+from task_store.embedded.errors import DataDirError
+
+_PREFIX = "task-postgres-"
+_MEMORY = Path("/dev/shm")  # noqa: S108 # mkdtemp makes a private folder in it
+_MEMORY_BYTES = 2 << 30
+
+
+def new_folder() -> DataDir:
+    """Make a folder and lock it, and remove the rubbish beside it.
+
+    It is in memory where there is plenty: a database is made there in 10 ms, on a disk in 25 to 250.
+    """
+    has_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES
+    root = _MEMORY if has_memory else Path(tempfile.gettempdir())
+    _remove_rubbish(root)
+    while True:
+        data_dir = DataDir(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root)))
+        with suppress(DataDirError):
+            data_dir.acquire()
+            if data_dir.path.is_dir():  # before it was locked, another one may have taken it for rubbish
+                return data_dir
+
+
+def remove_folder(data_dir: DataDir) -> None:
+    """Remove a folder whose lock we hold."""
+    shutil.rmtree(data_dir.path, ignore_errors=True)
+    data_dir.release()
+
+
+def _remove_rubbish(root: Path) -> None:
+    for folder in filter(is_private, root.glob(_PREFIX + "*")):  # anybody may put a link of that name there
+        data_dir = DataDir(folder)
+        with suppress(DataDirError):  # in use
+            data_dir.acquire()
+            remove_folder(data_dir)

@@ -1,0 +1,161 @@
+"""A throw-away PostgreSQL server for tests, up in half a second, which may be stopped, killed and frozen.
+
+**Invariants**
+- Nothing outlives the tests: the system ends the server when their process is killed (where `setpriv` can ask for
+  it), and the next one removes the folder, whose lock is then free.
+- The port stays the same over every stop and start, and lies below the system's range for outgoing connections: a
+  client that tries a closed port of that range again and again meets itself there one day.
+- Nothing is synced to disk, yet commits survive the death of all its processes: they are in the system's cache.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from task_store.embedded._account import Account, choose_account, works
+from task_store.embedded._binaries import Binaries, find_binaries
+from task_store.embedded._cluster import SUPERUSER, Cluster, durable_settings
+from task_store.embedded._data_dir import DataDir
+from task_store.embedded._launch import launch
+from task_store.embedded._server import Server
+from task_store.testing._folders import new_folder, remove_folder
+
+_PORTS = range(20_000, 30_000)
+
+
+class PrivatePostgres:
+    """A PostgreSQL server on a port of 127.0.0.1, with a random password.
+
+    As a context manager it is started on the way in, and on the way out nothing is left of it. To be started on a
+    thread that lives as long as it: its end ends the server.
+
+    Args:
+        binaries: PostgreSQL's programs (`task_store.embedded.all_binaries` has a choice); the preferred ones if left
+            out.
+        settings: of postgresql.conf, such as `{"max_connections": "10"}`, on top of those for tests.
+
+    """
+
+    def __init__(self, binaries: Binaries | None = None, *, settings: Mapping[str, str] | None = None) -> None:
+        self.binaries = binaries or find_binaries()
+        self._settings = dict(settings or {})
+        self._port = _free_port()
+        self._password = secrets.token_hex(8)
+        self._data_dir: DataDir | None = None
+        self._cluster: Cluster | None = None
+        self._server: Server | None = None
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the URL of a database, as a superuser; the same for the whole life of the server."""
+        return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self._port}/{database}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the postmaster; None if there is none."""
+        return self._server.pid if self._server and self._server.is_running else None
+
+    async def start(self) -> None:
+        """Start the server, the first time with new files, later on those that it had. Not while it runs.
+
+        Raises:
+            EmbeddedPostgresError: it did not start.
+
+        """
+        if self._data_dir is None:
+            self._data_dir = new_folder()
+        if self._cluster is None:
+            account = _mortal(choose_account(self.binaries), self.binaries)
+            cluster = Cluster(self._data_dir.cluster, self.binaries, account)
+            await self._create(cluster)
+            self._cluster = cluster
+        self._server = await launch(self._cluster.command({}), self._data_dir.log, self.url())
+
+    async def stop(self, *, immediate: bool = False) -> None:
+        """Stop the server and keep its files; `immediate` as a crash, without a checkpoint. Safe to repeat."""
+        if self._server is not None:
+            self.resume()
+            await self._server.stop(immediate=immediate)
+
+    async def kill(self) -> None:
+        """Kill all processes of the server at once, and return when they are gone."""
+        self.pause()  # so that no process is begun that the next line does not see
+        family = self._server.family() if self._server else []
+        for member in family:
+            member.send(signal.SIGKILL)
+        for member in family:
+            await member.ended()
+
+    def pause(self) -> None:
+        """Freeze all processes of the server: connections stay open, and nothing is answered any more."""
+        if self._server is not None:
+            self._server.send(signal.SIGSTOP)  # first, so that it begins no more processes
+            for member in self._server.family():
+                member.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End what `pause` began. Harmless otherwise."""
+        for member in self._server.family() if self._server else []:
+            member.send(signal.SIGCONT)
+
+    async def aclose(self) -> None:
+        """Stop the server and remove its files. Safe to repeat."""
+        await self.stop(immediate=True)
+        if self._data_dir is not None:
+            remove_folder(self._data_dir)
+        self._data_dir = self._cluster = self._server = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _create(self, cluster: Cluster) -> None:
+        settings = {
+            **durable_settings(self.binaries.major),
+            "listen_addresses": "127.0.0.1",
+            "port": str(self._port),
+            "unix_socket_directories": "",
+            "dynamic_shared_memory_type": "mmap",  # files in its folder: what is killed leaves nothing elsewhere
+            "fsync": "off",
+            "full_page_writes": "off",
+            "max_wal_size": "128MB",
+            "max_connections": "200",
+            **self._settings,
+        }
+        with tempfile.NamedTemporaryFile("w", dir=cluster.folder.parent) as password:
+            password.write(self._password)
+            password.flush()
+            await cluster.create(settings, "--auth-host=scram-sha-256", f"--pwfile={password.name}", "--no-sync")
+
+
+def _free_port() -> int:
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _mortal(account: Account, binaries: Binaries) -> Account:
+    """Return the account with the wish that the server may end with its parent, where the system has a way."""
+    setpriv = shutil.which("setpriv")
+    mortal = replace(account, prefix=(*account.prefix, setpriv or "", "--pdeathsig=QUIT"))
+    return mortal if setpriv and works(mortal, binaries) else account

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from task_store.embedded import EmbeddedPostgres, NoServerAccountError
+
+StartService = Callable[..., subprocess.Popen[str]]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is tested by root")
+nobody = pwd.getpwnam("nobody")
+
+
+def has_namespaces() -> bool:
+    return subprocess.run(["unshare", "--user", "true"], check=False).returncode == 0
+
+
+def give_to_nobody(folder: Path) -> None:
+    folder.mkdir()
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+
+
+def as_nobody() -> list[str]:
+    # The interpreter of these tests may stand where only root can read; nothing else is let through by this.
+    read = "-all,+dac_read_search"
+    return [
+        *("env", "-u", "COVERAGE_PROCESS_START", "-u", "COVERAGE_PROCESS_CONFIG"),  # whose files he cannot write
+        *("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"),
+        *(f"--inh-caps={read}", f"--ambient-caps={read}", f"--bounding-set={read}"),
+    ]
+
+
+@as_root
+async def test_ordinary_user_runs_the_server_as_himself(
+    data_dir: Path, start_service: StartService, look: SimpleNamespace
+) -> None:
+    give_to_nobody(data_dir)
+    service = start_service(data_dir, *as_nobody(), HOME=str(data_dir))
+
+    assert service.stdout.readline().startswith("postgresql://"), service.communicate()
+    server = look.postmaster_of(data_dir)
+    assert server.uids().effective == nobody.pw_uid
+    assert (data_dir / "postgres").stat().st_uid == nobody.pw_uid
+    assert service.communicate("\n", timeout=20) == ("", "")
+    assert look.has_ended(server)
+
+
+@as_root
+@pytest.mark.skipif(not has_namespaces(), reason="no user namespaces here")
+async def test_root_runs_the_server_in_a_namespace_on_files_of_its_own(data_dir: Path) -> None:
+    async with EmbeddedPostgres(data_dir):
+        assert (data_dir / "postgres").stat().st_uid == 0
+
+
+@as_root
+async def test_root_without_namespaces_runs_the_server_as_nobody(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: SimpleNamespace
+) -> None:
+    setpriv = shutil.which("setpriv")
+    (tmp_path / "setpriv").symlink_to(setpriv)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    data_dir.parent.chmod(0o700)  # like root's home: nobody may not pass
+
+    async with EmbeddedPostgres(data_dir):
+        server = look.postmaster_of(data_dir)
+        assert server.uids().effective == nobody.pw_uid
+        assert (data_dir / "socket").stat().st_uid == 0
+    monkeypatch.undo()
+    async with EmbeddedPostgres(data_dir):  # with namespaces again: whose files they are decides
+        assert look.postmaster_of(data_dir).uids().effective == nobody.pw_uid
+
+
+@as_root
+async def test_root_that_can_become_nobody_else_is_told_so(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(NoServerAccountError, match="as an ordinary user"):
+        await EmbeddedPostgres(data_dir).start()
+
+
+@as_root
+async def test_root_does_not_take_over_the_files_of_an_ordinary_user(data_dir: Path) -> None:
+    async with EmbeddedPostgres(data_dir):
+        pass
+    os.chown(data_dir / "postgres", 4711, 4711)
+
+    with pytest.raises(NoServerAccountError, match="belong to user 4711"):
+        await EmbeddedPostgres(data_dir).start()
+
+
+@as_root
+async def test_ordinary_user_is_refused_the_folder_of_root(data_dir: Path, start_service: StartService) -> None:
+    async with EmbeddedPostgres(data_dir):
+        pass
+    service = start_service(data_dir, *as_nobody())
+
+    _, errors = service.communicate(timeout=20)
+
+    assert errors.splitlines()[-1].endswith(f"the data folder {data_dir} cannot be used: Permission denied")
