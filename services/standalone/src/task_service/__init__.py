@@ -1,1 +1,1 @@
-"""The whole task service in one process, with an embedded PostgreSQL."""
+"""The whole task service in one process: `task-service`."""

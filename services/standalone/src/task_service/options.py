@@ -1,0 +1,64 @@
+"""What the command line of `task-service` says, over what the environment says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from task_api.settings import ApiSettings
+from task_runtime import IN_PROCESS_BROKER, read_settings
+from task_worker.settings import WorkerSettings
+
+_NO_DATABASE_YET = "postgresql:///tasks"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line. What is None is left to the environment."""
+
+    host: str | None
+    port: int | None
+    data_dir: Path
+    handlers: str | None
+    is_reloading: bool
+
+    @property
+    def has_own_database(self) -> bool:
+        """Whether the database is the embedded one: nobody has named another."""
+        return not os.environ.get("TASK_DATABASE_URL")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the two parts of this process are told; they agree on the database and the broker."""
+
+    api: ApiSettings
+    worker: WorkerSettings
+
+    @classmethod
+    def read(cls, options: Options, database_url: str | None = None, *, api_url: str | None = None) -> Settings:
+        """Read both, with the addresses of the embedded database and of the API once they are known.
+
+        Raises:
+            SystemExit: with exit code 2, if anything is wrong; one line for each variable is on stderr.
+
+        """
+        shared: dict[str, Any] = {}
+        if options.has_own_database:
+            shared["database_url"] = database_url or _NO_DATABASE_YET
+        if not os.environ.get("TASK_BROKER_URL"):
+            shared["broker_url"] = IN_PROCESS_BROKER
+        told = {"host": options.host, "port": options.port}
+        api = read_settings(ApiSettings, **shared, **{name: value for name, value in told.items() if value is not None})
+        mine: dict[str, Any] = {} if options.handlers is None else {"handlers": options.handlers}
+        if not os.environ.get("TASK_WORKER_API_URL"):
+            mine["api_url"] = api_url or f"http://127.0.0.1:{api.port}"
+        return cls(api, read_settings(WorkerSettings, **shared, **mine))
+
+
+def default_data_dir() -> Path:
+    """Return where the embedded database is kept unless told: the user's folder for application data."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "task-service"

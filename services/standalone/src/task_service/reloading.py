@@ -1,0 +1,47 @@
+"""`--reload`: new handlers when a file of theirs changes; where it is broken, the last good ones stay."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import structlog
+from watchfiles import PythonFilter, awatch
+
+from task_worker.handlers import Handler, HandlerError
+from task_worker.loader import folders_of, forget_modules, load_handlers
+
+_log = structlog.get_logger(__name__)
+
+
+class Reloading:
+    """The handlers at `place`, as `load_handlers` takes it.
+
+    Raises:
+        HandlerError: they cannot be loaded the first time.
+
+    """
+
+    def __init__(self, place: str | None) -> None:
+        self._place = place
+        self._keep = frozenset(sys.modules)
+        self.handlers: Mapping[str, Handler] = load_handlers(place)
+        """The last that could be loaded."""
+
+    async def wait_changed(self) -> None:
+        """Return once there are new handlers; what cannot be loaded is shown, and the next change is waited for."""
+        if self._place is None:
+            return
+        async for _ in awatch(*folders_of(self._place), watch_filter=PythonFilter(), recursive=False):
+            if self._load(self._place):
+                return
+
+    def _load(self, place: str) -> bool:
+        forget_modules(place, self._keep)
+        try:
+            self.handlers = load_handlers(place)
+        except HandlerError as error:
+            _log.error("reload_failed", reason=str(error), kept=sorted(self.handlers))  # says it all
+            return False
+        _log.info("reloaded", handlers=sorted(self.handlers))
+        return True

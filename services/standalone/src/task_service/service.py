@@ -1,0 +1,198 @@
+"""The whole service in one process: database, API, worker and bus, put together and wound down.
+
+**Invariants**
+
+- The database comes first and goes last. The API stops before the worker drains.
+- A reload touches the worker alone. The next one starts when the last has ended, so their code never overlaps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+from structlog.stdlib import get_logger
+
+from task_api.app import create_app
+from task_api.cautions import cautions
+from task_api.parts import ApiParts
+from task_api.schema import prepare_schema
+from task_api.server import Listener, listen, serve
+from task_bus import MemoryHub, TaskBus, open_bus
+from task_bus.signals import Signals, open_signals
+from task_runtime import (
+    IN_PROCESS_BROKER,
+    ExitCode,
+    LoopKeepsDyingError,
+    Misconfigured,
+    ShutdownSignals,
+    start_block,
+)
+from task_service.ending import Ending
+from task_service.options import Options, Settings
+from task_service.reloading import Reloading
+from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
+from task_store.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from task_worker.handlers import HandlerError
+from task_worker.process import warnings_for
+from task_worker.worker import Worker
+
+_log = get_logger(__name__)
+
+_CLOSING_SECONDS = 5.0
+
+
+async def run_service(options: Options) -> ExitCode:
+    """Run everything until SIGTERM or Ctrl-C, and stop in an orderly way; the second one does not wait for tasks.
+
+    Raises:
+        Misconfigured: the port is in use, a handler cannot be loaded, or the data folder cannot be used.
+
+    """
+    settings = Settings.read(options)  # complains before anything has started
+    try:
+        reloading = Reloading(settings.worker.handlers)
+    except HandlerError as error:
+        raise Misconfigured(f"--handlers: {error}") from error
+    listener = listen(settings.api.host, settings.api.port)
+    with listener.socket, ShutdownSignals() as asked:
+        async with AsyncExitStack() as stack:
+            url = await stack.enter_async_context(_own_database(options.data_dir)) if options.has_own_database else None
+            service = Service(options, Settings.read(options, url, api_url=listener.url), listener, reloading)
+            try:
+                await service.run(asked)
+            except (LoopKeepsDyingError, StoreError) as error:
+                _log.critical("service_gives_up", reason=str(error))
+                return ExitCode.FAILED
+    return ExitCode.OK
+
+
+class Service:
+    """API and worker over one database and one bus."""
+
+    def __init__(self, options: Options, settings: Settings, listener: Listener, reloading: Reloading) -> None:
+        self._options = options
+        self._settings = settings
+        self._listener = listener
+        self._reloading = reloading
+        self._ending = Ending()
+
+    async def run(self, asked: ShutdownSignals) -> None:
+        """Run until asked to stop.
+
+        Raises:
+            LoopKeepsDyingError: a part of the worker died too often.
+            StoreError: the database cannot be used at the start.
+
+        """
+        async with AsyncExitStack() as stack:
+            health = await stack.enter_async_context(self._database(1))
+            revision = await prepare_schema(self._settings.api, health)
+            self._show(await health.facts(), revision)
+            database = await stack.enter_async_context(self._database(self._settings.api.database_pool_size))
+            bus, signals = await stack.enter_async_context(self._bus())
+            tasks = Tasks(database)
+            app = create_app(ApiParts(self._settings.api, tasks, health, Workers(health), signals, asked.stop))
+            drain = asyncio.Event()
+            working = asyncio.create_task(self._work(bus, signals, drain, asked.hurry))
+            serving = asyncio.create_task(serve(app, self._listener, asked.stop))
+            await asyncio.wait([working, serving], return_when=asyncio.FIRST_COMPLETED)
+            asked.stop.set()  # where one part has failed, the other goes too
+            await asyncio.gather(serving, return_exceptions=True)
+            await tasks.aclose()
+            self._ending.is_leaving = True
+            drain.set()
+            await working
+            await serving
+
+    async def _work(self, bus: TaskBus, signals: Signals, drain: asyncio.Event, hurry: asyncio.Event) -> None:
+        """Run one worker after the other, until `drain` is set."""
+        while not drain.is_set():
+            stop, do_not_wait = asyncio.Event(), asyncio.Event()
+            watches = [asyncio.create_task(_relay(drain, stop)), asyncio.create_task(_relay(hurry, do_not_wait))]
+            if self._options.is_reloading:
+                watches.append(asyncio.create_task(self._reload(stop, do_not_wait)))
+            worker = Worker(
+                self._settings.worker, self._reloading.handlers, bus, signals, end_process=self._ending.end_process
+            )
+            try:
+                await worker.run(stop, do_not_wait)
+            finally:
+                for watch in watches:
+                    watch.cancel()
+                await asyncio.gather(*watches, return_exceptions=True)
+
+    async def _reload(self, stop: asyncio.Event, do_not_wait: asyncio.Event) -> None:
+        """Have this worker end once there are new handlers; what it runs is released, and runs again by new code."""
+        await self._reloading.wait_changed()
+        stop.set()
+        do_not_wait.set()
+
+    @asynccontextmanager
+    async def _database(self, pool_size: int) -> AsyncIterator[Database]:
+        url = self._settings.api.database_url.get_secret_value()
+        database = Database(url, pool_size=pool_size, application_name="task-service")
+        try:
+            yield database
+        finally:
+            with suppress(StoreError):  # leaving anyway
+                await database.aclose()
+
+    @asynccontextmanager
+    async def _bus(self) -> AsyncIterator[tuple[TaskBus, Signals]]:
+        url, hub = self._settings.worker.broker_url.get_secret_value(), MemoryHub()
+        bus = open_bus(url, queues=self._settings.worker.queues, name="task-service", hub=hub)
+        signals = open_signals(url, name="task-service-signals", hub=hub)
+        bus.start()
+        signals.start()
+        try:
+            yield bus, signals
+        finally:
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await asyncio.gather(signals.aclose(), bus.aclose())
+
+    def _show(self, facts: DatabaseFacts, revision: str) -> None:
+        api, worker, handlers = self._settings.api, self._settings.worker, self._reloading.handlers
+        is_own = self._options.has_own_database
+        is_in_process = worker.broker_url.get_secret_value().startswith(IN_PROCESS_BROKER)
+        rows = [
+            ("API", f"{self._listener.url}/api/v1/tasks"),
+            ("docs", f"{self._listener.url}/docs"),
+            ("database", f"{self._options.data_dir if is_own else api.database_url.get_secret_value()}"),
+            ("PostgreSQL", f"{facts.version}, {'embedded' if is_own else 'yours'}"),
+            ("schema revision", revision),
+            ("broker", "in this process" if is_in_process else worker.broker_url.get_secret_value()),
+            ("queues", ", ".join(worker.serves)),
+            (
+                "handlers",
+                ", ".join(sorted(handlers)) + (", reloaded when changed" if self._options.is_reloading else ""),
+            ),
+        ]
+        warnings = dict.fromkeys([*cautions(api, facts, revision), *warnings_for(worker, handlers, facts)])
+        title = f"task-service {importlib.metadata.version('task-service')} (Ctrl-C stops it)"
+        start_block(title, rows, warnings, log_format=api.log_format)
+
+
+@asynccontextmanager
+async def _own_database(data_dir: Path) -> AsyncIterator[str]:
+    """Run the embedded PostgreSQL, starting it again should it die."""
+    try:
+        postgres = EmbeddedPostgres(data_dir)
+        url = await postgres.start()
+    except EmbeddedPostgresError as error:
+        raise Misconfigured(str(error)) from error
+    watch = asyncio.create_task(postgres.watch())
+    try:
+        yield url
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await postgres.stop()
+
+
+async def _relay(heard: asyncio.Event, told: asyncio.Event) -> None:
+    await heard.wait()
+    told.set()

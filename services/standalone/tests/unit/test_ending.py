@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from task_service import ending as module
+from task_service.ending import Ending
+from task_worker.heartbeat import HUNG, LEASE_LOST
+
+
+@pytest.fixture
+def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    ended: list[int] = []
+    monkeypatch.setattr(module, "end_process", ended.append)
+    return ended
+
+
+def test_a_thread_that_does_not_stop_is_waited_for_while_the_service_goes_on(codes: list[int]) -> None:
+    Ending().end_process(LEASE_LOST)
+
+    assert codes == []
+
+
+def test_a_thread_that_does_not_stop_ends_a_process_that_is_leaving(codes: list[int]) -> None:
+    ending = Ending()
+    ending.is_leaving = True
+
+    ending.end_process(LEASE_LOST)
+
+    assert codes == [LEASE_LOST]
+
+
+def test_an_event_loop_that_hangs_ends_the_process_always(codes: list[int]) -> None:
+    Ending().end_process(HUNG)
+
+    assert codes == [HUNG]

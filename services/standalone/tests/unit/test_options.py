@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from task_service.options import Options, Settings, default_data_dir
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "TASK_DATABASE_URL",
+        "TASK_BROKER_URL",
+        "TASK_API_PORT",
+        "TASK_WORKER_HANDLERS",
+        "TASK_WORKER_API_URL",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _options(**given: object) -> Options:
+    fields = {"host": None, "port": None, "data_dir": Path("/data"), "handlers": None, "is_reloading": False}
+    return Options(**{**fields, **given})  # type: ignore[arg-type]
+
+
+def test_without_any_setting_both_parts_use_the_embedded_database_and_the_bus_in_process() -> None:
+    settings = Settings.read(_options(), "postgresql://task@/tasks?host=/run/x", api_url="http://127.0.0.1:1234")
+
+    assert "host=/run/x" in settings.api.database_url.get_secret_value()
+    assert settings.worker.database_url == settings.api.database_url
+    assert settings.worker.broker_url.get_secret_value() == "memory://"
+    assert settings.worker.api_url == "http://127.0.0.1:1234"
+
+
+def test_a_database_named_in_the_environment_is_used_instead_of_the_embedded_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TASK_DATABASE_URL", "postgresql://me@db/tasks")
+    options = _options()
+
+    settings = Settings.read(options)
+
+    assert not options.has_own_database
+    assert "me@db" in settings.worker.database_url.get_secret_value()
+
+
+def test_a_broker_named_in_the_environment_is_used_instead_of_the_bus_in_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TASK_BROKER_URL", "amqp://me@mq/")
+
+    settings = Settings.read(_options())
+
+    assert settings.api.broker_url.get_secret_value() == "amqp://me@mq/"
+
+
+def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_API_PORT", "1111")
+    monkeypatch.setenv("TASK_WORKER_HANDLERS", "there.py")
+
+    settings = Settings.read(_options(port=2222, host="0.0.0.0", handlers="here.py"))
+
+    assert (settings.api.host, settings.api.port) == ("0.0.0.0", 2222)
+    assert settings.worker.handlers == "here.py"
+    assert settings.worker.api_url == "http://127.0.0.1:2222"
+
+
+def test_a_wrong_setting_ends_the_process_with_one_line_and_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TASK_API_PORT", "many")
+
+    with pytest.raises(SystemExit) as ended:
+        Settings.read(_options())
+
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "TASK_API_PORT" in line
+
+
+def test_the_data_are_kept_in_the_users_folder_unless_xdg_names_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+
+    assert default_data_dir() == Path("/home/ada/.local/share/task-service")
+
+    monkeypatch.setenv("XDG_DATA_HOME", "/elsewhere")
+    assert default_data_dir() == Path("/elsewhere/task-service")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from task_service.reloading import Reloading
+from task_worker import HandlerError
+
+_GOOD = "from task_worker import handler\n\n@handler({!r})\nasync def run(): return {}\n"
+
+
+async def _changed(reloading: Reloading, file: Path, text: str) -> None:
+    """Begin to wait, then write until the change is seen: a watch takes a moment to begin."""
+    waiting = asyncio.create_task(reloading.wait_changed())
+    async with asyncio.timeout(10):
+        while not waiting.done():
+            file.write_text(text)  # noqa: ASYNC240 # a few bytes
+            await asyncio.wait([waiting], timeout=0.2)
+
+
+async def test_a_changed_file_brings_its_new_handlers(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.py"
+    file.write_text(_GOOD.format("old", 1))
+    reloading = Reloading(str(file))
+
+    await _changed(reloading, file, _GOOD.format("new", 22))
+
+    assert set(reloading.handlers) == {"echo", "new"}
+
+
+async def test_a_broken_file_leaves_the_last_good_handlers_and_is_waited_out(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.py"
+    file.write_text(_GOOD.format("old", 1))
+    reloading = Reloading(str(file))
+    waiting = asyncio.create_task(reloading.wait_changed())
+
+    for _ in range(5):
+        file.write_text("def broken(:\n")
+        await asyncio.wait([waiting], timeout=0.2)
+
+    assert not waiting.done()
+    assert set(reloading.handlers) == {"echo", "old"}
+    async with asyncio.timeout(10):
+        while not waiting.done():
+            file.write_text(_GOOD.format("mended", 333))
+            await asyncio.wait([waiting], timeout=0.2)
+    assert set(reloading.handlers) == {"echo", "mended"}
+
+
+async def test_a_changed_neighbour_is_read_anew(tmp_path: Path) -> None:
+    neighbour = tmp_path / "neighbour_of_tasks.py"
+    neighbour.write_text("TYPE = 'first'\n")
+    file = tmp_path / "tasks.py"
+    file.write_text("import neighbour_of_tasks\n" + _GOOD.format("x", 1).replace("'x'", "neighbour_of_tasks.TYPE"))
+    reloading = Reloading(str(file))
+    assert "first" in reloading.handlers
+
+    await _changed(reloading, neighbour, "TYPE = 'second'\n")
+
+    assert "second" in reloading.handlers
+
+
+def test_what_cannot_be_loaded_the_first_time_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HandlerError):
+        Reloading(str(tmp_path / "nothing.py"))
