@@ -8,6 +8,7 @@ beyond int8 (read back as a float), deep nesting (54001).
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from typing import TypeAlias
 
 from task_contracts import _limits as limits
@@ -46,7 +47,10 @@ def check_text(text: str) -> str:
 
 
 def storable_text(text: str, max_chars: int) -> str:
-    """Make any text fit to be kept: NUL and lone surrogates become U+FFFD, the end is cut off with an ellipsis."""
+    """Make any text fit to be kept: NUL and lone surrogates become U+FFFD, what is longer ends with an ellipsis.
+
+    `max_chars` is at least 1.
+    """
     clean = text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return clean if len(clean) <= max_chars else clean[: max_chars - 1] + "…"
 
@@ -55,34 +59,41 @@ def check_json(value: object) -> JsonValue:
     """Give back `value` (not a copy) if it is JSON that can be kept.
 
     Accepts `None`, `bool`, `str`, `int` with |n| < 2**63, finite `float`, and lists, tuples and string-keyed
-    dicts of these, to a depth of 64 and 20,000 nodes in all. Walks with a stack of its own, so that depth costs
-    no recursion and a cycle is met as depth.
+    dicts of these, to a depth of 64 and 20,000 nodes in all. Of subclasses only those that orjson writes: not of
+    `float` (numpy's) or `tuple` (named ones), and no key of an enum. Walks with a stack of its own, so that depth
+    costs no recursion and a cycle is met as depth or as number; counts before it walks, so that a huge list costs
+    nothing.
 
     Raises:
         UnstorableJsonError: anything else; names the place and the reason.
 
     """
-    nodes = 0
+    nodes = 1
     stack: list[tuple[object, int, tuple[str, ...]]] = [(value, 1, ())]
     while stack:
         node, depth, path = stack.pop()
-        nodes += 1
-        if nodes > limits.JSON_NODES:
-            raise UnstorableJsonError((), f"has more than {limits.JSON_NODES} values")
         if depth > limits.JSON_DEPTH:
             raise UnstorableJsonError(path[:8], f"is nested deeper than {limits.JSON_DEPTH} levels")
         if isinstance(node, dict):
-            for key, item in node.items():
-                stack.append((item, depth + 1, (*path, _check_key(key, path))))
-        elif isinstance(node, list | tuple):
+            nodes = _count(nodes, node)
+            stack.extend((item, depth + 1, (*path, _check_key(key, path))) for key, item in node.items())
+        elif isinstance(node, list) or type(node) is tuple:
+            nodes = _count(nodes, node)
             stack.extend((item, depth + 1, (*path, str(i))) for i, item in enumerate(node))
         else:
             _check_scalar(node, path)
     return value  # type: ignore[return-value] # the walk above has just shown it
 
 
+def _count(nodes: int, container: Sized) -> int:
+    nodes += len(container)
+    if nodes > limits.JSON_NODES:
+        raise UnstorableJsonError((), f"has more than {limits.JSON_NODES} values")
+    return nodes
+
+
 def _check_key(key: object, path: tuple[str, ...]) -> str:
-    if not isinstance(key, str):
+    if type(key) is not str:
         raise UnstorableJsonError(path, f"has a key of type {type(key).__name__}, not a string")
     if len(key) > limits.JSON_KEY_CHARS:
         raise UnstorableJsonError(path, f"has a key longer than {limits.JSON_KEY_CHARS} characters")
@@ -104,7 +115,7 @@ def _check_scalar(node: object, path: tuple[str, ...]) -> None:
         case int():
             if abs(node) >= limits.INTEGER_BOUND:
                 raise UnstorableJsonError(path, "is an integer beyond 64 bits")
-        case float():
+        case float() if type(node) is float:
             if not math.isfinite(node):
                 raise UnstorableJsonError(path, "is not a finite number")
         case _:

@@ -6,6 +6,7 @@ Answers ignore unknown fields when they are read, so that an older client works 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
@@ -18,8 +19,17 @@ from task_contracts._json import check_json, check_text
 
 TYPE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 QUEUE_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+LABEL_KEY_PATTERN = r"^[^:]+$"
 
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _only_rfc_3339(value: Any) -> Any:
+    """Refuse what pydantic would otherwise read as a timestamp: numbers, and numbers written as strings."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        return value
+    raise ValueError("must be a date and time with an offset as RFC 3339 writes it, such as 2026-11-01T12:00:00Z")
 
 
 def _check_run_at(moment: datetime) -> datetime:
@@ -42,15 +52,29 @@ def _only_numbers(value: Any) -> Any:
 
 
 Text = Annotated[str, AfterValidator(check_text)]
-Name = Annotated[Text, Field(min_length=1, max_length=limits.NAME_CHARS), AfterValidator(_check_not_blank)]
+Name = Annotated[
+    Text,
+    Field(min_length=1, max_length=limits.NAME_CHARS, json_schema_extra={"pattern": r"\S"}),
+    AfterValidator(_check_not_blank),
+]
 TypeName = Annotated[str, Field(min_length=1, max_length=limits.TYPE_CHARS, pattern=TYPE_PATTERN)]
 QueueName = Annotated[str, Field(min_length=1, max_length=limits.QUEUE_CHARS, pattern=QUEUE_PATTERN)]
-LabelKey = Annotated[Text, Field(min_length=1, max_length=limits.LABEL_KEY_CHARS, pattern=r"^[^:]+$")]
+LabelKey = Annotated[Text, Field(min_length=1, max_length=limits.LABEL_KEY_CHARS, pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[Text, Field(max_length=limits.LABEL_VALUE_CHARS)]
-Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=limits.LABELS_MAX)]
+Labels = Annotated[
+    dict[LabelKey, LabelValue],
+    Field(
+        max_length=limits.LABELS_MAX,
+        # pydantic 2.14 leaves the pattern of a key out of the published schema
+        json_schema_extra={
+            "propertyNames": {"minLength": 1, "maxLength": limits.LABEL_KEY_CHARS, "pattern": LABEL_KEY_PATTERN}
+        },
+    ),
+]
 StorableJson = Annotated[JsonValue, BeforeValidator(check_json)]
 Payload = Annotated[dict[str, JsonValue], BeforeValidator(check_json)]
-RunAt = Annotated[AwareDatetime, AfterValidator(_check_run_at)]
+# Not strict by itself: behind a validator of ours pydantic 2.14 no longer knows that the string came from JSON.
+RunAt = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_rfc_3339), AfterValidator(_check_run_at)]
 TimeoutSeconds = Annotated[
     float,
     Field(ge=limits.TIMEOUT_SECONDS_MIN, le=limits.TIMEOUT_SECONDS_MAX, allow_inf_nan=False),

@@ -1,0 +1,119 @@
+"""One row of `tasks`, and one UPDATE of it as the life cycle's table says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeAlias
+
+from task_contracts import TaskStatus, limits
+from task_contracts.lifecycle import SUSPECT_LOST_COUNT, Event, Guard, Transition, Write
+
+Table: TypeAlias = Mapping[Event, Transition]
+
+GONE = "gone"
+"""The status of a row that was purged."""
+
+FINISHED = frozenset({GONE, *(status for status in TaskStatus if status.is_terminal)})
+WAITING = frozenset(status for status in TaskStatus if status.is_waiting)
+
+NOBODY, CRASHED, BURIED = -1, -2, -3
+"""Owners beside the index of a worker: none, a process that is no more, and one that was declared dead since."""
+
+
+class Due(StrEnum):
+    """`due_at` against the database's clock."""
+
+    LATER = "later"
+    DUE = "due"
+    LONG_DUE = "due for 2 s"
+
+
+class Row(NamedTuple):
+    """What the protocol reads of a task. `owner` is `worker_id`."""
+
+    status: str
+    due: str = Due.LATER
+    owner: int = NOBODY
+    is_cancel_requested: bool = False
+    is_dispatched: bool = False
+    failures: int = 0
+    lost_count: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.lost_count >= SUSPECT_LOST_COUNT
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in FINISHED
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.status in WAITING
+
+    @property
+    def is_running(self) -> bool:
+        return self.status == TaskStatus.IN_PROGRESS
+
+    @property
+    def is_running_suspect(self) -> bool:
+        return self.is_suspect and self.is_running
+
+
+SHOWN: dict[Guard, Callable[[Row], bool]] = {
+    Guard.DUE: lambda row: row.due != Due.LATER,
+    Guard.NOT_DISPATCHED: lambda row: not row.is_dispatched,
+    Guard.NOT_SUSPECT: lambda row: not row.is_suspect,
+    Guard.CANCEL_REQUESTED: lambda row: row.is_cancel_requested,
+    Guard.NO_CANCEL_REQUESTED: lambda row: not row.is_cancel_requested,
+    Guard.BEARABLE_LOSS: lambda row: row.lost_count + 1 < limits.LOSSES_MAX,
+    Guard.FATAL_LOSS: lambda row: row.lost_count + 1 == limits.LOSSES_MAX,
+    Guard.DUE_FOR_A_LEASE: lambda row: row.due == Due.LONG_DUE,
+}
+"""Guards that the row itself shows."""
+
+BROUGHT = frozenset(guard for guard in Guard if guard.is_fact) | {Guard.LEASE_TOKEN}
+"""Guards that the asker brings along. The token is one: whoever remembers it also knows whether it is current."""
+
+WRITES: dict[Write, Callable[[Row], dict[str, Any]]] = {
+    Write.CREATION: lambda _: {"due": Due.DUE},
+    Write.DISPATCHED: lambda _: {"is_dispatched": True},
+    Write.UNDISPATCHED: lambda _: {"is_dispatched": False},
+    Write.LEASE: lambda _: {},  # the owner comes with the claim
+    Write.RESULT: lambda _: {},
+    Write.ERROR: lambda _: {},
+    Write.FAILURE: lambda row: {"failures": row.failures + 1},
+    Write.FINISHED: lambda _: {},
+    Write.DUE_NOW: lambda _: {"due": Due.DUE},
+    Write.DUE_AS_ASKED: lambda _: {"due": Due.LATER},
+    Write.LOSS: lambda row: {"lost_count": row.lost_count + 1},
+    Write.WORKER_LOST: lambda _: {},
+    Write.CANCEL_REQUEST: lambda _: {"is_cancel_requested": True},
+    Write.SCHEDULE: lambda _: {},  # the new due_at comes with the request
+    Write.UNKNOWN_TYPE: lambda _: {},
+    Write.FRESH_RUN: lambda _: {"failures": 0, "lost_count": 0, "owner": NOBODY, "is_cancel_requested": False},
+}
+
+RENEWS_TOKEN = frozenset({Write.LEASE, Write.FRESH_RUN})
+"""Writes after which no token that somebody remembers is the row's."""
+
+
+def is_allowed(line: Transition, row: Row, facts: frozenset[Guard]) -> bool:
+    """Whether the WHERE of `line` finds the row: its status, and each guard, shown or brought."""
+    if row.status not in line.sources:
+        return False
+    return all(SHOWN[guard](row) if guard in SHOWN else guard in facts for guard in line.guards)
+
+
+def written(line: Transition, row: Row) -> Row:
+    """Return the row as `line` leaves it."""
+    changes: dict[str, Any] = {}
+    for write in line.writes:
+        changes |= WRITES[write](row)
+    return row._replace(status=target(line, row), **changes)
+
+
+def target(line: Transition, row: Row) -> str:
+    """Return the status that `line` leads to: its own, GONE for PURGE, the row's where it stays."""
+    return GONE if line.event is Event.PURGE else line.target or row.status

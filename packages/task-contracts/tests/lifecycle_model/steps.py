@@ -1,0 +1,245 @@
+"""Who does what between two statements, and what can go wrong: every step from a state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from task_contracts.lifecycle import Event, Guard
+
+from .rows import BURIED, CRASHED, Due
+from .statements import Fault, Protection, Statements
+from .system import ALIVE, CLAIMING, DEAD, EXPIRED, NOTHING, RUNNING, WINDOW, Hand, State
+
+ATTEMPTS = 2
+"""max_attempts of every task."""
+
+CALLERS = (Event.CANCEL, Event.REQUEST_CANCEL, Event.RESCHEDULE, Event.RERUN, Event.REJECT, Event.PURGE)
+BY_WISH = frozenset({Guard.TYPE_UNKNOWN, Guard.FINISHED_BEFORE_CUTOFF})
+SEEN = frozenset({Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT})
+
+
+class Step(NamedTuple):
+    """One step: what it is, whether it is the system at work, and what comes of it."""
+
+    label: str
+    is_good: bool
+    after: State
+
+
+class Model(Statements):
+    """What the processes and their surroundings can do next."""
+
+    def steps(self, s: State) -> Iterator[Step]:
+        """Every step from this state."""
+        each = range(len(s.workers))
+        is_busy = False
+        for step in chain(self._leader(s), self._late_claim(s), *(self._worker(s, w) for w in each)):
+            is_busy |= step.is_good
+            yield step
+        for w in each:  # a handler may take any time: 2 s pass while it runs
+            yield from self._attempt(s, w)
+        yield from self._callers(s)
+        yield from self._faults(s)
+        yield from self._time(s, may_be_long=not (self.slow_time and is_busy))
+
+    # ---------------------------------------------------------------------------------------------- leader
+
+    def _leader(self, s: State) -> Iterator[Step]:
+        idle = s._replace(marked=NOTHING)
+        if s.marked == NOTHING:
+            yield from self._dispatch(s)
+        elif not s.is_broker_up:
+            yield Step(f"leader: cannot publish t{s.marked}", True, idle)
+        elif self.has(Protection.MARK_FIRST):
+            yield Step(f"leader: publish t{s.marked}", True, idle.with_message(s.marked))
+        else:
+            after = self.update(idle, s.marked, Event.DISPATCH) or idle
+            yield Step(f"leader: mark t{s.marked} at last", True, after)
+        for i in range(len(s.rows)):
+            if self.has(Protection.SWEEP_EVERY_TICK) and (swept := self.sweep(s, i)):
+                yield Step(f"leader: sweep t{i} to {swept.rows[i].status}", True, swept)
+        yield from self._declare(s)
+
+    def _dispatch(self, s: State) -> Iterator[Step]:
+        for i in range(len(s.rows)):
+            marked = self.update(s, i, Event.DISPATCH)
+            if not marked or not s.is_broker_up or len(s.messages) >= WINDOW:
+                continue
+            if self.has(Protection.MARK_FIRST):
+                yield Step(f"leader: mark t{i}", True, marked._replace(marked=i))
+            else:
+                yield Step(f"leader: publish t{i}, about to mark it", True, s.with_message(i)._replace(marked=i))
+
+    def _declare(self, s: State) -> Iterator[Step]:
+        declared = [
+            (f"w{w}", s.with_worker(w, lease=DEAD)) for w, worker in enumerate(s.workers) if worker.lease == EXPIRED
+        ]
+        if any(row.owner == CRASHED for row in s.rows) or (s.late_claim and s.late_claim[1] == CRASHED):
+            declared.append(("the crashed worker", s.with_owner(CRASHED, BURIED)))
+        for who, after in declared:
+            for i, row in enumerate(s.rows):
+                if not self.has(Protection.SWEEP_EVERY_TICK) and not s.is_dead(row.owner):
+                    after = self.sweep(after, i) or after
+            yield Step(f"leader: declare {who} dead", True, after)
+
+    # ---------------------------------------------------------------------------------------------- worker
+
+    def _worker(self, s: State, w: int) -> Iterator[Step]:
+        yield from self._intake(s, w)
+        yield from self._net(s, w)
+        yield from self._answer(s, w)
+        yield from self._heartbeat(s, w)
+
+    def _intake(self, s: State, w: int) -> Iterator[Step]:
+        worker = s.workers[w]
+        i = worker.delivery
+        if i == NOTHING:
+            for j in set(s.messages) if s.is_broker_up and self._has_slot(worker) else ():
+                got = s.with_worker(w, delivery=j)
+                yield Step(f"w{w}: delivery of t{j}", True, got.without_message(j))
+                if Fault.MESSAGE_TWICE in self.faults:
+                    yield Step(f"w{w}: delivery of t{j}, which stays in the broker", False, got)
+            return
+        acked = s.with_worker(w, delivery=NOTHING)
+        if worker.hands[i].doing == CLAIMING:
+            return  # unacked while the outcome of its claim is unknown
+        if not self._has_slot(worker):
+            yield Step(f"w{w}: put t{i} back", True, acked.with_message(i))
+        elif claimed := self.claim(s, w, i):
+            yield Step(f"w{w}: CLAIM t{i}", True, claimed)
+            yield from self._given_up(acked, w, i)
+        else:
+            yield Step(f"w{w}: CLAIM t{i} returns nothing, ack", True, acked)
+
+    def _net(self, s: State, w: int) -> Iterator[Step]:
+        for i, row in enumerate(s.rows):
+            is_seen = row.due == Due.LONG_DUE or not self.has(Protection.NET_WAITS)
+            if not self.has(Protection.NET) or not is_seen:
+                continue
+            if claimed := self.claim(s, w, i, by_net=True):
+                if self.slow_time and not self.faults:
+                    claimed = claimed.breaking("I12: the net found something without a fault")
+                yield Step(f"w{w}: the net CLAIMs t{i}", True, claimed)
+                yield from self._given_up(s, w, i)
+
+    def _given_up(self, s: State, w: int, i: int) -> Iterator[Step]:
+        if Fault.CLAIM_GIVEN_UP in self.faults and not s.late_claim:
+            yield Step(f"w{w}: gives up CLAIM t{i}", False, s._replace(late_claim=(i, w)))
+
+    def _late_claim(self, s: State) -> Iterator[Step]:
+        """What concerns other rows was seen when the claim began; the task's own guards are tested when it commits."""
+        if not s.late_claim:
+            return
+        i, owner = s.late_claim
+        gone = s._replace(late_claim=())
+        yield Step(f"the late CLAIM t{i} is rolled back", True, gone)
+        if late := self.update(gone, i, Event.CLAIM, SEEN):
+            yield Step(f"the late CLAIM t{i} commits for {owner}", False, self._owned(late, owner, i))
+
+    def _answer(self, s: State, w: int) -> Iterator[Step]:
+        worker = s.workers[w]
+        for i, hand in enumerate(worker.hands):
+            if hand.doing != CLAIMING:
+                continue
+            acked = s.with_worker(w, delivery=NOTHING) if worker.delivery == i else s
+            if worker.lease == ALIVE or not self.has(Protection.NO_LATE_START):
+                after = acked.with_hand(w, i, hand._replace(doing=RUNNING))
+                if worker.lease != ALIVE:
+                    after = after.breaking("P2: a handler starts after the lease of its worker")
+                yield Step(f"w{w}: answer to CLAIM t{i}, run it", True, after)
+            else:
+                after = acked.with_hand(w, i, hand._replace(doing=Event.RELEASE))
+                yield Step(f"w{w}: answer to CLAIM t{i}, too late to run it", True, after)
+            if Fault.CLAIM_UNANSWERED in self.faults:
+                yield Step(f"w{w}: the answer to CLAIM t{i} is lost", False, acked.with_hand(w, i, Hand()))
+
+    def _attempt(self, s: State, w: int) -> Iterator[Step]:
+        for i, hand in enumerate(s.workers[w].hands):
+            done = s.with_hand(w, i, Hand())
+            for event in self._endings(s, w, i):
+                after = self.record(done, i, event, hand.token_is_current)
+                yield Step(f"w{w}: record {event} of t{i}{'' if after else ', zero rows'}", True, after or done)
+                if after and Fault.RECORD_UNANSWERED in self.faults:
+                    owed = after.with_hand(w, i, Hand(event, hand.token_is_current))
+                    yield Step(f"w{w}: the answer to {event} of t{i} is lost", False, owed)
+
+    def _endings(self, s: State, w: int, i: int) -> list[Event]:
+        row, doing = s.rows[i], s.workers[w].hands[i].doing
+        if doing != RUNNING:
+            return [] if doing in ("", CLAIMING) else [Event(doing)]
+        endings = [Event.COMPLETE, Event.FAIL]
+        if row.failures + 1 < ATTEMPTS:
+            endings.append(Event.RETRY)
+        if Event.RELEASE in self.wishes or row.is_cancel_requested or s.workers[w].lease != ALIVE:
+            endings.append(Event.RELEASE)  # asked to snooze, told to stop, or without a lease
+        return endings
+
+    def _heartbeat(self, s: State, w: int) -> Iterator[Step]:
+        worker = s.workers[w]
+        if worker.lease == DEAD and self.has(Protection.DEAD_FOR_EVER):
+            fresh = s.with_worker(w, lease=ALIVE, hands=(Hand(),) * len(s.rows)).with_owner(w, BURIED)
+            yield Step(f"w{w}: finds its row dead, stops everything, takes a new id", True, fresh)
+        elif worker.lease != ALIVE:
+            yield Step(f"w{w}: renews its lease", True, s.with_worker(w, lease=ALIVE))
+        else:
+            for i in range(len(s.rows)):
+                yield from self._read_back(s, w, i)
+
+    def _read_back(self, s: State, w: int, i: int) -> Iterator[Step]:
+        """Compare one task in hand with what the table says this worker has."""
+        hand, row = s.workers[w].hands[i], s.rows[i]
+        is_returned = row.owner == w and row.is_running
+        is_known = hand.doing != "" and hand.token_is_current
+        if hand.doing == RUNNING and not (is_returned and hand.token_is_current):
+            yield Step(f"w{w}: read-back does not return t{i}, stop it", True, s.with_hand(w, i, Hand()))
+        if hand.doing == CLAIMING and not self.has(Protection.READ_BACK_SPARES):
+            is_known = False
+        if not is_returned or is_known or not self.has(Protection.READ_BACK_RELEASES):
+            return
+        if released := self.record(s, i, Event.RELEASE, token_is_current=True):
+            yield Step(f"w{w}: read-back returns t{i} under an unknown token, RELEASE", True, released)
+
+    # ---------------------------------------------------------------------------------------------- surroundings
+
+    def _callers(self, s: State) -> Iterator[Step]:
+        for i in range(len(s.rows)):
+            for event in CALLERS:
+                if event in self.wishes and (after := self.update(s, i, event, BY_WISH)):
+                    yield Step(f"{event} t{i}", False, after)
+                    if event is Event.RESCHEDULE:
+                        later = after.rows[i]._replace(due=Due.LATER)
+                        yield Step(f"{event} t{i} for later", False, after.with_row(i, later))
+
+    def _faults(self, s: State) -> Iterator[Step]:
+        for w, worker in enumerate(s.workers):
+            if Fault.WORKER_CRASH in self.faults:
+                yield Step(f"w{w}: crash, and a new start", False, self._crashed(s, w))
+            if Fault.WORKER_PAUSE in self.faults and worker.lease == ALIVE:
+                yield Step(f"w{w}: paused, its lease expires", False, s.with_worker(w, lease=EXPIRED))
+        if Fault.MESSAGE_LOST in self.faults:
+            for i in set(s.messages):
+                yield Step(f"the message for t{i} is lost", False, s.without_message(i))
+        if Fault.BROKER_DOWN in self.faults and s.is_broker_up:
+            workers = tuple(worker._replace(delivery=NOTHING) for worker in s.workers)
+            down = s._replace(is_broker_up=False, messages=(), workers=workers)
+            yield Step("the broker goes down for ever", False, down)
+        if Fault.LEADER_CRASH in self.faults and s.marked != NOTHING:
+            yield Step("leader: crash", False, s._replace(marked=NOTHING))
+
+    @staticmethod
+    def _crashed(s: State, w: int) -> State:
+        """What was unacked is delivered again."""
+        worker = s.workers[w]
+        old_id = BURIED if worker.lease == DEAD else CRASHED
+        fresh = s.with_worker(w, lease=ALIVE, delivery=NOTHING, hands=(Hand(),) * len(s.rows)).with_owner(w, old_id)
+        return fresh if worker.delivery == NOTHING else fresh.with_message(worker.delivery)
+
+    @staticmethod
+    def _time(s: State, may_be_long: bool) -> Iterator[Step]:
+        for i, row in enumerate(s.rows):
+            if row.due == Due.LATER and not row.is_finished:
+                yield Step(f"t{i} is due", True, s.with_row(i, row._replace(due=Due.DUE)))
+            if row.due == Due.DUE and row.is_waiting and may_be_long:
+                yield Step(f"t{i} has been due for 2 s", True, s.with_row(i, row._replace(due=Due.LONG_DUE)))
