@@ -1,0 +1,51 @@
+"""How both clients use httpx2: one set of options, one way to turn a call into a request."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import httpx2
+
+from task_client._calls import Call
+from task_contracts import PROBLEM_MEDIA_TYPE
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+
+
+def client_options(base_url: str, timeout_seconds: float) -> dict[str, Any]:
+    """Return the options of an httpx2 client.
+
+    Nothing is read from the environment: a proxy or a CA of one's own comes with a transport.
+
+    Raises:
+        ValueError: `base_url` does not begin with http:// or https://, or names no host.
+
+    """
+    try:
+        url = httpx2.URL(base_url)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"not a URL: {base_url!r}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError(f"a base URL looks like http://127.0.0.1:9000, not {base_url!r}")
+    return {
+        "base_url": url,
+        "timeout": timeout_seconds,
+        "headers": {
+            "User-Agent": f"task-client/{version('task-client')}",
+            "Accept": f"application/json, {PROBLEM_MEDIA_TYPE}",
+        },
+        "follow_redirects": False,
+        "trust_env": False,
+    }
+
+
+def request_options(call: Call, timeout_seconds: float) -> dict[str, Any]:
+    """Return the arguments of `request` for a call; `timeout_seconds` is what the client gives any."""
+    options: dict[str, Any] = {"method": call.method, "url": call.path}
+    options["timeout"] = timeout_seconds if call.timeout_seconds is None else min(timeout_seconds, call.timeout_seconds)
+    if call.params:
+        options["params"] = call.params
+    if call.content is not None:
+        options |= {"content": call.content, "headers": {"Content-Type": "application/json"}}
+    return options

@@ -1,0 +1,71 @@
+"""One way to talk through both clients, so that each test of a client runs for both."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx2
+import pytest
+
+from task_client import AsyncTaskClient, TaskClient, _flows
+
+Answer = Callable[[httpx2.Request], httpx2.Response]
+A_BASE_URL = "http://service.test"
+
+
+@pytest.fixture(autouse=True)
+def short_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_flows, "_FIRST_BACK_OFF_SECONDS", 0.001)
+
+
+class Talk:
+    """A client of either kind; verbs are awaited, lists are collected or taken in part."""
+
+    def __init__(self, client: TaskClient | AsyncTaskClient) -> None:
+        self.client = client
+
+    async def __call__(self, verb: str, *args: Any, **options: Any) -> Any:
+        result = getattr(self.client, verb)(*args, **options)
+        return await result if inspect.isawaitable(result) else result
+
+    async def take(self, count: int | None = None, **filters: Any) -> list[Any]:
+        """Return the first tasks of `list`, all of them unless a count is given."""
+        taken: list[Any] = []
+        tasks = self.client.list(**filters)
+        if isinstance(tasks, AsyncIterator):
+            while count is None or len(taken) < count:
+                try:
+                    taken.append(await anext(tasks))
+                except StopAsyncIteration:
+                    break
+            await tasks.aclose()  # type: ignore[attr-defined] # it is an asynchronous generator
+            return taken
+        while count is None or len(taken) < count:
+            try:
+                taken.append(next(tasks))
+            except StopIteration:
+                break
+        return taken
+
+    async def close(self) -> None:
+        closed = self.client.close() if isinstance(self.client, TaskClient) else self.client.aclose()
+        if closed is not None:
+            await closed
+
+
+@pytest.fixture(params=[TaskClient, AsyncTaskClient], ids=["sync", "async"])
+async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Talk]]:
+    """Make clients of both kinds: `connect(base_url, **options)`, or `connect(answer=...)` without a network."""
+    async with AsyncExitStack() as stack:
+
+        def make(base_url: str = A_BASE_URL, *, answer: Answer | None = None, **options: Any) -> Talk:
+            if answer is not None:
+                options["transport"] = httpx2.MockTransport(answer)
+            talk = Talk(request.param(base_url, **options))
+            stack.push_async_callback(talk.close)
+            return talk
+
+        yield make

@@ -1,0 +1,264 @@
+"""Both clients over a transport of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from task_client import (
+    AsyncTaskClient,
+    ConnectionFailedError,
+    HealthStatus,
+    NotFoundError,
+    TaskFinishedError,
+    UnavailableError,
+)
+from task_contracts import PROBLEM_MEDIA_TYPE, Problem, Task, TaskCreate, TaskPage, TaskStatus, TaskSummary, View
+from task_contracts.testing import a_task, an_id
+
+JSON = {"content-type": "application/json"}
+
+
+def shown(body: Any, status: int = 200) -> httpx2.Response:
+    return httpx2.Response(status, content=body.model_dump_json(), headers=JSON)
+
+
+def problem(status: int, code: str) -> httpx2.Response:
+    body = Problem(title="t", status=status, detail="d", code=code).model_dump_json()
+    return httpx2.Response(status, content=body, headers={"content-type": PROBLEM_MEDIA_TYPE})
+
+
+class Service:
+    """Remembers what it was asked and gives its answers in turn, the last one for ever."""
+
+    def __init__(self, *answers: httpx2.Response | Exception) -> None:
+        self.requests: list[httpx2.Request] = []
+        self._answers = list(answers)
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_create_posts_json_and_returns_the_task(connect: Callable[..., Any]) -> None:
+    task = a_task()
+    service = Service(shown(task, 201))
+
+    assert await connect(answer=service)("create", TaskCreate(name="a task")) == task
+
+    (request,) = service.requests
+    assert (request.method, str(request.url)) == ("POST", "http://service.test/api/v1/tasks")
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.content) == {"name": "a task"}
+
+
+@pytest.mark.parametrize("base_url", ["http://service.test/prefix", "http://service.test/prefix/"])
+async def test_a_path_of_the_base_url_is_kept(connect: Callable[..., Any], base_url: str) -> None:
+    service = Service(shown(a_task()))
+    await connect(base_url, answer=service)("get", an_id())
+
+    assert service.requests[0].url.path.startswith("/prefix/api/v1/tasks/")
+
+
+async def test_a_request_says_who_asks_and_what_it_reads(connect: Callable[..., Any]) -> None:
+    service = Service(shown(a_task()))
+    await connect(answer=service)("get", an_id())
+
+    headers = service.requests[0].headers
+    assert headers["user-agent"].startswith("task-client/0.")
+    assert headers["accept"] == "application/json, application/problem+json"
+
+
+async def test_a_request_is_given_the_clients_timeout(connect: Callable[..., Any]) -> None:
+    service = Service(shown(a_task()))
+    await connect(answer=service, timeout_seconds=3)("get", an_id())
+
+    assert set(service.requests[0].extensions["timeout"].values()) == {3}
+
+
+@pytest.mark.parametrize("status", [200, 202])
+async def test_cancel_returns_the_task_whether_it_was_cancelled_or_asked_to_stop(
+    connect: Callable[..., Any], status: int
+) -> None:
+    task = a_task(status=TaskStatus.CANCELLED)
+    service = Service(shown(task, status))
+
+    assert await connect(answer=service)("cancel", task.id) == task
+    assert service.requests[0].method == "DELETE"
+
+
+async def test_cancel_of_a_finished_task_is_an_error_of_its_own(connect: Callable[..., Any]) -> None:
+    with pytest.raises(TaskFinishedError):
+        await connect(answer=Service(problem(409, "task_finished")))("cancel", an_id())
+
+
+async def test_a_task_that_does_not_exist_is_an_error_of_its_own(connect: Callable[..., Any]) -> None:
+    with pytest.raises(NotFoundError):
+        await connect(answer=Service(problem(404, "task_not_found")))("get", an_id())
+
+
+async def test_status_is_read_from_its_own_address(connect: Callable[..., Any]) -> None:
+    task = a_task(status=TaskStatus.IN_PROGRESS)
+    service = Service(shown(task))
+    state = await connect(answer=service)("status", str(task.id))
+
+    assert (state.id, state.status) == (task.id, TaskStatus.IN_PROGRESS)
+    assert service.requests[0].url.path == f"/api/v1/tasks/{task.id}/status"
+
+
+async def test_reading_is_repeated_after_a_lost_connection(connect: Callable[..., Any]) -> None:
+    task = a_task()
+    service = Service(httpx2.ReadError("reset"), problem(503, "unavailable"), shown(task))
+
+    assert await connect(answer=service)("get", task.id) == task
+    assert len(service.requests) == 3
+
+
+@pytest.mark.parametrize("trouble", [httpx2.ReadError("reset"), httpx2.ConnectError("refused")])
+async def test_a_create_is_never_repeated_by_itself(connect: Callable[..., Any], trouble: Exception) -> None:
+    service = Service(trouble)
+    with pytest.raises(ConnectionFailedError) as raised:
+        await connect(answer=service)("create", TaskCreate(name="a"))
+
+    assert len(service.requests) == 1
+    assert raised.value.is_repeat_safe is isinstance(trouble, httpx2.ConnectError)
+    assert raised.value.__cause__ is trouble
+
+
+async def test_an_unavailable_service_is_told_apart(connect: Callable[..., Any]) -> None:
+    with pytest.raises(UnavailableError) as raised:
+        await connect(answer=Service(problem(503, "unavailable")))("create", TaskCreate(name="a"))
+
+    assert not raised.value.is_repeat_safe
+
+
+async def test_wait_returns_the_task_at_its_end(connect: Callable[..., Any]) -> None:
+    end = a_task(status=TaskStatus.COMPLETED, result={"words": 7})
+    service = Service(shown(a_task()), shown(end))
+
+    assert await connect(answer=service)("wait", end.id, timeout_seconds=30) == end
+    assert [request.url.path.rsplit("/", 1)[1] for request in service.requests] == ["status", "status", str(end.id)]
+
+
+class Pages:
+    """A service with many tasks, which makes each page as it is asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.requests: list[httpx2.Request] = []
+        self._count = count
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        begin, limit = (int(request.url.params.get(name, default)) for name, default in (("cursor", 0), ("limit", 50)))
+        end = min(begin + limit, self._count)
+        items = [a_task(name=f"task {i}", payload={"i": i}) for i in range(begin, end)]
+        cursor = str(end) if end < self._count else None
+        if request.url.params.get("view") == "full":
+            return shown(TaskPage[Task](items=items, next_cursor=cursor))
+        summaries = [TaskSummary.model_validate(item.model_dump(mode="json")) for item in items]
+        return shown(TaskPage[TaskSummary](items=summaries, next_cursor=cursor))
+
+
+async def test_list_goes_through_all_pages_with_the_same_filters(connect: Callable[..., Any]) -> None:
+    pages = Pages(450)
+    tasks = await connect(answer=pages).take(queue="reports", status=[TaskStatus.NEW], limit=200)
+
+    assert [task.name for task in tasks] == [f"task {i}" for i in range(450)]
+    assert {type(task) for task in tasks} == {TaskSummary}
+    assert [request.url.params.get("cursor") for request in pages.requests] == [None, "200", "400"]
+    assert all(request.url.params.get("queue") == "reports" for request in pages.requests)
+    assert all(request.url.params.get_list("status") == ["NEW"] for request in pages.requests)
+
+
+async def test_list_asks_for_no_page_before_it_is_needed(connect: Callable[..., Any]) -> None:
+    pages = Pages(1_000_000)
+    tasks = await connect(answer=pages).take(60, limit=50)
+
+    assert len(tasks) == 60
+    assert len(pages.requests) == 2
+
+
+async def test_list_shows_whole_tasks_where_that_is_asked_for(connect: Callable[..., Any]) -> None:
+    tasks = await connect(answer=Pages(3)).take(view=View.FULL)
+
+    assert [type(task) for task in tasks] == [Task] * 3
+    assert tasks[2].payload == {"i": 2}
+
+
+async def test_list_passes_an_empty_page_that_has_a_next_one(connect: Callable[..., Any]) -> None:
+    empty = TaskPage[TaskSummary](items=[], next_cursor="more")
+    task = TaskSummary.model_validate(a_task().model_dump(mode="json"))
+    service = Service(shown(empty), shown(TaskPage[TaskSummary](items=[task])))
+
+    assert await connect(answer=service).take() == [task]
+
+
+async def test_list_of_nothing_is_empty(connect: Callable[..., Any]) -> None:
+    assert await connect(answer=Pages(0)).take() == []
+
+
+async def test_page_gives_one_page_with_its_total(connect: Callable[..., Any]) -> None:
+    page = TaskPage[TaskSummary](items=[], next_cursor="more", total=10_000, total_is_capped=True)
+    service = Service(shown(page))
+
+    assert await connect(answer=service)("page", cursor="here", include_total=True, limit=1) == page
+    assert dict(service.requests[0].url.params) == {"limit": "1", "include_total": "true", "cursor": "here"}
+
+
+async def test_health_says_that_the_process_answers(connect: Callable[..., Any]) -> None:
+    service = Service(httpx2.Response(200, json={"status": "ok"}))
+    health = await connect(answer=service)("health")
+
+    assert (health.status, health.is_ready, health.checks) == (HealthStatus.OK, True, {})
+    assert str(service.requests[0].url) == "http://service.test/health/live"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "is_ready"),
+    [(200, "ok", True), (200, "degraded", True), (503, "unavailable", False), (503, "stopping", False)],
+)
+async def test_ready_returns_how_each_thing_is_even_where_that_is_bad(
+    connect: Callable[..., Any], code: int, status: str, is_ready: bool
+) -> None:
+    checks = {"database": {"status": status, "detail": "why"}, "broker": {"status": "ok"}}
+    service = Service(httpx2.Response(code, json={"status": status, "checks": checks}))
+    health = await connect(answer=service)("ready")
+
+    assert (health.status, health.is_ready) == (status, is_ready)
+    assert health.checks["database"].detail == "why"
+    assert len(service.requests) == 1
+
+
+async def test_a_cancelled_call_stops_at_once_and_passes_the_cancellation_on() -> None:
+    asked = asyncio.Event()
+
+    async def never(_: httpx2.Request) -> httpx2.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async with AsyncTaskClient("http://service.test", transport=httpx2.MockTransport(never)) as client:
+        call = asyncio.create_task(client.wait(an_id(), timeout_seconds=60))
+        async with asyncio.timeout(10):
+            await asked.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+
+async def test_an_application_in_this_process_can_be_the_transport() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b'{"status": "ok"}'})
+
+    async with AsyncTaskClient("http://service.test", transport=httpx2.ASGITransport(application)) as client:
+        assert (await client.health()).is_ready

@@ -1,0 +1,244 @@
+"""What both clients decide, step by step, with neither a network nor a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import httpx2
+import pytest
+
+from task_client import (
+    ConnectionFailedError,
+    NotFoundError,
+    RequestTimeoutError,
+    TaskClientError,
+    UnavailableError,
+    WaitTimeoutError,
+    _flows,
+)
+from task_client import _calls as calls
+from task_client._flows import ATTEMPTS, LONGEST_RETRY_AFTER_SECONDS, Done, Flow, Pause, advance, ask, wait
+from task_contracts import PROBLEM_MEDIA_TYPE, Problem, Task, TaskCreate, TaskStatus
+from task_contracts.testing import a_task, an_id
+
+REFUSED = httpx2.ConnectError("refused")
+SLOW = httpx2.ReadTimeout("slow")
+
+
+def shown(task: Task) -> httpx2.Response:
+    return httpx2.Response(200, content=task.model_dump_json(), headers={"content-type": "application/json"})
+
+
+def problem(status: int, **headers: str) -> httpx2.Response:
+    body = Problem(title="t", status=status, detail="d", code="c").model_dump_json()
+    return httpx2.Response(status, content=body, headers={"content-type": PROBLEM_MEDIA_TYPE, **headers})
+
+
+class Clock:
+    """Stands still but for pauses."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Run:
+    """Carries a flow's steps out against answers that are given in turn; the last one is given for ever."""
+
+    def __init__(self, flow: Flow[Any], outcomes: Iterable[Any], clock: Clock | None = None) -> None:
+        self.calls: list[calls.Call] = []
+        self.pauses: list[float] = []
+        self._flow, self._outcomes, self._clock = flow, list(outcomes), clock or Clock()
+
+    def result(self) -> Any:
+        step = advance(self._flow, None)
+        while not isinstance(step, Done):
+            step = advance(self._flow, self._outcome(step))
+        return step.result
+
+    def error(self) -> TaskClientError:
+        with pytest.raises(TaskClientError) as raised:
+            self.result()
+        return raised.value
+
+    def _outcome(self, step: calls.Call | Pause) -> Any:
+        if isinstance(step, Pause):
+            self.pauses.append(step.seconds)
+            self._clock.now += step.seconds
+            return None
+        self.calls.append(step)
+        return self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+
+
+def test_a_good_answer_is_asked_for_once() -> None:
+    task = a_task()
+    run = Run(ask(calls.get(task.id), Task), [shown(task)])
+
+    assert run.result() == task
+    assert (len(run.calls), run.pauses) == (1, [])
+
+
+@pytest.mark.parametrize("trouble", [REFUSED, httpx2.ReadError("reset"), problem(503)])
+def test_reading_is_repeated_where_that_may_help(trouble: Any) -> None:
+    task = a_task()
+    run = Run(ask(calls.get(task.id), Task), [trouble, trouble, shown(task)])
+
+    assert run.result() == task
+    assert len(run.calls) == 3
+    assert len(run.pauses) == 2
+
+
+def test_reading_is_repeated_a_few_times_only() -> None:
+    run = Run(ask(calls.get(an_id()), Task), [REFUSED])
+    error = run.error()
+
+    assert type(error) is ConnectionFailedError
+    assert error.__cause__ is REFUSED
+    assert len(run.calls) == ATTEMPTS == len(run.pauses) + 1
+
+
+def test_pauses_between_repeats_grow_and_vary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_flows, "_FIRST_BACK_OFF_SECONDS", 0.2)
+    run = Run(ask(calls.get(an_id()), Task), [REFUSED])
+    run.error()
+
+    assert 0.1 <= run.pauses[0] <= 0.2 <= run.pauses[1] <= 0.4
+
+
+def test_a_repeat_waits_as_long_as_the_service_asks() -> None:
+    run = Run(ask(calls.get(an_id()), Task), [problem(503, **{"retry-after": "2"})])
+
+    assert run.error().retry_after == 2
+    assert run.pauses == [2.0, 2.0]
+
+
+def test_who_asks_for_a_long_pause_is_not_asked_again() -> None:
+    seconds = f"{LONGEST_RETRY_AFTER_SECONDS + 1:.0f}"
+    run = Run(ask(calls.get(an_id()), Task), [problem(503, **{"retry-after": seconds})])
+
+    assert type(run.error()) is UnavailableError
+    assert len(run.calls) == 1
+
+
+@pytest.mark.parametrize("trouble", [problem(404), problem(422), problem(500), SLOW, httpx2.DecodingError("x")])
+def test_reading_is_not_repeated_where_that_does_not_help_or_its_time_is_over(trouble: Any) -> None:
+    run = Run(ask(calls.get(an_id()), Task), [trouble])
+    run.error()
+
+    assert len(run.calls) == 1
+
+
+@pytest.mark.parametrize("trouble", [REFUSED, SLOW, httpx2.RemoteProtocolError("hung up"), problem(503), problem(500)])
+@pytest.mark.parametrize("call", [calls.create(TaskCreate(name="a")), calls.cancel(an_id()), calls.ready()])
+def test_creating_cancelling_and_health_are_asked_once(call: calls.Call, trouble: Any) -> None:
+    run = Run(ask(call, Task), [trouble])
+    run.error()
+
+    assert len(run.calls) == 1
+
+
+def waiting(outcomes: Iterable[Any], timeout_seconds: float = 10) -> Run:
+    clock = Clock()
+    return Run(wait(an_id(), timeout_seconds, clock), outcomes, clock)
+
+
+@pytest.mark.parametrize("status", [status for status in TaskStatus if status.is_terminal])
+def test_wait_polls_the_state_and_returns_the_whole_task_at_its_end(status: TaskStatus) -> None:
+    end = a_task(status=status, payload={"a": 1})
+    run = waiting([shown(a_task()), shown(a_task(status=TaskStatus.IN_PROGRESS)), shown(end), shown(end)])
+
+    assert run.result() == end
+    assert [call.path.endswith("/status") for call in run.calls] == [True, True, True, False]
+
+
+def test_wait_looks_ever_more_slowly_up_to_once_a_second() -> None:
+    run = waiting([shown(a_task())])
+    run.error()
+
+    assert run.pauses[0] == 0.05
+    assert all(0.05 <= pause <= 1.0 for pause in run.pauses[:-1])
+    assert run.pauses[:-1] == sorted(run.pauses[:-1])
+    assert run.pauses[-2] == 1.0
+    assert sum(run.pauses) == pytest.approx(10)
+
+
+def test_wait_looks_once_more_at_the_deadline_and_then_says_what_it_knows() -> None:
+    last = a_task(status=TaskStatus.IN_PROGRESS)
+    run = waiting([shown(a_task()), shown(last)])
+    error = run.error()
+
+    assert isinstance(error, WaitTimeoutError)
+    assert error.last is not None
+    assert error.last.id == last.id
+    assert error.timeout_seconds == 10
+    assert len(run.calls) == len(run.pauses) + 1
+    assert "it is IN_PROGRESS" in str(error)
+    assert error.__cause__ is None
+
+
+def test_wait_without_any_time_looks_once() -> None:
+    end = a_task(status=TaskStatus.COMPLETED)
+
+    assert waiting([shown(end)], timeout_seconds=0).result() == end
+    assert isinstance(waiting([shown(a_task())], timeout_seconds=0).error(), WaitTimeoutError)
+
+
+def test_wait_goes_on_through_trouble_that_passes() -> None:
+    end = a_task(status=TaskStatus.COMPLETED)
+    bad_gateway = httpx2.Response(502, content=b"<html>", headers={"content-type": "text/html"})
+    run = waiting([REFUSED, SLOW, problem(503), bad_gateway, shown(end), REFUSED, shown(end)])
+
+    assert run.result() == end
+
+
+def test_wait_that_ends_in_trouble_names_it() -> None:
+    error = waiting([REFUSED]).error()
+
+    assert isinstance(error, WaitTimeoutError)
+    assert error.last is None
+    assert type(error.__cause__) is ConnectionFailedError
+    assert "nothing is known" in str(error)
+
+
+def test_wait_pauses_as_long_as_the_service_asks_but_never_beyond_its_deadline() -> None:
+    run = waiting([problem(503, **{"retry-after": "4"})])
+    run.error()
+
+    assert run.pauses == [4.0, 4.0, 2.0]
+
+
+def test_wait_ends_at_once_where_no_waiting_helps() -> None:
+    run = waiting([problem(404)])
+
+    assert type(run.error()) is NotFoundError
+    assert len(run.calls) == 1
+
+
+def test_wait_goes_on_where_somebody_asks_for_another_run_at_the_last_moment() -> None:
+    ended, again = a_task(status=TaskStatus.FAILED), a_task(status=TaskStatus.PENDING)
+    end = a_task(status=TaskStatus.COMPLETED)
+    run = waiting([shown(ended), shown(again), shown(end), shown(end)])
+
+    assert run.result() == end
+    assert len(run.calls) == 4
+
+
+def test_a_request_of_wait_is_given_no_more_time_than_is_left_but_a_second() -> None:
+    run = waiting([shown(a_task())], timeout_seconds=3)
+    run.error()
+    given = [call.timeout_seconds for call in run.calls]
+
+    assert given[0] == 3
+    assert given[-1] == 1
+    assert given == sorted(given, reverse=True)
+
+
+def test_a_timeout_of_one_request_does_not_end_the_waiting() -> None:
+    run = waiting([SLOW])
+    error = run.error()
+
+    assert isinstance(error, WaitTimeoutError)
+    assert type(error.__cause__) is RequestTimeoutError
