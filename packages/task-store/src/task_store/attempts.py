@@ -98,19 +98,20 @@ class Attempts:
     async def _record_all(self, batch: Sequence[Ending]) -> list[Ended | None]:
         endings = sorted(batch, key=lambda ending: ending.id)
         rows = await self._database.fetch(record.RECORD, _columns(endings))
-        ended = {row.id: Ended(**{**row._mapping, "event": Event(row.event)}) for row in rows}  # noqa: SLF001
-        return [ended.get(ending.id) for ending in batch]
+        ended = [Ended(**{**row._mapping, "event": Event(row.event)}) for row in rows]  # noqa: SLF001
+        by_lease = {(one.id, one.lease_token): one for one in ended}
+        return [by_lease.get((ending.id, ending.lease_token)) for ending in batch]
 
     async def _progress_all(self, batch: Sequence[tuple[UUID, UUID, Progress]]) -> list[bool]:
-        last_by_id = {task_id: (task_id, token, reported) for task_id, token, reported in batch}
-        rows = sorted(last_by_id.values(), key=lambda row: row[0])
+        last_by_lease = {(task_id, token): reported for task_id, token, reported in batch}
+        leases = sorted(last_by_lease)
         values = {
-            "id": [task_id for task_id, _, _ in rows],
-            "lease_token": [token for _, token, _ in rows],
-            "progress": [reported.model_dump_json() for _, _, reported in rows],
+            "id": [task_id for task_id, _ in leases],
+            "lease_token": [token for _, token in leases],
+            "progress": [last_by_lease[lease].model_dump_json() for lease in leases],
         }
-        held = {row.id for row in await self._database.fetch(progress.PROGRESS, values)}
-        return [task_id in held for task_id, _, _ in batch]
+        held = {(row.id, row.lease_token) for row in await self._database.fetch(progress.PROGRESS, values)}
+        return [(task_id, token) in held for task_id, token, _ in batch]
 
 
 def new_lease_token() -> UUID:

@@ -7,6 +7,9 @@ holds a row lock over a round trip.
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,12 +19,19 @@ import orjson
 from sqlalchemy import URL, Executable, Row, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from task_contracts import limits
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._statements.parameters import named
 from task_store.errors import DatabaseUnavailableError, SchemaMismatchError
 
+_log = logging.getLogger(__name__)
+
 _GRACE_SECONDS = 0.5
 """A driver's own timeout comes first, so that it can cancel the statement in an orderly way."""
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 3.0
+_LONG_NUMBER = re.compile(r"\d{19}")
+"""What may be a number that int8 cannot hold."""
 
 
 def normalised_url(url: str) -> URL:
@@ -106,7 +116,7 @@ class Database:
             pool_recycle=1800,
             hide_parameters=True,
             json_serializer=_to_json,
-            json_deserializer=orjson.loads,
+            json_deserializer=_from_json,
             connect_args={
                 "timeout": deadline_seconds,
                 "command_timeout": deadline_seconds,
@@ -154,6 +164,25 @@ class Database:
             return None
         return rows[0].version_num if rows else None
 
+    async def wait_for_revision(self, seconds: float) -> str | None:
+        """Return the revision as soon as the database answers: for a process that may start before it.
+
+        Raises:
+            DatabaseUnavailableError: it did not within `seconds`.
+
+        """
+        clock = asyncio.get_running_loop().time
+        end, pause = clock() + seconds, _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self.revision()
+            except DatabaseUnavailableError as error:
+                if clock() + pause > end:
+                    raise
+                _log.warning("waiting_for_database", extra={"reason": str(error), "again_in_seconds": pause})
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
     async def aclose(self) -> None:
         """Close the connections, within the deadline."""
         try:
@@ -173,3 +202,16 @@ class Database:
 
 def _to_json(value: object) -> str:
     return orjson.dumps(value).decode()
+
+
+def _from_json(text: str) -> Any:
+    # jsonb writes the float 1e19 as an integer. One that int8 cannot hold must come back as the float that it was:
+    # `check_json` would not let it through again.
+    if _LONG_NUMBER.search(text):
+        return json.loads(text, parse_int=_int_or_float)
+    return orjson.loads(text)
+
+
+def _int_or_float(digits: str) -> int | float:
+    number = int(digits)
+    return number if abs(number) < limits.INTEGER_BOUND else float(digits)

@@ -151,6 +151,7 @@ class Ended:
     """An attempt whose end is written, by `event`."""
 
     id: UUID
+    lease_token: UUID
     event: Event
     type: str
     attempt: int

@@ -57,12 +57,11 @@ class Tasks:
             is_full: return `Task`s, with payload and result, rather than `TaskSummary`s.
 
         """
-        rows = await self._database.fetch(pages.page(wanted, is_full=is_full, items=items + 1))
-        shown, model = rows[:items], Task if is_full else TaskSummary
-        found = tuple(model(**_without(row, "matched")) for row in shown)
-        if not rows or rows[0].matched <= len(shown):
-            return Page(found, await self._last_examined(wanted))
-        return Page(found, found[-1].id)
+        rows = await self._database.fetch(pages.page(wanted, is_full=is_full, items=items))
+        model = Task if is_full else TaskSummary
+        found = tuple(model(**_without(row, "matched", "last_examined")) for row in rows if row.id is not None)
+        is_cut = rows[0].matched > len(found)
+        return Page(found, found[-1].id if is_cut else rows[0].last_examined)
 
     async def total(self, wanted: TaskFilter) -> Total:
         """Count the tasks that match, up to `limits.TOTAL_MAX`, looking at `limits.EXAMINED_ROWS_MAX` rows at most."""
@@ -97,10 +96,6 @@ class Tasks:
         row_by_id = {row.id: row for row in stored}
         return [_new_task(new, row_by_id[task_id]) for new, task_id in zip(batch, ids, strict=True)]
 
-    async def _last_examined(self, wanted: TaskFilter) -> UUID | None:
-        rows = await self._database.fetch(pages.last_examined(wanted))
-        return rows[0].id if rows else None
-
     async def _change(self, statement: Executable, task_id: UUID, **given: Any) -> Changed | None:
         rows = await self._database.fetch(statement, {"task_id": task_id, **given})
         if not rows:
@@ -134,5 +129,5 @@ def _task(row: Row[Any]) -> Task:
     return Task(**row._mapping)  # noqa: SLF001 # SQLAlchemy's documented name
 
 
-def _without(row: Row[Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in row._mapping.items() if key != name}  # noqa: SLF001 # as above
+def _without(row: Row[Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in row._mapping.items() if key not in names}  # noqa: SLF001 # as above

@@ -64,7 +64,7 @@ class Workers:
 
     async def offer(self, offer: Offer) -> None:
         """Say that the types are offered now, with the schemas of their payloads."""
-        rows = [(queue, type_) for queue in sorted(offer.queues) for type_ in offer.types]
+        rows = [(queue, type_) for queue in sorted(set(offer.queues)) for type_ in offer.types]
         schemas = [offer.schema_by_type[type_] for _, type_ in rows]
         values: dict[str, list[Any]] = {
             "queue": [queue for queue, _ in rows],
@@ -80,7 +80,7 @@ class Workers:
         return LiveOffers(types, {row.queue: row.workers for row in rows})
 
     async def declare_dead(self, worker_id: UUID, lease: timedelta) -> list[UUID]:
-        """Declare the workers dead whose lease is over, unless `worker_id` itself has not been steady for a lease.
+        """Declare the workers dead whose lease is over, unless `worker_id` itself has not ticked steadily for a lease.
 
         Also gives a dead row to every worker of a running task that has none. Returns those declared.
         """

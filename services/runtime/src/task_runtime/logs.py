@@ -24,6 +24,10 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["console", "json"]
 
 
+_QUIET = ("alembic", "httpx2", "watchfiles")
+"""Libraries that tell as news what is none to an operator: heard from WARNING up."""
+
+
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     """Send every log line of this process to stderr, from `level` up, as JSON or for people.
 
@@ -63,6 +67,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(capture=True)
 
 

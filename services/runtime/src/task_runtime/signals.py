@@ -12,13 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 _log = logging.getLogger(__name__)
 
 _Handler = Callable[[int, FrameType | None], Any]
+Result = TypeVar("Result")
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -49,6 +51,17 @@ class ShutdownSignals:
         for number, handler in self._previous.items():
             # None means a handler that Python did not install and cannot put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result | None:
+        """Return the result of `work`, or None where somebody asks to stop before; the work is then cancelled."""
+        working, stopping = asyncio.create_task(work), asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            working.cancel()
+            stopping.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame

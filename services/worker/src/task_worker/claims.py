@@ -5,6 +5,7 @@
 - One claim at a time, so that whatever slots come free meanwhile are filled by the next.
 - Every claim runs under a token that is under way (`Held`) until its rows are in hand.
 - While the outcome of a claim is unknown its deliveries stay unacked, and its ids are tried again.
+- What is claimed while an earlier attempt of it is still in our hands is given back, not started.
 - The net needs no broker, no leader and no mode: with free slots and nothing delivered it looks every second, at once
   again while it finds any, less often while it finds nothing and the broker answers; when busy, one pick in ten.
 """
@@ -36,6 +37,8 @@ _NET_SECONDS = 1.0
 _NET_SECONDS_MAX = 5.0
 _BUSY_PICKS = 10
 _PUT_BACK_SECONDS = 1.0
+_FIRST_DELIVERY_SECONDS = 0.1
+"""How long the net waits for the first delivery to consumers that have just begun: it is not to overtake a HIGH one."""
 _PAUSE_SECONDS = 0.5
 
 
@@ -47,6 +50,7 @@ class Claims:
         attempts: Attempts,
         intake: Intake,
         start: Callable[[Claim], None],
+        give_back: Callable[[Claim], None],
         *,
         held: Held,
         slots: Slots,
@@ -57,12 +61,14 @@ class Claims:
         self._attempts = attempts
         self._intake = intake
         self._start = start
+        self._give_back = give_back
         self._held = held
         self._slots = slots
         self._lease = lease
         self._weights = weights
         self._reaches_broker = reaches_broker
         self._is_stopping = False
+        self._ended = asyncio.Event()
         self._picks = 0
         self._net_pause = _NET_SECONDS
         self._net_at = time.monotonic() + _NET_SECONDS
@@ -76,7 +82,8 @@ class Claims:
             if not self._lease.is_valid:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            await self._intake.fit(self._slots.free)
+            if await self._intake.fit(self._slots.free) and self._reaches_broker():
+                await wait_for_event(self._intake.arrived, _FIRST_DELIVERY_SECONDS)
             if self._is_nets_turn():
                 await self._cast_net()
             elif ids := self._intake.take(self._slots.free):
@@ -84,11 +91,13 @@ class Claims:
             else:
                 await self._wait_for_work()
         await self._intake.aclose()
+        self._ended.set()
 
-    def stop(self) -> None:
-        """Claim nothing more, once the claim under way is answered."""
+    async def stop(self, seconds: float) -> None:
+        """Claim nothing more; wait up to `seconds` until the claim under way is answered and the rest given back."""
         self._is_stopping = True
         self._intake.arrived.set()
+        await wait_for_event(self._ended, seconds)
 
     def _is_nets_turn(self) -> bool:
         if self._intake.is_empty:
@@ -101,21 +110,19 @@ class Claims:
             # After a failover an id could be claimable whose earlier attempt is still in our hands.
             untried = [task_id for task_id in ids if task_id not in self._held]
             claimed = await self._claim(functools.partial(self._claim_ids, untried))
-            if claimed is not None or not self._lease.is_valid or self._is_stopping:
-                break
+            if claimed is not None:
+                self._intake.tried()
+                return
+            if not self._lease.is_valid or self._is_stopping:
+                self._intake.put_back()
+                return
             await asyncio.sleep(_PAUSE_SECONDS)
-        self._intake.tried()
 
     async def _cast_net(self) -> None:
-        """Claim what is overdue, and one suspect if none is in hand."""
-        slots = self._slots.free
-        found = await self._claim(
-            lambda me, token: self._attempts.claim_overdue(
-                me, token, slots=slots, weights=self._weights, overdue=OVERDUE
-            )
-        )
-        if self._slots.free and not self._held.has_unknown_claim:
-            found = [*(found or []), *(await self._claim(self._claim_suspect) or [])]
+        """Claim one suspect if none is in hand, and what is overdue: a backlog is not to hide the suspects."""
+        suspects = None if self._held.has_unknown_claim else await self._claim(self._claim_suspect)
+        overdue = await self._claim(self._claim_overdue) if self._slots.free else []
+        found = None if overdue is None else [*(suspects or []), *overdue]
         if found:
             # With nothing delivered, each of these is a hint that was lost; in a backlog they are merely the oldest.
             (_log.info if self._intake.is_empty else _log.debug)("claimed_by_the_net", tasks=len(found))
@@ -128,6 +135,11 @@ class Claims:
 
     async def _claim_ids(self, ids: Sequence[UUID], worker_id: UUID, lease_token: UUID) -> list[Claim]:
         return await self._attempts.claim(worker_id, ids, lease_token)
+
+    async def _claim_overdue(self, worker_id: UUID, lease_token: UUID) -> list[Claim]:
+        return await self._attempts.claim_overdue(
+            worker_id, lease_token, slots=self._slots.free, weights=self._weights, overdue=OVERDUE
+        )
 
     async def _claim_suspect(self, worker_id: UUID, lease_token: UUID) -> list[Claim]:
         suspect = await self._attempts.claim_suspect(worker_id, lease_token, overdue=OVERDUE)
@@ -145,8 +157,11 @@ class Claims:
             self._held.claim_unanswered(lease_token)
             _log.warning("claim_unanswered", reason=str(error))
             return None
+        except BaseException:
+            self._held.claim_unanswered(lease_token)
+            raise
         for claim in claimed:
-            self._start(claim)
+            (self._give_back if claim.id in self._held else self._start)(claim)
         self._held.claim_answered(lease_token)
         return claimed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from task_contracts import Progress, limits, storable_text
 
 if TYPE_CHECKING:
     from task_client import AsyncTaskClient, TaskClient
+
+
+_CLOSING_SECONDS = 5.0
 
 
 class TaskCancelled(BaseException):  # like asyncio's CancelledError: passes through `except Exception`
@@ -118,9 +122,20 @@ class Context:
             self._sync_client = TaskClient(self._facts.api_url)
         return self._sync_client
 
+    @property
+    def has_clients(self) -> bool:
+        """Whether there is anything to close."""
+        return self._client is not None or self._sync_client is not None
+
     async def aclose(self) -> None:
-        """Close the clients that were used."""
+        """Close the clients that were used.
+
+        Raises:
+            TimeoutError: that took too long.
+
+        """
         if self._client is not None:
-            await self._client.aclose()
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await self._client.aclose()
         if self._sync_client is not None:
             self._sync_client.close()

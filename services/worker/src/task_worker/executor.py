@@ -6,6 +6,8 @@
 - An attempt is recorded or released only after its code has stopped.
 - The slot is free once the code has ended; the attempt stays in hand until its end is recorded.
 - Each attempt is an asyncio task that nobody cancels: stopping goes through `Attempt.stop`, to the code alone.
+- Whatever goes wrong around the code, a thread or process that cannot be begun too, is a failure of the attempt: one
+  whose end is not recorded would run again and again.
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from typing import Any, assert_never
 
 import structlog
 from pydantic import ValidationError
+from structlog.contextvars import bind_contextvars
 
 from task_contracts import ErrorCode, Progress, TaskError, limits, storable_text
 from task_store import Claim, Ended, Ending
 from task_worker.context import Context, Facts
+from task_worker.endings import decide
 from task_worker.handlers import Handler, Place
 from task_worker.held import Attempt, Held, StopReason
 from task_worker.lease import Lease
-from task_worker.outcomes import Failed, Happened, Returned, Snoozed, Stopped, decide
+from task_worker.outcomes import Failed, Happened, Returned, Snoozed, Stopped
 from task_worker.runners.loop import run_on_loop
 from task_worker.runners.process import ChildSetup, run_in_process
+from task_worker.runners.raised import happened_by
 from task_worker.runners.thread import run_in_thread
 from task_worker.slots import Slots
 
@@ -107,9 +112,13 @@ class Executor:
         self._threads.shutdown(wait=False)
 
     async def _attempt(self, attempt: Attempt, handler: Handler) -> None:
-        structlog.contextvars.bind_contextvars(task_id=str(attempt.claim.id), attempt=attempt.claim.attempt)
+        bind_contextvars(
+            task_id=str(attempt.claim.id), attempt=attempt.claim.attempt, worker_id=str(self._lease.worker_id)
+        )
         try:
             happened = await self._run(attempt, handler)
+        except Exception as error:  # noqa: BLE001 # the outermost frame of an attempt
+            happened = happened_by(error)
         finally:
             attempt.is_running = False
             self._slots.code_ended()
@@ -122,19 +131,22 @@ class Executor:
             self._slots.recorded()
 
     async def _run(self, attempt: Attempt, handler: Handler) -> Happened:
-        if not self._lease.is_valid:
+        if not self._lease.is_valid or attempt.stop_reason is not None:
             return Stopped()
         context = self._context(attempt)
         try:
             arguments = handler.arguments(attempt.claim.payload, context)
         except ValidationError as error:
             return _invalid_payload(error)
-        timer = asyncio.get_running_loop().call_later(attempt.timeout_seconds, attempt.stop, StopReason.TIMEOUT)
+        loop = asyncio.get_running_loop()
+        attempt.on_stop(lambda: loop.call_later(_OVERDUE_SECONDS, _report_overdue, attempt))
+        timer = loop.call_later(attempt.timeout_seconds, attempt.stop, StopReason.TIMEOUT)
         try:
             return await self._run_in_place(handler, arguments, attempt)
         finally:
             timer.cancel()
-            await context.aclose()
+            if context.has_clients:
+                self.spawn(context.aclose())  # apart: however that goes, the attempt has gone as it went
 
     async def _run_in_place(self, handler: Handler, arguments: tuple[object, ...], attempt: Attempt) -> Happened:
         match handler.place:
@@ -197,6 +209,12 @@ def _in_light_of_stop(attempt: Attempt, happened: Happened) -> Happened:
             return Failed(TaskError(code=ErrorCode.TIMEOUT, message=message))
         case _:
             return happened if isinstance(happened, Returned | Snoozed) else Stopped()
+
+
+def _report_overdue(attempt: Attempt) -> None:
+    if attempt.is_running:
+        facts = {"task_id": str(attempt.claim.id), "type": attempt.claim.type, "reason": attempt.stop_reason}
+        _log.warning("code_overdue", **facts)
 
 
 def _log_end(attempt: Attempt, ending: Ending, ended: Ended | None) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import orjson
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from task_contracts import JsonValue, TypeName, limits
@@ -75,7 +76,8 @@ class Handler:
         """
         given: list[Any] = []
         if self.takes_payload:
-            given.append(self.payload_type.validate_python(payload) if self.payload_type else payload)
+            # As JSON, which it was: a strict model takes a time or an id from a text there, and nowhere else.
+            given.append(self.payload_type.validate_json(orjson.dumps(payload)) if self.payload_type else payload)
         if self.takes_context:
             given.append(context)
         return tuple(given)
@@ -150,7 +152,7 @@ def _signature(type_: str, function: Callable[..., Any]) -> tuple[bool, bool, Ty
     parameters = [p for p in inspect.signature(function).parameters.values() if p.default is inspect.Parameter.empty]
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise HandlerError(f"{type_}: an annotation cannot be resolved: {error}") from error
     positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
     if len(parameters) > 2 or any(p.kind not in positional for p in parameters):  # payload, context
@@ -173,6 +175,9 @@ def _payload_type(type_: str, hint: Any) -> TypeAdapter[Any] | None:
     if hint in (None, Any, dict, object) or typing.get_origin(hint) in (dict, Mapping):
         return None
     try:
-        return TypeAdapter(hint)
+        adapter = TypeAdapter(hint)
+        adapter.json_schema()  # which every worker shows to others
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise HandlerError(f"{type_}: its payload's type cannot be understood: {error.message}") from error
+        reason = error.message.splitlines()[0]
+        raise HandlerError(f"{type_}: its payload's type cannot be understood: {reason}") from error
+    return adapter

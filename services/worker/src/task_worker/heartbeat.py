@@ -12,7 +12,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
+import math
 import sys
 import threading
 import time
@@ -73,7 +75,7 @@ class Heartbeat:
         self._lease = lease
         self._end_process = end_process
         self._loop = asyncio.get_running_loop()
-        self._answered_at = time.monotonic()
+        self._unanswered = 0
         self._is_stopping = False
         self._poked: Callable[[], object] | None = None
         self._over_since: float | None = None
@@ -85,8 +87,9 @@ class Heartbeat:
 
     def poke(self) -> None:
         """Read back at once rather than at the next beat: somebody says that a cancel was requested."""
-        if self._poked is not None:
-            self._poked()
+        if (poked := self._poked) is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has just ended
+                poked()
 
     async def stop(self) -> None:
         """End; the lease runs on."""
@@ -104,14 +107,14 @@ class Heartbeat:
     async def _live(self) -> None:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         self._poked = lambda: loop.call_soon_threadsafe(woken.set)
-        watch = asyncio.create_task(self._watch())
-        async with self._open() as database:
+        async with asyncio.TaskGroup() as group, self._open() as database:
+            watch = group.create_task(self._watch())
             workers = Workers(database)
             while not self._is_stopping:
                 await self._beat(workers)
                 await wait_for_event(woken, self._lease.seconds / _BEATS_A_LEASE)
                 woken.clear()
-        watch.cancel()
+            watch.cancel()
         self._poked = None
 
     async def _beat(self, workers: Workers) -> None:
@@ -124,8 +127,8 @@ class Heartbeat:
             _log.warning("heartbeat_missed", reason=str(error))
 
     async def _register(self, workers: Workers) -> None:
-        if len(self._held):
-            return  # what was held under the old id has yet to stop
+        if not self._held.is_clear:
+            return  # what was held under the old id has yet to stop, and what it claimed last to be answered
         worker_id, sent_at = new_worker_id(), time.monotonic()
         await workers.register(worker_id, self._offer, self._lease.duration)
         self._lease.begin(worker_id, sent_at)
@@ -149,6 +152,7 @@ class Heartbeat:
     async def _watch(self) -> None:
         """See to what must happen at its time even where a beat is stuck, or the event loop is."""
         while True:
+            self._unanswered += 1
             self._call(self._note_answer)
             self._see_to_lease()
             self._see_to_loop()
@@ -163,19 +167,21 @@ class Heartbeat:
             _log.error("lease_over", running=len(running))
             self._call(self._pulse.lease_over)
         elif time.monotonic() - self._over_since >= self._lease.spare_seconds:
+            self._over_since = math.inf  # once, where that does not end the process
             _log.critical("unstoppable_code", tasks=[str(attempt.claim.id) for attempt in running])
             self._end_process(LEASE_LOST)
 
     def _see_to_loop(self) -> None:
         longest = max((attempt.timeout_seconds for attempt in self._held.running()), default=0.0)
-        silent = time.monotonic() - self._answered_at
-        if silent > longest + self._lease.seconds:
-            _log.critical("event_loop_hangs", silent_seconds=round(silent))
+        # Counted in looks, not by the clock: a process that was frozen as a whole has not hung.
+        silent_seconds = self._unanswered * self._lease.seconds / _WATCHES_A_LEASE
+        if silent_seconds > longest + self._lease.seconds:
+            _log.critical("event_loop_hangs", silent_seconds=round(silent_seconds))
             faulthandler.dump_traceback(sys.stderr, all_threads=True)
             self._end_process(HUNG)
 
     def _note_answer(self) -> None:
-        self._answered_at = time.monotonic()
+        self._unanswered = 0
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:

@@ -30,6 +30,9 @@ class StopReason(StrEnum):
     DRAIN = "drain"
 
 
+_URGENT = frozenset({StopReason.NOT_HELD, StopReason.LEASE_LOST})
+
+
 @dataclass(eq=False)
 class Attempt:
     """One attempt in hand."""
@@ -42,20 +45,25 @@ class Attempt:
     """Whether its code may still be at work."""
     is_dropped: bool = False
     """Whether its end is owed to nobody any more: the worker id that it was claimed under is dead."""
-    _stop_code: Callable[[], object] | None = None
+    is_urgent: bool = False
+    """Whether its code must end without grace: another worker may be given the task soon."""
+    _on_stop: list[Callable[[], object]] = field(default_factory=list)
 
-    def can_stop_by(self, stop_code: Callable[[], object]) -> None:
-        """Say how the code is stopped; called at once if somebody has already asked."""
-        self._stop_code = stop_code
+    def on_stop(self, call: Callable[[], object]) -> None:
+        """Have something called when the code is asked to end; at once if it has been already."""
+        self._on_stop.append(call)
         if self.stop_reason is not None:
-            stop_code()
+            call()
 
     def stop(self, reason: StopReason) -> None:
-        """Ask the code to end. The first reason counts; a later call changes nothing."""
-        if self.stop_reason is None and self.is_running:
-            self.stop_reason = reason
-            if self._stop_code is not None:
-                self._stop_code()
+        """Ask the code to end. The first reason counts; only an urgent one asks again, once."""
+        is_urgent = reason in _URGENT
+        if not self.is_running or self.is_urgent or (self.stop_reason and not is_urgent):
+            return
+        self.stop_reason = self.stop_reason or reason
+        self.is_urgent = is_urgent
+        for call in self._on_stop:
+            call()
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,11 @@ class Held:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing is held, and no claim under way could yet bring anything. Safe from any thread."""
+        return not self._by_id and not self._under_way
 
     def __contains__(self, task_id: UUID) -> bool:
         return task_id in self._by_id

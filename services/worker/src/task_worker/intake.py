@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +41,9 @@ class Intake:
         self._subscriptions: list[Subscription] = []
         self._emptied: list[Delivery] = []
         self._buffers = {BrokerQueue(queue, priority): deque[_Buffered]() for queue in queues for priority in weights}
-        self._turn_of_queue = itertools.count()
+        self._lines = {
+            priority: [queue for queue in self._buffers if queue.priority is priority] for priority in weights
+        }
         self.arrived = asyncio.Event()
         """Set when there is something to take."""
 
@@ -50,11 +51,6 @@ class Intake:
     def is_empty(self) -> bool:
         """Whether there is nothing to take."""
         return not any(self._buffers.values())
-
-    @property
-    def is_consuming(self) -> bool:
-        """Whether deliveries may come."""
-        return bool(self._subscriptions)
 
     def take(self, count: int) -> list[UUID]:
         """Return up to `count` ids by the weights. Once they have been tried, call `tried`."""
@@ -77,32 +73,35 @@ class Intake:
         self._emptied.clear()
 
     def put_back(self) -> None:
-        """Give everything that is buffered back to the head of its broker queue, for whoever has room."""
+        """Give all that is not acked back to the head of its broker queue, in its order, for whoever has room."""
+        for delivery in self._emptied:
+            delivery.put_back()
+        self._emptied.clear()
         for line in self._buffers.values():
-            for buffered in reversed(line):
+            for buffered in line:
                 buffered.delivery.put_back()
             line.clear()
         self.arrived.clear()
 
-    async def fit(self, free: int) -> None:
-        """See that the consumers' prefetch fits `free` slots, 1 or more: begins or widens them.
+    async def fit(self, free: int) -> bool:
+        """See that the consumers' prefetch fits `free` slots, 1 or more: begins or widens them. True: just begun.
 
         A prefetch is fixed when a consumer begins, so a wider one is a new consumer.
         """
         wanted = min(free, self._capacity, _PREFETCH_MAX)
         if self._subscriptions and (self._prefetch >= wanted or self._prefetch * 2 > free):
-            return
+            return False
         await self.pause()
         self._prefetch = wanted
         self._subscriptions = [
             await self._bus.consume(queue, prefetch=wanted, on_delivery=self._take_in) for queue in self._buffers
         ]
+        return True
 
     async def pause(self) -> None:
         """End the consumers. What is buffered stays."""
         subscriptions, self._subscriptions = self._subscriptions, []
-        for subscription in subscriptions:
-            await subscription.cancel()
+        await asyncio.gather(*(subscription.cancel() for subscription in subscriptions))
 
     async def aclose(self) -> None:
         """End the consumers and give back what is buffered."""
@@ -117,5 +116,8 @@ class Intake:
         return {queue.priority for queue, line in self._buffers.items() if line}
 
     def _line(self, priority: Priority) -> deque[_Buffered]:
-        lines = [line for queue, line in self._buffers.items() if line and queue.priority is priority]
-        return lines[next(self._turn_of_queue) % len(lines)]
+        queues = self._lines[priority]
+        chosen = next(queue for queue in queues if self._buffers[queue])
+        queues.remove(chosen)
+        queues.append(chosen)  # whoever had a turn goes to the end
+        return self._buffers[chosen]

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -22,7 +22,8 @@ def load_handlers(place: str | None) -> dict[str, Handler]:
         place: `package.module`, `path/to/tasks.py`, or a folder, each of whose `*.py` files is loaded (in order of
             name, without those that begin with an underscore); several separated by commas; None for none.
 
-    Every file is executed anew at each call. Files can import their neighbours.
+    Files can import their neighbours, and each is executed once, whoever needs it first; a later call finds changes
+    only after `forget_modules`.
 
     Raises:
         HandlerError: nothing is there, it cannot be imported, a handler cannot be used, or two have one type.
@@ -36,13 +37,25 @@ def load_handlers(place: str | None) -> dict[str, Handler]:
     return by_type
 
 
-def forget_modules(place: str) -> None:
-    """Forget what was imported from the folders that `place` names, so that loading it again reads changed files."""
-    folders = {_folder(one) for one in _parts(place) if is_path(one)}
+def forget_modules(place: str, keep: Collection[str]) -> None:
+    """Forget what loading `place` has imported from its own folders, so that loading it again reads changed files.
+
+    `keep` names the modules that were there before it was first loaded. Installed packages stay too: many of them
+    cannot be imported twice.
+    """
+    folders = folders_of(place)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and "site-packages" not in file and folders & set(Path(file).resolve().parents):
+        if name not in keep and file and "site-packages" not in file and folders & set(Path(file).resolve().parents):
             del sys.modules[name]
+
+
+def folders_of(place: str) -> set[Path]:
+    """Return the folders that hold the files which `place` names."""
+    return {
+        _folder(one if is_path(one) else getattr(sys.modules.get(one), "__file__", None) or ".")
+        for one in _parts(place)
+    }
 
 
 def is_path(place: str) -> bool:
@@ -88,12 +101,19 @@ def _files(place: str) -> Iterator[ModuleType]:
 
 
 def _execute(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"task_handlers_{file.stem}", file)
+    namesake = sys.modules.get(file.stem)
+    if namesake is not None and getattr(namesake, "__file__", None) == str(file):
+        return namesake  # a second copy would have a second handler of each type
+    spec = importlib.util.spec_from_file_location(file.stem if namesake is None else f"task_handlers_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise ImportError("is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where annotations are looked up
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # where neighbours and annotations look it up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
     return module
 
 

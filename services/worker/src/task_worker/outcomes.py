@@ -1,20 +1,20 @@
-"""What can come of running a handler, and how the attempt then ends. Pure: decides, and does nothing.
+"""What can come of running a handler. Pure.
 
 A handler says how it went by returning, or by raising one of three exceptions of ours or any other. The runner reports
-that as one of the `Happened` classes; `decide` makes the ending of it that is recorded.
+that as one of the `Happened` classes, of which `task_worker.endings` makes the ending that is recorded.
+
+A handler's own process imports this, so nothing here imports the store: that would double the time of its start.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, TypeAlias, assert_never
+from typing import Any, TypeAlias
 
 import orjson
+from pydantic import BaseModel
 
 from task_contracts import ErrorCode, TaskError, UnstorableJsonError, check_json, limits, storable_text
-from task_store import Claim, Ending
-from task_worker.backoff import backoff
 
 
 class Outcome(Exception):  # noqa: N818 # what a handler raises to say how it went, not an error of ours
@@ -32,8 +32,8 @@ class Fail(Outcome):  # as above
 
     def __init__(self, message: str, *, code: str = ErrorCode.FAILED) -> None:
         super().__init__(message)
-        self.message = message
-        self.code = code
+        self.message = str(message)
+        self.code = str(code)
 
 
 class Retry(Outcome):  # as above
@@ -54,9 +54,9 @@ class Retry(Outcome):  # as above
         code: str = ErrorCode.RETRY,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.after_seconds = after_seconds
-        self.code = code
+        self.message = str(message)
+        self.after_seconds = None if after_seconds is None else float(after_seconds)
+        self.code = str(code)
 
 
 class Snooze(Outcome):  # as above
@@ -64,7 +64,7 @@ class Snooze(Outcome):  # as above
 
     def __init__(self, *, after_seconds: float) -> None:
         super().__init__(f"snooze for {after_seconds} s")
-        self.after_seconds = after_seconds
+        self.after_seconds = float(after_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,30 +102,8 @@ class Stopped:
 Happened: TypeAlias = Returned | Failed | Snoozed | Stopped
 
 
-def decide(claim: Claim, happened: Happened, max_attempts: int) -> Ending:
-    """Return how an attempt ends. `max_attempts` is the task's own, the handler's or the setting, in that order."""
-    match happened:
-        case Returned(value):
-            try:
-                return Ending.complete(claim, result_text(value))
-            except UnstorableJsonError as error:
-                return Ending.fail(claim, unstorable(str(error)))
-        case Failed(error, traceback, is_final, after_seconds):
-            failures = claim.failures + 1
-            if is_final or failures >= max_attempts:
-                return Ending.fail(claim, error, traceback=traceback)
-            after = backoff(failures) if after_seconds is None else _pause(after_seconds)
-            return Ending.retry(claim, error, after=after, traceback=traceback)
-        case Snoozed(after_seconds):
-            return Ending.release(claim, after=_pause(after_seconds))
-        case Stopped():
-            return Ending.release(claim)
-        case _:
-            assert_never(happened)
-
-
 def result_text(value: Any) -> str | None:
-    """Return what a handler returned as the JSON that is kept; None for None.
+    """Return what a handler returned as the JSON that is kept; None for None. A pydantic model is dumped.
 
     Raises:
         UnstorableJsonError: it is not JSON that can be kept, or larger than `limits.RESULT_BYTES`.
@@ -133,7 +111,13 @@ def result_text(value: Any) -> str | None:
     """
     if value is None:
         return None
-    text = orjson.dumps(check_json(value))
+    try:
+        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        text = orjson.dumps(check_json(plain))
+    except UnstorableJsonError:
+        raise
+    except (TypeError, ValueError, RecursionError, MemoryError) as error:
+        raise UnstorableJsonError((), f"is not JSON: {error}") from error
     if len(text) > limits.RESULT_BYTES:
         raise UnstorableJsonError((), f"is larger than {limits.RESULT_BYTES} bytes")
     return text.decode()
@@ -143,9 +127,3 @@ def unstorable(reason: str) -> TaskError:
     """Return the error of a task whose result cannot be kept. It is final: a repeat would end the same."""
     message = storable_text(f"the result cannot be stored: {reason}", limits.ERROR_MESSAGE_CHARS)
     return TaskError(code=ErrorCode.UNSTORABLE_RESULT, message=message)
-
-
-def _pause(seconds: float) -> timedelta:
-    """Keep a handler's wish within what may be asked of run_at."""
-    longest = limits.RUN_AT_HORIZON_DAYS * 86_400
-    return timedelta(seconds=min(max(0.0, seconds), longest))

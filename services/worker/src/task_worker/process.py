@@ -28,7 +28,6 @@ from task_worker.worker import Worker
 
 _log = structlog.get_logger(__name__)
 _DATABASE_SECONDS = 60.0
-_PAUSE_SECONDS = 1.0
 _CLOSING_SECONDS = 5.0
 _SHORT_DRAIN = (
     "TASK_WORKER_DRAIN_SECONDS ({:g}) is shorter than the longest timeout of a handler ({:g}): "
@@ -45,23 +44,31 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
     """
     settings.require_shared_broker()
     handlers = handlers_or_misconfigured(settings.handlers)
-    facts, revision = await _wait_for_database(settings)
-    _show(settings, handlers, facts, revision)
+    with ShutdownSignals() as asked:
+        try:
+            found = await asked.unless_stopped(_look(settings))
+            if found is not None:
+                _show(settings, handlers, *found)
+                await _work(settings, handlers, asked)
+        except DatabaseUnavailableError as error:
+            _log.error("database_unreachable", reason=str(error))  # says it all
+            return ExitCode.FAILED
+        except LoopKeepsDyingError as error:
+            _log.critical("worker_gives_up", reason=str(error))
+            return ExitCode.FAILED
+    return ExitCode.OK
+
+
+async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], asked: ShutdownSignals) -> None:
     url = settings.broker_url.get_secret_value()
     bus = open_bus(url, queues=settings.queues, name="task-worker")
     signals = open_signals(url, name="task-worker-signals")
     bus.start()
     signals.start()
-    with ShutdownSignals() as asked:
-        try:
-            await Worker(settings, handlers, bus, signals).run(asked.stop, asked.hurry)
-        except LoopKeepsDyingError as error:
-            _log.critical("worker_gives_up", reason=str(error))
-            return ExitCode.FAILED
-        finally:
-            async with asyncio.timeout(_CLOSING_SECONDS):
-                await asyncio.gather(signals.aclose(), bus.aclose())
-    return ExitCode.OK
+    try:
+        await Worker(settings, handlers, bus, signals).run(asked.stop, asked.hurry)
+    finally:
+        await asyncio.wait([asyncio.create_task(part.aclose()) for part in (signals, bus)], timeout=_CLOSING_SECONDS)
 
 
 def handlers_or_misconfigured(place: str | None) -> dict[str, Handler]:
@@ -72,24 +79,14 @@ def handlers_or_misconfigured(place: str | None) -> dict[str, Handler]:
         raise Misconfigured(f"TASK_WORKER_HANDLERS: {error}") from error
 
 
-async def _wait_for_database(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:
+async def _look(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:
     """Wait until the database answers, and hold its schema against the code's."""
-    end = asyncio.get_running_loop().time() + _DATABASE_SECONDS
     async with Database(settings.database_url.get_secret_value(), pool_size=1) as database:
-        while True:
-            try:
-                revision = await database.revision()
-                facts = await database.facts()
-            except DatabaseUnavailableError as error:
-                if asyncio.get_running_loop().time() > end:
-                    raise
-                _log.warning("waiting_for_database", reason=str(error))
-                await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            if revision is None or revision < SCHEMA_REVISION:
-                has = "has no schema" if revision is None else f"has schema {revision}"
-                raise Misconfigured(f"the database {has}, this version needs {SCHEMA_REVISION}: run `task-migrate`")
-            return facts, revision
+        revision = await database.wait_for_revision(_DATABASE_SECONDS)
+        if revision is None or revision < SCHEMA_REVISION:
+            has = "has no schema" if revision is None else f"has schema {revision}"
+            raise Misconfigured(f"the database {has}, this version needs {SCHEMA_REVISION}: run `task-migrate`")
+        return await database.facts(), revision
 
 
 def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str) -> None:
@@ -107,8 +104,8 @@ def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: Data
 
 def warnings_for(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts) -> list[str]:
     """Return what an operator should look at before trusting this worker with work."""
-    longest = max(handler.timeout_seconds or settings.timeout_seconds for handler in handlers.values())
-    own = set(handlers) - set(vars(builtin))
+    own = [handler for name, handler in handlers.items() if name not in vars(builtin)]
+    longest = max((handler.timeout_seconds or settings.timeout_seconds for handler in own), default=0.0)
     checks = [
         (not own, "no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS to a module, file or folder"),
         (settings.retention_days == 0, "TASK_WORKER_RETENTION_DAYS is 0: ended tasks are kept for ever"),

@@ -9,7 +9,7 @@ import structlog
 
 from task_contracts import Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE
-from task_store import Attempts, Ended, Ending, Held, RejectedError, StoreError
+from task_store import Attempts, Ended, Ending, Lease, RejectedError, StoreError
 from task_worker.held import Attempt
 from task_worker.outcomes import unstorable
 
@@ -30,11 +30,12 @@ class Recorder:
         self._reported = asyncio.Event()
 
     async def record(self, attempt: Attempt, ending: Ending) -> Ended | None:
-        """Write how an attempt ended. None: it is no longer this worker's, and nothing more is owed.
+        """Write how an attempt ended, and before that its last progress. None: it is no longer this worker's.
 
         Goes on while the database is away, until the attempt is dropped. What the database refuses becomes a failure.
         """
-        self._progress.pop(attempt, None)
+        if (progress := self._progress.pop(attempt, None)) is not None:
+            await self._write(attempt, progress)
         pause = _FIRST_PAUSE_SECONDS
         while not attempt.is_dropped:
             try:
@@ -52,15 +53,15 @@ class Recorder:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         return None
 
-    async def release(self, row: Held) -> None:
-        """Give back a task that the database says is ours and that nobody here holds. Left to the next read-back."""
+    async def release(self, lease: Lease) -> None:
+        """Give back a task that is ours and that nobody here runs. What fails is left to the next read-back."""
         try:
-            ended = await self._attempts.record(Ending.release(row))
+            ended = await self._attempts.record(Ending.release(lease))
         except StoreError as error:
-            _log.warning("release_delayed", reason=str(error), task_id=str(row.id))
+            _log.warning("release_delayed", reason=str(error), task_id=str(lease.id))
             return
         if ended is not None:
-            _log.warning("unheld_task_released", task_id=str(row.id))
+            _log.warning("unheld_task_released", task_id=str(lease.id))
             self._ring()
 
     def report(self, attempt: Attempt, progress: Progress) -> None:

@@ -61,7 +61,7 @@ class WorkerSettings(ProcessSettings):
     def _check_served_queues(self) -> WorkerSettings:
         unknown = sorted(set(self.served_queues or ()) - set(self.queues))
         if unknown:
-            raise ValueError(f"TASK_WORKER_QUEUES names {', '.join(unknown)}, which TASK_QUEUES does not")
+            raise ValueError(f"no queue of TASK_QUEUES is called {', '.join(unknown)}, as TASK_WORKER_QUEUES says")
         return self
 
     @property

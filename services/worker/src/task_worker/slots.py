@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from task_worker.waiting import wait_for_event
-
 UNRECORDED_MAX = 200
 """Outcomes that may wait to be recorded before nothing more is claimed: a slow database slows us, and loses nothing."""
 
@@ -41,5 +39,11 @@ class Slots:
 
     async def wait_free(self, seconds: float) -> bool:
         """Wait up to `seconds` until a slot is free; say whether one is."""
-        self._freed.clear()
-        return self.free > 0 or (await wait_for_event(self._freed, seconds) and self.free > 0)
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.free:
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            return self.free > 0
+        return True

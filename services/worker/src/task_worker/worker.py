@@ -23,7 +23,7 @@ from task_bus import TaskBus
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
 from task_runtime import Supervisor
-from task_store import Attempts, Database, Dispatches, Offer, StoreError, Workers
+from task_store import Attempts, Claim, Database, Dispatches, Offer, StoreError, Workers
 from task_store import Held as HeldRow
 from task_worker.chores.dispatch import Dispatch
 from task_worker.chores.ears import Ears
@@ -65,7 +65,8 @@ class Worker:
         settings: what it is told.
         handlers: what it runs, by type.
         bus, signals: started, and closed, by whoever made them.
-        end_process: ends the process with an exit code where code cannot be stopped and must not go on.
+        end_process: ends the process with an exit code where code cannot be stopped and must not go on. One that
+            returns makes the worker wait for that code.
 
     """
 
@@ -108,6 +109,7 @@ class Worker:
             self._attempts,
             Intake(bus, settings.serves, settings.priority_weights, settings.concurrency),
             self._executor.start,
+            self._give_back,
             held=self._held,
             slots=slots,
             lease=self._lease,
@@ -150,24 +152,26 @@ class Worker:
         self._heartbeat.start()
         for name, loop in self._loops.items():
             supervisor.start(name, loop, forever=name != "claims")
+        seconds = 0.0  # where a part of this worker is dead, nothing is waited for
         try:
             await _first_of(stop.wait(), supervisor.wait())
-            await self._drain(hurry)
+            seconds = self._settings.drain_seconds
         finally:
+            await self._drain(seconds, hurry)
             await listening.cancel()
             await supervisor.aclose()
             await self._leave()
 
-    async def _drain(self, hurry: asyncio.Event) -> None:
-        _log.info("drain_began", running=len(self._held.running()), seconds=self._settings.drain_seconds)
-        self._claims.stop()
-        await self._tell_the_database(self._workers.drain)
-        await _first_of(self._executor.wait_done(self._settings.drain_seconds), hurry.wait())
+    async def _drain(self, seconds: float, hurry: asyncio.Event) -> None:
+        _log.info("drain_began", running=len(self._held.running()), seconds=seconds)
+        await asyncio.gather(self._claims.stop(_STOPPING_SECONDS), self._tell_the_database(self._workers.drain))
+        await _first_of(self._executor.wait_done(seconds), hurry.wait())
         self._executor.stop_all(StopReason.DRAIN)
         await self._executor.wait_done(_STOPPING_SECONDS)
-        if running := self._held.running():
+        while running := self._held.running():
             _log.error("unstoppable_code", tasks=[str(attempt.claim.id) for attempt in running])
             self._end_process(LEASE_LOST)
+            await self._executor.wait_done(_STOPPING_SECONDS)
         _log.info("drain_ended", unrecorded=len(self._held))
 
     async def _leave(self) -> None:
@@ -186,7 +190,6 @@ class Worker:
             _log.warning("farewell_missed", reason=str(error))
 
     def _on_registered(self) -> None:
-        structlog.contextvars.bind_contextvars(worker_id=str(self._lease.worker_id))
         self._ticker.poke()
         self._signals.send(Signal(kind=SignalKind.DUE))
 
@@ -197,7 +200,10 @@ class Worker:
         for attempt in differences.cancelled:
             attempt.stop(StopReason.CANCEL)
         for row in differences.unknown:
-            self._executor.spawn(self._recorder.release(row))
+            self._give_back(row)
+
+    def _give_back(self, lease: HeldRow | Claim) -> None:
+        self._executor.spawn(self._recorder.release(lease))
 
     def _on_lease_over(self) -> None:
         self._executor.stop_all(StopReason.LEASE_LOST)

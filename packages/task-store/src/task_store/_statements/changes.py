@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import DateTime, Select, Text, Uuid, func, null, select, union_all, update
+from sqlalchemy import DateTime, Select, Text, Uuid, case, func, null, select, union_all, update
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from task_contracts.lifecycle import DELETE as DELETE_EVENTS
@@ -48,7 +48,7 @@ RESCHEDULE = _change(
     {
         "priority": func.coalesce(parameter("priority", Text()), TaskRow.priority),
         "run_at": func.coalesce(_run_at, TaskRow.run_at),
-        "due_at": func.coalesce(func.greatest(_run_at, NOW), TaskRow.due_at),
+        "due_at": case((_run_at.is_(None), TaskRow.due_at), else_=func.greatest(_run_at, NOW)),  # greatest skips nulls
     },
 )
 """Parameters: task_id, priority (null: as it is), run_at (null: as it is)."""

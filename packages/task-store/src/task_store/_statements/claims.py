@@ -1,7 +1,7 @@
 """CLAIM, in three ways: the ids of a message, straight from the table (the net), and one suspect.
 
 Each locks what it takes with SKIP LOCKED, tests the guards on the locked row and gives all rows of a statement the
-same lease token. The joins by id go LATERAL: the planner then takes the primary key whatever the statistics say.
+same lease token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from sqlalchemy import (
     Update,
     Uuid,
     and_,
-    cast,
     exists,
     func,
     not_,
@@ -30,14 +29,16 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from task_contracts import TaskStatus
-from task_contracts.lifecycle import SUSPECT_LOST_COUNT, Event, Guard
+from task_contracts.lifecycle import LIFECYCLE, SUSPECT_LOST_COUNT, Event, Guard
 from task_store._models import TaskRow, WorkerRow
+from task_store._statements.lookups import is_picked, locked_row, only_test
 from task_store._statements.parameters import is_one_of, parameter, unnested
-from task_store._statements.transitions import NOW, constant, guards, values
+from task_store._statements.transitions import NOW, constant, guards, is_status, values
 
 _me = parameter("worker_id", Uuid())
 _slots: BindParameter[int] = parameter("slots", Integer())
 _overdue = TaskRow.due_at <= NOW - parameter("overdue", Interval())
+_is_waiting = is_status(LIFECYCLE[Event.CLAIM].sources)
 _is_no_suspect = TaskRow.lost_count < constant(SUSPECT_LOST_COUNT)
 _is_suspect = TaskRow.lost_count >= constant(SUSPECT_LOST_COUNT)
 
@@ -58,7 +59,7 @@ def _claim(locked: Select[Any]) -> Update:
     return (
         update(TaskRow)
         .values(values(Event.CLAIM, {"lease_token": token, "worker_id": _me}))
-        .where(TaskRow.id == picked.c.id)
+        .where(is_picked(picked))
         .returning(
             TaskRow.id,
             TaskRow.name,
@@ -76,20 +77,16 @@ def _claim(locked: Select[Any]) -> Update:
     )
 
 
-def _locked_by_id(ids: ColumnElement[Any]) -> Select[Any]:
-    return select(TaskRow.id).where(TaskRow.id == ids, _claimable(_is_no_suspect)).with_for_update(skip_locked=True)
-
-
 _asked = unnested("asked", id=Uuid())
-_locked = _locked_by_id(_asked.c.id).lateral("locked")
+_locked = locked_row(_asked.c.id, _claimable(_is_no_suspect), name="locked")
 
 BY_ID = _claim(select(_locked.c.id).select_from(_asked.join(_locked, true())))
 """Parameters: id (array), worker_id, lease_token, queues, types."""
 
 
-# The net. Candidates are read unlocked, at most `candidates` of each priority, queue and type, and put in the order
-# of the weights: the n-th of a priority has its turn at n / weight. Then they are locked one after the other until
-# `slots` are held, so that workers which ask at once step past one another's rows.
+# The net. Candidates are read unlocked, at most `candidates` of each priority, queue and type, and put in an order by
+# lot, longest due first within a priority. Then they are locked one after the other until `slots` are held, so that
+# workers which ask at once step past one another's rows.
 _priorities = unnested("priorities", priority=Text(), weight=Double())
 _queues = unnested("served", queues=Text())
 _types = unnested("offered", types=Text())
@@ -106,8 +103,12 @@ _line = (
     .limit(parameter("candidates", Integer()))
     .lateral("line")
 )
-_rank = func.row_number().over(partition_by=_priorities.c.priority, order_by=(_line.c.due_at, _line.c.id))
-_turn = (cast(_rank, Double()) / _priorities.c.weight).label("turn")
+# The turns of a priority follow one another at random, the closer the greater its weight: so each pick falls to one
+# that waits with the chance weight / sum of weights, even where slots come free one at a time. (By fixed turns, the
+# n-th at n / weight, a worker with one free slot took HIGH for ever.)
+_gap = -func.ln(constant(1) - func.random(type_=Double()))
+_turns = func.sum(_gap).over(partition_by=_priorities.c.priority, order_by=(_line.c.due_at, _line.c.id))
+_turn = (_turns / _priorities.c.weight).label("turn")
 _candidates = (
     select(_line.c.id)
     .select_from(_priorities.join(_queues, true()).join(_types, true()).join(_line, true()))
@@ -115,7 +116,7 @@ _candidates = (
     .limit(parameter("candidates", Integer()))
     .subquery("candidates")
 )
-_caught = _locked_by_id(_candidates.c.id).lateral("caught")
+_caught = locked_row(_candidates.c.id, _claimable(_is_no_suspect), name="caught")
 
 NET = _claim(select(_caught.c.id).select_from(_candidates.join(_caught, true())).limit(_slots))
 """Parameters: priority and weight (arrays of one length), queues, types, overdue, candidates, slots, worker_id,
@@ -135,7 +136,8 @@ _i_hold_none = not_(
 
 SUSPECT = _claim(
     select(TaskRow.id)
-    .where(_claimable(and_(_is_suspect, _i_hold_none)), _overdue)
+    # In the open stands just what the index of suspects serves.
+    .where(_is_waiting, _is_suspect, _overdue, only_test(_claimable(_i_hold_none)))
     .order_by(TaskRow.due_at)
     .limit(1)
     .with_for_update(skip_locked=True)

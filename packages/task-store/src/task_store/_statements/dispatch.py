@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Integer, Text, and_, func, select, true, u
 
 from task_contracts.lifecycle import Event, Guard
 from task_store._models import TaskRow
+from task_store._statements.lookups import is_picked, locked_row
 from task_store._statements.parameters import unnested
 from task_store._statements.transitions import NOW, guards, values
 
@@ -36,18 +37,13 @@ _line = (
     .limit(_room.c.ids)
     .lateral("line")
 )
-_locked = (
-    select(TaskRow.id)
-    .where(TaskRow.id == _line.c.id, guards(Event.DISPATCH))
-    .with_for_update(skip_locked=True)
-    .lateral("locked")
-)
+_locked = locked_row(_line.c.id, guards(Event.DISPATCH), name="locked")
 _picked = select(_locked.c.id).select_from(_room.join(_line, true()).join(_locked, true())).cte("picked")
 
 MARK = (
     update(TaskRow)
     .values(values(Event.DISPATCH))
-    .where(TaskRow.id == _picked.c.id)
+    .where(is_picked(_picked))
     .returning(TaskRow.id, TaskRow.queue, TaskRow.priority, TaskRow.due_at)
 )
 """Parameters: queue, priority, ids (arrays of one length), offer_queue and offer_type (arrays of one length)."""

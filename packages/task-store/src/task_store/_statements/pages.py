@@ -18,10 +18,12 @@ from sqlalchemy import (
     Subquery,
     Text,
     Uuid,
+    case,
     cast,
     func,
     literal,
     select,
+    true,
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
@@ -57,7 +59,9 @@ STATE = select(*_columns(TaskState)).where(_this_one)
 def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Select[Any]:
     """Return the select of up to `items` tasks that match, cut where they exceed `limits.PAGE_BYTES` in all.
 
-    Each row also says in `matched` how many there were before the cut. The first is never cut off.
+    Each row also says in `matched` how many there were before the cut (counted up to `items` + 1) and, where those are
+    all, in `last_examined` the id at which a full window ends. The first is never cut off. Where nothing matches there
+    is one row, whose `id` is null: all of it comes from one snapshot.
     """
     seen = aliased(TaskRow, _window(wanted))
     names = [column.name for column in (TASK_COLUMNS if is_full else SUMMARY_COLUMNS)]
@@ -65,26 +69,25 @@ def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Select[Any]:
         select(*(getattr(seen, name) for name in names), _size(seen, is_full=is_full).label("size"))
         .where(*_conditions(seen, wanted))
         .order_by(_in_order(seen.id, wanted.order))
-        .limit(items)
+        .limit(items + 1)
         .subquery("matching")
     )
     running = func.sum(matching.c.size).over(order_by=_in_order(matching.c.id, wanted.order))
     sized = select(matching, running.label("bytes"), func.count().over().label("matched")).subquery("sized")
-    return (
+    cut = (
         select(*(sized.c[name] for name in names), sized.c.matched)
         .where((sized.c.bytes <= limits.PAGE_BYTES) | (sized.c.bytes == sized.c.size))
         .order_by(_in_order(sized.c.id, wanted.order))
+        .limit(items)
+        .subquery("cut")
     )
-
-
-def last_examined(wanted: TaskFilter) -> Select[Any]:
-    """Return the select of the last id of the window, if the window is full; of nothing otherwise."""
+    matched = func.coalesce(cut.c.matched, 0).label("matched")
+    last_examined = case((matched <= items, _last_examined(wanted).scalar_subquery())).label("last_examined")
+    always = select(true().label("row")).subquery("always")
     return (
-        select(TaskRow.id)
-        .where(*_bounds(wanted))
-        .order_by(_in_order(TaskRow.id, wanted.order))
-        .offset(limits.EXAMINED_ROWS_MAX - 1)
-        .limit(1)
+        select(*(cut.c[name] for name in names), matched, last_examined)
+        .select_from(always.outerjoin(cut, true()))
+        .order_by(_in_order(cut.c.id, wanted.order))
     )
 
 
@@ -93,6 +96,17 @@ def total(wanted: TaskFilter) -> Select[int, int]:
     seen = aliased(TaskRow, _window(wanted))
     matching = func.count().filter(literal(True), *_conditions(seen, wanted))  # SQL's own constant
     return select(matching.label("matching"), func.count().label("examined")).select_from(seen)
+
+
+def _last_examined(wanted: TaskFilter) -> Select[UUID]:
+    """Return the select of the last id of the window, if the window is full; of nothing otherwise."""
+    return (
+        select(TaskRow.id)
+        .where(*_bounds(wanted))
+        .order_by(_in_order(TaskRow.id, wanted.order))
+        .offset(limits.EXAMINED_ROWS_MAX - 1)
+        .limit(1)
+    )
 
 
 def _window(wanted: TaskFilter) -> Subquery:
@@ -112,9 +126,9 @@ def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
         is_newest = wanted.order is SortOrder.NEWEST
         bounds.append(TaskRow.id < wanted.after if is_newest else TaskRow.id > wanted.after)
     if wanted.created_from is not None:
-        bounds.append(TaskRow.id >= _first_key(wanted.created_from - _KEY_SLACK))
+        bounds.append(TaskRow.id >= _first_key(wanted.created_from, -_KEY_SLACK))
     if wanted.created_to is not None:
-        bounds.append(TaskRow.id < _first_key(wanted.created_to + _KEY_SLACK))
+        bounds.append(TaskRow.id < _first_key(wanted.created_to, _KEY_SLACK))
     if wanted.statuses and wanted.statuses <= _UNSUCCESSFUL:
         bounds.append(is_status(_UNSUCCESSFUL))
     return bounds
@@ -148,7 +162,10 @@ def _in_order(key: SQLColumnExpression[UUID], order: SortOrder) -> ColumnElement
     return key.desc() if order is SortOrder.NEWEST else key.asc()
 
 
-def _first_key(moment: datetime) -> UUID:
-    """Return the least UUIDv7 (RFC 9562, section 5.7) of a moment: 48 bits of milliseconds lead it."""
-    milliseconds = max(0, int(moment.timestamp() * 1000))
-    return UUID(int=(milliseconds & (1 << 48) - 1) << 80)
+def _first_key(moment: datetime, slack: timedelta) -> UUID:
+    """Return the least UUIDv7 (RFC 9562, section 5.7) of a moment and some: 48 bits of milliseconds lead it.
+
+    Added as a number: beside the first or the last day of the calendar there is no room for `slack` in a datetime.
+    """
+    seconds = moment.timestamp() + slack.total_seconds()
+    return UUID(int=max(0, int(seconds * 1000)) << 80)

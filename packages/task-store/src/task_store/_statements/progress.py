@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Text, Uuid, cast, select, true, update
+from sqlalchemy import Text, Uuid, and_, cast, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from task_contracts import TaskStatus
 from task_store._models import TaskRow
+from task_store._statements.lookups import locked_row
 from task_store._statements.parameters import unnested
 from task_store._statements.transitions import constant
 
 _told = unnested("told", id=Uuid(), lease_token=Uuid(), progress=Text())
-_row = (
-    select(TaskRow.id)
-    .where(
-        TaskRow.id == _told.c.id,
-        TaskRow.status == constant(TaskStatus.IN_PROGRESS),
-        TaskRow.lease_token == _told.c.lease_token,
-    )
-    .with_for_update()
-    .lateral("row")
-)
+_is_held = and_(TaskRow.status == constant(TaskStatus.IN_PROGRESS), TaskRow.lease_token == _told.c.lease_token)
+_row = locked_row(_told.c.id, _is_held, name="row", skip_locked=False)
 _locked = (
     select(_row.c.id, cast(_told.c.progress, JSONB).label("progress"))
     .select_from(_told.join(_row, true()))
@@ -31,6 +24,6 @@ PROGRESS = (
     update(TaskRow)
     .values(progress=_locked.c.progress, version=TaskRow.version + constant(1))
     .where(TaskRow.id == _locked.c.id)
-    .returning(TaskRow.id)
+    .returning(TaskRow.id, TaskRow.lease_token)
 )
-"""Parameters: id, lease_token, progress (JSON texts), arrays sorted by id. Returns the tasks that are still held."""
+"""Parameters: id, lease_token, progress (JSON texts), arrays sorted by id. Returns the leases that still hold."""

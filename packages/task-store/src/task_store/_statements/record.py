@@ -20,11 +20,11 @@ from task_store._models import AttemptRow, TaskRow, WorkerRow
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.transitions import NOW, Given, constant, pick, values_of_picked
 
-_ATTEMPT = (TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
+_ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
 
 
 def _end(locked: CTE, events: Sequence[Event], given: Given, traceback: Any) -> Select[Any]:
-    """Write what `locked` (id, event, and the columns of `given`) says, keep the attempts, return (id, event, …)."""
+    """Write what `locked` (id, event, and the columns of `given`) says, keep the attempts, return rows of `Ended`."""
     ended = (
         update(TaskRow)
         .values(values_of_picked(events, locked.c.event, given))
@@ -49,9 +49,8 @@ def _end(locked: CTE, events: Sequence[Event], given: Given, traceback: Any) -> 
         )
         .cte("kept")
     )
-    return select(
-        ended.c.id, ended.c.event, ended.c.attempt, ended.c.worker_id, ended.c.lost_count, ended.c.type
-    ).add_cte(kept)
+    names = ("id", "lease_token", "event", "type", "attempt", "worker_id", "lost_count")
+    return select(*(ended.c[name] for name in names)).add_cte(kept)
 
 
 _asked = unnested(

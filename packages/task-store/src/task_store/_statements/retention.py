@@ -21,6 +21,7 @@ from sqlalchemy.orm import aliased
 from task_contracts import limits
 from task_contracts.lifecycle import LIFECYCLE, Event, Guard
 from task_store._models import OfferRow, TaskRow, WorkerRow
+from task_store._statements.lookups import is_picked
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.transitions import NOW, constant, guards, is_status, values
 from task_store._statements.workers import is_live
@@ -75,13 +76,20 @@ _of_unknown_type = and_(
     TaskRow.type == _unknown.c.type,
     guards(Event.REJECT, {Guard.DUE_FOR_A_LEASE: _due_for_a_lease, Guard.TYPE_UNKNOWN: true()}),
 )
-_waiting = select(TaskRow.id).where(_of_unknown_type).limit(_rows).with_for_update(skip_locked=True).lateral("waiting")
+_waiting = (
+    select(TaskRow.id)
+    .where(_of_unknown_type)
+    .order_by(TaskRow.due_at)
+    .limit(_rows)
+    .with_for_update(skip_locked=True)
+    .lateral("waiting")
+)
 _rejected = select(_waiting.c.id).select_from(_unknown.join(_waiting, true())).limit(_rows).cte("picked")
 
 REJECT = (
     update(TaskRow)
     .values(values(Event.REJECT))
-    .where(TaskRow.id == _rejected.c.id)
+    .where(is_picked(_rejected))
     .returning(TaskRow.id, TaskRow.queue, TaskRow.type)
 )
 """Parameters: priority (array), lease, rows."""
@@ -96,5 +104,5 @@ _old = (
     .cte("old")
 )
 
-PURGE = delete(TaskRow).where(TaskRow.id == _old.c.id).returning(TaskRow.id)
+PURGE = delete(TaskRow).where(is_picked(_old)).returning(TaskRow.id)
 """Parameters: age, rows."""

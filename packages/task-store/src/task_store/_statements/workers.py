@@ -11,6 +11,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
+    case,
     cast,
     delete,
     exists,
@@ -69,30 +70,32 @@ RETIRE = update(WorkerRow).values(dead_at=NOW).where(_is_mine)
 # TICK. Among the live workers that ticked within three intervals, the leader is the first by: steady for a lease,
 # reaching the broker, smallest id. A draining worker leads no more.
 _interval = parameter("interval", Interval())
+_can_lead = and_(is_live(), WorkerRow.draining_at.is_(None))
+
+
+def _ago(intervals: int) -> ColumnElement[Any]:
+    return NOW - _interval.op("*", return_type=Interval())(constant(intervals))  # plain `*` warns (SQLAlchemy 2.1)
+
+
 _ticked = (
     update(WorkerRow)
     .values(
         ticked_at=NOW,
         reaches_broker=parameter("reaches_broker", Boolean()),
-        steady_since=func.coalesce(
-            # A gap of over two intervals begins the steadiness anew.
-            select(WorkerRow.steady_since)
-            .where(_this_worker, WorkerRow.ticked_at >= NOW - 2 * _interval)
-            .scalar_subquery(),
-            NOW,
-        ),
+        # A gap of over two intervals begins the steadiness anew.
+        steady_since=case((WorkerRow.ticked_at >= _ago(2), WorkerRow.steady_since), else_=NOW),
     )
     .where(_is_mine)
-    .returning(WorkerRow.id, WorkerRow.steady_since, WorkerRow.reaches_broker, WorkerRow.draining_at)
+    .returning(WorkerRow.id, WorkerRow.steady_since, WorkerRow.reaches_broker, _can_lead.label("can_lead"))
     .cte("me")
 )
-_others = select(WorkerRow.id, WorkerRow.steady_since, WorkerRow.reaches_broker, WorkerRow.draining_at).where(
-    WorkerRow.id != _me, is_live(), WorkerRow.ticked_at > NOW - 3 * _interval
+_i = select(_ticked.c.id, _ticked.c.steady_since, _ticked.c.reaches_broker).where(_ticked.c.can_lead)
+_others = select(WorkerRow.id, WorkerRow.steady_since, WorkerRow.reaches_broker).where(
+    WorkerRow.id != _me, _can_lead, WorkerRow.ticked_at > _ago(3)
 )
-_candidates = union_all(select(_ticked), _others).subquery("candidates")
+_candidates = union_all(_i, _others).subquery("candidates")
 _leader = (
     select(_candidates.c.id)
-    .where(_candidates.c.draining_at.is_(None))
     .order_by(
         (_candidates.c.steady_since <= NOW - _lease).desc(), _candidates.c.reaches_broker.desc(), _candidates.c.id
     )
@@ -107,12 +110,17 @@ TICK = select(
 """Parameters: worker_id, reaches_broker, interval, lease. Returns no row if this worker is dead."""
 
 
-# The sweep's first two steps. Deaths are declared only by a worker whose own ticks have been steady for a lease: after
-# an outage or a clock jump nobody has renewed, and healthy work must not run again everywhere.
+# The sweep's first two steps. Deaths are declared only by a worker whose own ticks have been steady for a lease, up to
+# now: after an outage or a clock jump nobody has renewed, and healthy work must not run again everywhere. (Told by
+# `steady_since` alone, a statement that a frozen server carries out when it thaws would bury the whole fleet.)
 _steady_me = aliased(WorkerRow)
+_third_of_lease = _lease.op("/", return_type=Interval())(constant(3))  # two intervals
 _i_am_steady = exists(
     select(constant(1)).where(
-        _steady_me.id == _me, _steady_me.dead_at.is_(None), _steady_me.steady_since <= NOW - _lease
+        _steady_me.id == _me,
+        _steady_me.dead_at.is_(None),
+        _steady_me.steady_since <= NOW - _lease,
+        _steady_me.ticked_at >= NOW - _third_of_lease,
     )
 )
 

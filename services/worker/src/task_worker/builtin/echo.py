@@ -6,7 +6,7 @@ from task_contracts import JsonValue
 from task_worker.handlers import handler
 
 
-@handler("echo")
+@handler("echo", timeout_seconds=10)
 async def echo(payload: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Return the payload."""
     return payload

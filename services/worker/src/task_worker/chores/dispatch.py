@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -27,8 +28,10 @@ _log = structlog.get_logger(__name__)
 
 _PUBLISH_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 1.0
-_FULL_PAUSE_SECONDS = 0.01
+_FULL_PAUSE_SECONDS = 0.1
+"""A full window is worth seconds of work, so this keeps nobody waiting."""
 _FAILED_PAUSE_SECONDS = 0.5
+_OFFERS_SECONDS = 5.0
 _MARK_IDS_MAX = 1_000
 """Ids that one statement marks in one broker queue."""
 
@@ -50,7 +53,7 @@ class Dispatch:
         self._leadership = leadership
         self._windows = {BrokerQueue(queue, priority): Window() for queue in queues for priority in Priority}
         self._rung = asyncio.Event()
-        self._are_offers_stale = True
+        self._offers_stale_at = 0.0
         self._offers = LiveOffers({}, {})
 
     def ring(self) -> None:
@@ -59,7 +62,7 @@ class Dispatch:
 
     def offers_changed(self) -> None:
         """Read what is offered anew, and look at once."""
-        self._are_offers_stale = True
+        self._offers_stale_at = 0.0
         self._rung.set()
 
     async def run(self) -> None:
@@ -76,17 +79,17 @@ class Dispatch:
 
     async def _round(self) -> float:
         """Fill the windows once; return for how many seconds nothing is to be done."""
-        if self._are_offers_stale:
-            self._are_offers_stale = False
+        if time.monotonic() >= self._offers_stale_at:
             self._offers = await self._workers.live_offers()
+            self._offers_stale_at = time.monotonic() + _OFFERS_SECONDS
         await asyncio.gather(*(self._look(queue) for queue, window in self._windows.items() if window.should_look))
         rooms = self._rooms()
         if not rooms:
-            return _FULL_PAUSE_SECONDS if self._offers.types_by_queue else _LOOK_AGAIN_SECONDS
+            return _FULL_PAUSE_SECONDS if self._served() else _LOOK_AGAIN_SECONDS
         marked = await self._dispatches.mark(rooms, self._offers)
         if marked:
-            await asyncio.gather(*(self._publish(BrokerQueue(*line), ids) for line, ids in marked.items()))
-            return 0.0
+            sent = await asyncio.gather(*(self._publish(BrokerQueue(*line), ids) for line, ids in marked.items()))
+            return 0.0 if all(sent) else _FAILED_PAUSE_SECONDS
         until = await self._dispatches.next_due(rooms, self._offers)
         is_full = len(rooms) < len(self._served())
         longest = _FULL_PAUSE_SECONDS if is_full else _LOOK_AGAIN_SECONDS
@@ -107,12 +110,13 @@ class Dispatch:
         workers = self._offers.workers_by_queue.get(queue.queue, 1)
         self._windows[queue].looked(await self._bus.depth(queue), workers)
 
-    async def _publish(self, queue: BrokerQueue, ids: Sequence[UUID]) -> None:
+    async def _publish(self, queue: BrokerQueue, ids: Sequence[UUID]) -> bool:
         size = self._windows[queue].message_ids
         messages = [ids[start : start + size] for start in range(0, len(ids), size)]
         sent = await asyncio.gather(*(self._publish_one(queue, message) for message in messages))
         if lost := sent.count(False):
             _log.warning("hints_lost", broker_queue=queue.name, messages=lost)
+        return not lost
 
     async def _publish_one(self, queue: BrokerQueue, ids: Sequence[UUID]) -> bool:
         self._windows[queue].published(len(ids))

@@ -15,7 +15,6 @@ from task_contracts import limits
 WINDOW = 200
 _SHARE_SECONDS = 0.02
 _LOOK_AFTER_MESSAGES = 50
-_LOOK_AFTER_SECONDS = 0.1
 
 
 class Window:
@@ -24,7 +23,7 @@ class Window:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._looked_at = clock()
-        self._ready = 0
+        self._ready = WINDOW  # until the first look: an earlier leader may have filled it
         self._ready_ids = 0
         self._messages = 0
         self._ids = 0
@@ -42,14 +41,8 @@ class Window:
 
     @property
     def should_look(self) -> bool:
-        """Whether enough has been published, or enough time gone by, to ask for the depth again.
-
-        Asking costs a round trip, so never while nothing was published since.
-        """
-        if not self._messages:
-            return self._ready >= WINDOW
-        elapsed = self._clock() - self._looked_at
-        return self._messages >= _LOOK_AFTER_MESSAGES or not self.room or elapsed >= _LOOK_AFTER_SECONDS
+        """Whether to ask for the depth before more is published: it costs a round trip on the way of a lone task."""
+        return not self.room or self._messages >= _LOOK_AFTER_MESSAGES
 
     def published(self, ids: int) -> None:
         """Note a message of so many ids."""

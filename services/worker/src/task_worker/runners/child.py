@@ -1,14 +1,18 @@
-"""The process of one attempt: `python -m task_worker.runners.child`, started by `task_worker.runners.process`."""
+"""The process of one attempt: `python -m task_worker.runners.child`, started by `task_worker.runners.process`.
+
+What the handler starts in turn holds neither pipe: else its worker would not see this process end, nor they the worker.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import os
 import pickle
-import sys
+import signal
 import threading
-from typing import BinaryIO
+from pathlib import Path
 
 import orjson
 
@@ -23,23 +27,34 @@ from task_worker.runners.thread import call
 
 def main() -> None:
     """Take the order, run it, say what happened."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the handler prints must not mix with what we say
-    size = int.from_bytes(sys.stdin.buffer.read(4), "big")
-    order: Order = pickle.loads(sys.stdin.buffer.read(size))  # noqa: S301 # from our own worker
-    threading.Thread(target=_end_with_worker, daemon=True).start()
+    orders, answers = _taken_pipes()
+    size = int.from_bytes(orders.read(4), "big")
+    order: Order = pickle.loads(orders.read(size))  # noqa: S301 # from our own worker
+    threading.Thread(target=_end_with_worker, args=(orders,), daemon=True).start()
     configure_logging(order.setup.log_level, order.setup.log_format)
     answers.write(framed(_plain(_run(order, answers))))
     answers.flush()
     os._exit(0)  # threads that the handler left running must not keep the slot
 
 
-def _end_with_worker() -> None:
-    sys.stdin.buffer.read()  # returns when the worker's end of the pipe is closed
-    os._exit(1)
+def _taken_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
+    """Return the two pipes, for us alone: the handler reads nothing, and what it prints goes to stderr."""
+    orders, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    for pipe in (orders, answers):
+        # The raw one: another thread may hold the buffer's lock in the moment of the fork.
+        os.register_at_fork(after_in_child=pipe.raw.close)
+    return orders, answers
 
 
-def _run(order: Order, answers: BinaryIO) -> Happened:
+def _end_with_worker(orders: io.BufferedReader) -> None:
+    orders.read()  # returns when the worker's end of the pipe is closed
+    os.killpg(0, signal.SIGKILL)
+
+
+def _run(order: Order, answers: io.BufferedWriter) -> Happened:
     def report(progress: Progress) -> None:
         answers.write(framed(progress))
         answers.flush()

@@ -16,10 +16,12 @@ async def run_on_loop(
 ) -> Happened:
     """Run it to its end. Being stopped cancels it; code that catches that and goes on is waited for."""
     task = asyncio.create_task(_call(function, arguments))
-    attempt.can_stop_by(task.cancel)
+    attempt.on_stop(task.cancel)
     try:
         return await task
     except asyncio.CancelledError as error:
+        if (me := asyncio.current_task()) is not None and me.cancelling():
+            raise  # the event loop is closed
         if attempt.stop_reason is not None:
             return Stopped()
         return happened_by(error)  # the handler let a CancelledError of its own making escape

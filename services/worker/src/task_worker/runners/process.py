@@ -14,16 +14,20 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from task_contracts import ErrorCode, Progress, TaskError
 from task_runtime import LogFormat, LogLevel
 from task_worker.context import Facts
-from task_worker.held import Attempt
 from task_worker.outcomes import Failed, Happened, Stopped
 
+if TYPE_CHECKING:
+    from task_worker.held import Attempt  # not in the child, which does without the store
+
 GRACE_SECONDS = 5.0
-"""Between SIGTERM and SIGKILL."""
+"""Between SIGTERM and SIGKILL, where there is time for both."""
+_EXIT_SECONDS = 2.0
+"""Between a handler's last word and the end of its process."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,14 @@ class Order:
 async def run_in_process(
     attempt: Attempt, facts: Facts, setup: ChildSetup, report: Callable[[Attempt, Progress], None]
 ) -> Happened:
-    """Run it to its end. Being stopped sends SIGTERM to the process and all that it started, then SIGKILL."""
+    """Run it to its end. Being stopped sends SIGTERM to the process and all that it started, then SIGKILL.
+
+    Where another worker may soon be given the task, it is SIGKILL at once.
+
+    Raises:
+        OSError: no process can be started.
+
+    """
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -56,13 +67,16 @@ async def run_in_process(
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    stopper = _Stopper(child.pid)
-    attempt.can_stop_by(stopper.stop)
+    stopper = _Stopper(child.pid, attempt)
+    attempt.on_stop(stopper.stop)
     try:
         happened = await _converse(child, Order(setup, facts, attempt.claim.payload), attempt, report)
-        code = await child.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_SECONDS):
+                await child.wait()
     finally:
         stopper.finish()
+    code = await child.wait()
     if happened is not None:
         return happened
     if attempt.stop_reason is not None:
@@ -71,18 +85,22 @@ async def run_in_process(
 
 
 class _Stopper:
-    """Ends a process group: SIGTERM, and SIGKILL after a grace."""
+    """Ends a process group: SIGTERM, and SIGKILL after a grace, or at once where it is urgent."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, attempt: Attempt) -> None:
         self._pid = pid
+        self._attempt = attempt
         self._timer: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
+        if self._attempt.is_urgent:
+            self.finish()
+            return
         self._signal(signal.SIGTERM)
         self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._signal, signal.SIGKILL)
 
     def finish(self) -> None:
-        """End whatever the process left behind in its group."""
+        """End the process, and whatever it left behind in its group."""
         if self._timer is not None:
             self._timer.cancel()
         self._signal(signal.SIGKILL)

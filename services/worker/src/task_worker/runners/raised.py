@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from task_contracts import ErrorCode, TaskError, limits, storable_text
 from task_runtime import safe_traceback
-from task_worker.context import TaskCancelled
-from task_worker.outcomes import Fail, Failed, Happened, Retry, Snooze, Snoozed, Stopped
+from task_worker.outcomes import Fail, Failed, Happened, Retry, Snooze, Snoozed
 
 
 def happened_by(error: BaseException) -> Happened:
-    """Return what it means that a handler raised `error`."""
+    """Return what it means that a handler raised `error`: never raises itself."""
+    try:
+        return _happened_by(error)
+    except Exception:  # noqa: BLE001 # an exception of somebody's own, whose text cannot even be read
+        return Failed(_error(ErrorCode.HANDLER_ERROR, type(error).__name__, error))
+
+
+def _happened_by(error: BaseException) -> Happened:
     match error:
         case Snooze():
             return Snoozed(error.after_seconds)
@@ -17,8 +23,6 @@ def happened_by(error: BaseException) -> Happened:
             return Failed(_error(error.code, error.message, error), after_seconds=error.after_seconds)
         case Fail():
             return Failed(_error(error.code, error.message, error), is_final=True)
-        case TaskCancelled():
-            return Stopped()
         case _:
             return Failed(_error(ErrorCode.HANDLER_ERROR, str(error) or type(error).__name__, error), _traceback(error))
 

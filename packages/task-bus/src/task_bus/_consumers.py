@@ -1,0 +1,111 @@
+"""The consuming side of a process: consumers on one channel of a connection of its own.
+
+**Invariants**
+
+- Every consumer that was added and not removed is begun on each new line, after `prepare`.
+- Beginning and ending is one at a time (`_lock`): the prefetch that a channel is told counts for the consumer that
+  begins next on it.
+- A consumer that cannot be begun or ended fails the line: the next one starts from what is wanted. So does one that
+  the broker has forgotten, and a broker that no longer answers the question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Protocol
+
+from aio_pika.abc import AbstractChannel
+
+from task_bus._desk import Desk
+from task_bus._line import Line, describe
+from task_bus._link import Link
+from task_bus._within import LOST, within
+
+CALL_SECONDS = 5.0
+FLUSH_SECONDS = 1.0
+WATCH_SECONDS = 10.0
+
+
+class Consumer(Protocol):
+    """Something that gets messages."""
+
+    async def begin(self, channel: AbstractChannel, desk: Desk) -> None:
+        """Ask the broker for messages, through a channel that is new or used by other consumers too."""
+
+    async def end(self) -> None:
+        """Ask for no more of them."""
+
+    async def is_starving(self, line: Line) -> bool:
+        """Look whether messages wait for it that the broker does not send. Asked every `WATCH_SECONDS`."""
+
+
+class Consumers:
+    """Keeps consumers going, over whatever happens to the connection."""
+
+    def __init__(self, url: str, name: str, prepare: Callable[[AbstractChannel], Coroutine[Any, Any, object]]) -> None:
+        self.link = Link(url, name, self._begin)
+        self._prepare = prepare
+        self._wanted: list[Consumer] = []
+        self._lock = asyncio.Lock()
+        self._current: tuple[Line, AbstractChannel, Desk] | None = None
+
+    async def add(self, consumer: Consumer) -> None:
+        """Begin `consumer`: now, if there is a connection, and on each later one."""
+        async with self._lock:
+            self._wanted.append(consumer)
+            if self._current is None:
+                return
+            line, channel, desk = self._current
+            try:
+                await _call(line, consumer.begin(channel, desk))
+            except asyncio.CancelledError:
+                # Whether it has begun is unknown, and nobody would own it.
+                self._wanted.remove(consumer)
+                line.fail("a consumer was abandoned")
+                raise
+
+    async def remove(self, consumer: Consumer) -> None:
+        """End `consumer`. Safe to repeat."""
+        async with self._lock:
+            if consumer not in self._wanted:
+                return
+            self._wanted.remove(consumer)
+            if self._current is not None:
+                await _call(self._current[0], consumer.end())
+
+    async def aclose(self) -> None:
+        """Send what verdicts there are, then close: what is unsettled goes back to the broker."""
+        if self._current is not None and self.link.line is not None:
+            with suppress(*LOST):
+                await within(FLUSH_SECONDS, self._current[2].flush())
+        await self.link.aclose()
+
+    async def _begin(self, line: Line) -> None:
+        channel = await line.channel()
+        await self._prepare(channel)
+        desk = Desk()
+        line.run(desk.work())
+        line.run(self._watch(line))
+        async with self._lock:
+            for consumer in self._wanted:
+                await consumer.begin(channel, desk)
+            self._current = line, channel, desk
+
+    async def _watch(self, line: Line) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for consumer in tuple(self._wanted):
+                if await within(CALL_SECONDS, consumer.is_starving(line)):
+                    line.fail("messages wait and none are delivered")
+
+
+async def _call(line: Line, call: Coroutine[Any, Any, None]) -> None:
+    if line.failed.done():
+        call.close()
+        return
+    try:
+        await within(CALL_SECONDS, call)
+    except LOST as error:
+        line.fail(describe(error))

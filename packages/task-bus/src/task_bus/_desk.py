@@ -1,0 +1,63 @@
+"""Tells the broker what became of deliveries, so that nobody has to wait for it.
+
+**Invariants**
+
+- Verdicts reach the broker in the order in which they were given.
+- A desk belongs to one line and is closed with it. A verdict for an older line goes nowhere: the broker took the
+  message back when it lost that line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import assert_never
+
+from aio_pika.abc import AbstractIncomingMessage
+
+from task_bus._delivery import Verdict
+
+_log = logging.getLogger(__name__)
+
+
+class Desk:
+    """Takes verdicts at once and sends them from its own task."""
+
+    def __init__(self) -> None:
+        self._slips: asyncio.Queue[tuple[AbstractIncomingMessage, Verdict]] = asyncio.Queue()
+        self._is_open = True
+
+    def settle(self, message: AbstractIncomingMessage, verdict: Verdict) -> None:
+        """Have the verdict sent. Never raises, never waits."""
+        if self._is_open:
+            self._slips.put_nowait((message, verdict))
+        else:
+            _log.debug("verdict_dropped", extra={"verdict": verdict.value})
+
+    async def flush(self) -> None:
+        """Wait until all verdicts so far have been sent."""
+        if self._is_open:
+            await self._slips.join()
+
+    async def work(self) -> None:
+        """Send verdicts until cancelled or until the line is lost."""
+        try:
+            while True:
+                message, verdict = await self._slips.get()
+                await _send(message, verdict)
+                self._slips.task_done()
+        finally:
+            self._is_open = False
+
+
+async def _send(message: AbstractIncomingMessage, verdict: Verdict) -> None:
+    # AMQP answers none of these: they return when they are written.
+    match verdict:
+        case Verdict.ACK:
+            await message.ack()
+        case Verdict.PUT_BACK:
+            await message.nack(requeue=True)
+        case Verdict.REJECT:
+            await message.reject(requeue=False)
+        case _:
+            assert_never(verdict)

@@ -1,0 +1,143 @@
+"""Keeps a connection to the broker.
+
+**Invariants**
+
+- Only `_keep` opens and closes lines, one at a time. It ends only when it is cancelled.
+- `line` is set exactly while everything that `begin` sets up is in place and no trouble has been seen.
+- The broker may be away for as long as it likes, from the start too: nothing here raises because of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aio_pika.exceptions import (
+    AuthenticationError,
+    ChannelPreconditionFailed,
+    ProbableAuthenticationError,
+)
+
+from task_bus._errors import BusUnavailableError
+from task_bus._line import Line, describe
+from task_bus._within import LOST, within
+
+_log = logging.getLogger(__name__)
+
+BEGIN_SECONDS = 15.0
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+STEADY_SECONDS = 1.0
+"""A line that lived so long was a good one: the next is tried at once."""
+
+_FOR_A_PERSON = (AuthenticationError, ProbableAuthenticationError, ChannelPreconditionFailed)
+"""Trying again does not mend these: wrong credentials, a queue that exists with other arguments."""
+
+
+class Link:
+    """A connection for as long as it is wanted: made in the background, and made again whenever it is lost.
+
+    `begin` sets up what is wanted on each new line. The library's own robust connection is not used: it restores
+    channel by channel, so that nobody can say when all is in place, and it waits where we must refuse at once.
+    """
+
+    def __init__(self, url: str, name: str, begin: Callable[[Line], Coroutine[Any, Any, None]]) -> None:
+        self._url = url
+        self._name = name
+        self._begin = begin
+        self._line: Line | None = None
+        self._up = asyncio.Event()
+        self._down = asyncio.Event()
+        self._down.set()
+        self._trouble: str | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def line(self) -> Line | None:
+        """The line, if there is one in good order now."""
+        return self._line if self._line is not None and not self._line.failed.done() else None
+
+    def require_line(self) -> Line:
+        """Return the line.
+
+        Raises:
+            BusUnavailableError: there is none now.
+
+        """
+        if (line := self.line) is None:
+            raise BusUnavailableError("not connected to the broker")
+        return line
+
+    def start(self) -> None:
+        """Begin to connect. Does nothing the second time."""
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+
+    async def aclose(self) -> None:
+        """Close the connection and make no other. Safe to repeat."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+
+    async def wait(self, *, is_up: bool = True, timeout: float) -> None:
+        """Wait until there is a line, or until there is none.
+
+        Raises:
+            TimeoutError: that did not happen within `timeout` seconds.
+
+        """
+        async with asyncio.timeout(timeout):
+            await (self._up if is_up else self._down).wait()
+
+    async def _keep(self) -> None:
+        pause = 0.0
+        while True:
+            steady = await self._live()
+            pause = 0.0 if steady else min(max(pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            # Spread, so that a fleet does not come back in one instant.
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 # chance, not secrecy
+
+    async def _live(self) -> bool:
+        """See one line from its opening to its end; return whether it was a good one."""
+        loop = asyncio.get_running_loop()
+        line = Line(self._url, self._name)
+        began = loop.time()
+        try:
+            await line.open()
+            await within(BEGIN_SECONDS, self._begin(line))
+            began = loop.time()
+            self._set_line(line)
+            self._lost(await line.failed)
+            return loop.time() - began > STEADY_SECONDS
+        except LOST as error:
+            self._refused(error)
+        except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next line may be better
+            _log.exception("broker_link_error", extra={"link": self._name})
+        finally:
+            self._set_line(None)
+            await line.aclose()
+        return False
+
+    def _set_line(self, line: Line | None) -> None:
+        self._line = line
+        if line is None:
+            self._up.clear()
+            self._down.set()
+            return
+        self._down.clear()
+        self._up.set()
+        self._trouble = None
+        _log.info("broker_connected", extra={"link": self._name})
+
+    def _lost(self, reason: str) -> None:
+        _log.warning("broker_connection_lost", extra={"link": self._name, "reason": reason})
+
+    def _refused(self, error: BaseException) -> None:
+        reason = describe(error)
+        if reason != self._trouble:
+            level = logging.ERROR if isinstance(error, _FOR_A_PERSON) else logging.WARNING
+            _log.log(level, "broker_unreachable", extra={"link": self._name, "reason": reason})
+        self._trouble = reason

@@ -1,0 +1,85 @@
+"""Signals within one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from task_bus._hub import MemoryHub
+from task_bus._outbox import Outbox
+from task_contracts import Signal, SignalKind
+
+
+class MemoryListening:
+    """A callback for some kinds."""
+
+    def __init__(self, hub: MemoryHub, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> None:
+        self._lists = [hub.listeners[kind] for kind in frozenset(kinds)]
+        self._callback = callback
+        for callbacks in self._lists:
+            callbacks.append(self._hear)
+
+    async def cancel(self) -> None:
+        """See `Listening`."""
+        self.end()
+
+    def end(self) -> None:
+        """Hear nothing more. Safe to repeat."""
+        for callbacks in self._lists:
+            callbacks.remove(self._hear)
+        self._lists = []
+
+    def _hear(self, signal: Signal) -> None:
+        self._callback(signal)
+
+
+class MemorySignals:
+    """`Signals` within one process."""
+
+    def __init__(self, hub: MemoryHub) -> None:
+        self._hub = hub
+        self._outbox = Outbox()
+        self._listening: list[MemoryListening] = []
+        self._is_open = False
+        self._is_flushing = False
+
+    @property
+    def is_connected(self) -> bool:
+        """See `Signals`."""
+        return self._is_open
+
+    def start(self) -> None:
+        """See `Signals`."""
+        self._is_open = True
+
+    async def aclose(self) -> None:
+        """See `Signals`."""
+        self._is_open = False
+        for listening in self._listening:
+            listening.end()
+
+    async def wait_connected(self, timeout: float) -> None:
+        """See `Signals`."""
+        if not self._is_open:
+            raise TimeoutError("the signals are not open")
+
+    def send(self, signal: Signal) -> None:
+        """See `Signals`."""
+        if not self._is_open:
+            return
+        self._outbox.add(signal)
+        if not self._is_flushing:
+            self._is_flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> MemoryListening:
+        """See `Signals`."""
+        listening = MemoryListening(self._hub, kinds, callback)
+        self._listening.append(listening)
+        return listening
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        for signal in self._outbox.take():
+            for hear in tuple(self._hub.listeners[signal.kind]):
+                hear(signal)

@@ -1,0 +1,126 @@
+"""The publishing side of a process.
+
+**Invariants**
+
+- All messages go through one long-lived channel with confirms: any number of calls may be under way at once, and
+  their confirms come back together.
+- Questions about queues go through another channel, which the broker may close in answer.
+- Nothing is sent on a connection that the broker has blocked: the caller hears at once that nothing was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractExchange
+from aio_pika.exceptions import ChannelInvalidStateError, PublishError
+
+from task_bus._errors import BusUnavailableError, PublishUnconfirmedError, UnroutableError
+from task_bus._line import Line
+from task_bus._link import Link
+from task_bus._queues import BrokerQueue
+from task_bus._topology import count_ready, declare_tasks
+from task_bus._wire import encode_due_tasks
+from task_bus._within import LOST, within
+
+_log = logging.getLogger(__name__)
+
+CALL_SECONDS = 5.0
+NOTICE_SECONDS = 0.2
+"""A deleted queue is made again after this: RabbitMQ 3.10 tells its consumers of the deletion only if it finds no new
+queue of that name meanwhile (it took 20 ms); consumers that were not told notice after `WATCH_SECONDS`, twice."""
+
+T = TypeVar("T")
+
+
+class Publisher:
+    """Publishes to the broker queues it knows, and tells how deep they are."""
+
+    def __init__(self, url: str, name: str, queues: Sequence[BrokerQueue]) -> None:
+        self.link = Link(url, name, self._begin)
+        self._queues = queues
+        self._lock = asyncio.Lock()
+        self._repairs = 0
+        self._exchange: AbstractExchange
+        self._spare: AbstractChannel
+
+    @property
+    def can_publish(self) -> bool:
+        """Whether a message would be sent now."""
+        return (line := self.link.line) is not None and not line.is_blocked
+
+    async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], timeout: float) -> None:
+        """Publish one message; a queue of ours that somebody deleted is made again on the way."""
+        body = encode_due_tasks(ids)
+        repairs = self._repairs
+        try:
+            await self._send(queue, body, timeout)
+        except UnroutableError:
+            await self._repair(queue, repairs)
+            await self._send(queue, body, timeout)
+
+    async def depth(self, queue: BrokerQueue) -> int:
+        """Return how many messages are ready in `queue`; a queue of ours that somebody deleted is made again."""
+        repairs = self._repairs
+        try:
+            return await self._ask(partial(count_ready, queue=queue))
+        except UnroutableError:
+            await self._repair(queue, repairs)
+            return 0
+
+    async def _begin(self, line: Line) -> None:
+        channel = await line.channel(confirms=True)
+        self._exchange = await declare_tasks(channel, self._queues)
+        self._spare = await line.spare_channel()
+
+    async def _send(self, queue: BrokerQueue, body: bytes, timeout: float) -> None:
+        line = self._require_line()
+        message = Message(body, content_type="application/json", delivery_mode=DeliveryMode.PERSISTENT)
+        try:
+            await within(timeout, self._exchange.publish(message, queue.name))
+        except PublishError:
+            raise UnroutableError(queue.name) from None
+        except ChannelInvalidStateError as error:
+            raise BusUnavailableError("the connection to the broker was just lost") from error
+        except LOST as error:
+            line.doubt()
+            raise PublishUnconfirmedError(f"no confirm from the broker: {error}") from error
+
+    async def _repair(self, queue: BrokerQueue, seen: int) -> None:
+        """Declare everything again: once for all who found something missing after `seen` repairs."""
+        if queue not in self._queues:
+            raise UnroutableError(queue.name)
+        await self._ask(partial(self._declare, seen=seen))
+
+    async def _declare(self, channel: AbstractChannel, *, seen: int) -> None:
+        if self._repairs == seen:
+            await asyncio.sleep(NOTICE_SECONDS)
+            await declare_tasks(channel, self._queues)
+            self._repairs += 1
+            _log.warning("broker_queues_declared_again")
+
+    async def _ask(self, question: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
+        line = self._require_line()
+        try:
+            return await within(CALL_SECONDS, self._on_spare(line, question))
+        except LOST as error:
+            line.doubt()
+            raise BusUnavailableError("the broker did not answer") from error
+
+    async def _on_spare(self, line: Line, question: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
+        async with self._lock:
+            if self._spare.is_closed:
+                self._spare = await line.spare_channel()
+            return await question(self._spare)
+
+    def _require_line(self) -> Line:
+        line = self.link.require_line()
+        if line.is_blocked:
+            raise BusUnavailableError("the broker takes no messages now: an alarm is on")
+        return line

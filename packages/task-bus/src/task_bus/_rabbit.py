@@ -1,0 +1,65 @@
+"""The bus over RabbitMQ.
+
+Publishing and consuming have a connection each: while an alarm is on, the broker reads nothing from a connection that
+publishes, acks included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from uuid import UUID
+
+from task_bus._consumers import Consumers
+from task_bus._delivery import Delivery
+from task_bus._errors import UnroutableError
+from task_bus._publisher import Publisher
+from task_bus._queues import BrokerQueue
+from task_bus._subscription import RabbitSubscription
+from task_bus._topology import broker_queues, declare_tasks
+
+
+class RabbitBus:
+    """`TaskBus` over RabbitMQ."""
+
+    def __init__(self, url: str, *, queues: Sequence[str], name: str) -> None:
+        self._queues = broker_queues(queues)
+        self._publisher = Publisher(url, f"{name} publishing", self._queues)
+        self._consumers = Consumers(url, f"{name} consuming", partial(declare_tasks, queues=self._queues))
+
+    @property
+    def is_connected(self) -> bool:
+        """See `TaskBus`."""
+        return self._publisher.can_publish and self._consumers.link.line is not None
+
+    def start(self) -> None:
+        """See `TaskBus`."""
+        self._publisher.link.start()
+        self._consumers.link.start()
+
+    async def aclose(self) -> None:
+        """See `TaskBus`."""
+        await asyncio.gather(self._consumers.aclose(), self._publisher.link.aclose())
+
+    async def wait_connected(self, timeout: float) -> None:
+        """See `TaskBus`."""
+        await asyncio.gather(self._publisher.link.wait(timeout=timeout), self._consumers.link.wait(timeout=timeout))
+
+    async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], *, timeout: float) -> None:
+        """See `TaskBus`."""
+        await self._publisher.publish(queue, ids, timeout)
+
+    async def depth(self, queue: BrokerQueue) -> int:
+        """See `TaskBus`."""
+        return await self._publisher.depth(queue)
+
+    async def consume(
+        self, queue: BrokerQueue, *, prefetch: int, on_delivery: Callable[[Delivery], None]
+    ) -> RabbitSubscription:
+        """See `TaskBus`."""
+        if queue not in self._queues:
+            raise UnroutableError(queue.name)
+        subscription = RabbitSubscription(self._consumers, queue, prefetch, on_delivery)
+        await self._consumers.add(subscription)
+        return subscription

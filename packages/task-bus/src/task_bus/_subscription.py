@@ -1,0 +1,100 @@
+"""A consumer of one broker queue in RabbitMQ.
+
+**Invariants**
+
+- The library runs what it calls in tasks that a lost connection cancels, so `_on_message` awaits nothing: it hands
+  over. What is handed over and not settled when the connection is lost comes again.
+- After `cancel` was called nothing more is handed over; what still arrives goes back at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+
+from task_bus._consumers import Consumers
+from task_bus._delivery import Delivery, Verdict
+from task_bus._desk import Desk
+from task_bus._line import Line
+from task_bus._queues import BrokerQueue
+from task_bus._topology import count_ready
+from task_bus._wire import ForeignMessageError, decode_due_tasks
+
+_log = logging.getLogger(__name__)
+
+
+class RabbitSubscription:
+    """Hands deliveries of `queue` to `on_delivery`, at most `prefetch` unsettled at a time."""
+
+    def __init__(
+        self,
+        consumers: Consumers,
+        queue: BrokerQueue,
+        prefetch: int,
+        on_delivery: Callable[[Delivery], None],
+    ) -> None:
+        self.queue = queue
+        self._consumers = consumers
+        self._prefetch = prefetch
+        self._on_delivery = on_delivery
+        self._is_cancelled = False
+        self._queue: AbstractQueue | None = None
+        self._tag = ""
+        self._desk: Desk | None = None
+        self._held = 0
+        self._has_received = False
+        self._barren_looks = 0
+
+    async def cancel(self) -> None:
+        """Stop deliveries; those handed over can still be settled. Safe to repeat, and it never raises."""
+        self._is_cancelled = True
+        await self._consumers.remove(self)
+
+    async def begin(self, channel: AbstractChannel, desk: Desk) -> None:
+        """Consume on this channel, with what was held on an earlier one forgotten."""
+        self._desk, self._held, self._barren_looks = desk, 0, 0
+        await channel.set_qos(prefetch_count=self._prefetch)
+        self._queue = await channel.get_queue(self.queue.name, ensure=False)
+        self._tag = await self._queue.consume(partial(self._on_message, desk))
+
+    async def end(self) -> None:
+        """Have the broker send no more."""
+        if self._queue is not None:
+            await self._queue.cancel(self._tag)
+
+    async def is_starving(self, line: Line) -> bool:
+        """Look whether messages have waited over two looks in a row although the broker owes us a delivery."""
+        is_owed = self._held < self._prefetch and not self._has_received
+        self._has_received = False
+        waiting = await self._count_ready(line) if is_owed else 0
+        self._barren_looks = self._barren_looks + 1 if waiting else 0
+        return self._barren_looks > 1
+
+    async def _count_ready(self, line: Line) -> int:
+        channel = await line.spare_channel()
+        depth = await count_ready(channel, queue=self.queue)
+        await channel.close()
+        return depth
+
+    async def _on_message(self, desk: Desk, message: AbstractIncomingMessage) -> None:
+        settle = partial(self._settle, desk, message)
+        self._held += 1
+        self._has_received = True
+        if self._is_cancelled:
+            settle(Verdict.PUT_BACK)
+            return
+        try:
+            ids = decode_due_tasks(message.body)
+        except ForeignMessageError:
+            _log.warning("foreign_message_rejected", extra={"queue": self.queue.name, "bytes": message.body_size})
+            settle(Verdict.REJECT)
+            return
+        self._on_delivery(Delivery(self.queue, ids, settle))
+
+    def _settle(self, desk: Desk, message: AbstractIncomingMessage, verdict: Verdict) -> None:
+        if desk is self._desk:
+            self._held -= 1
+        desk.settle(message, verdict)

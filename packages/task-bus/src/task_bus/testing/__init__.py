@@ -1,0 +1,104 @@
+"""RabbitMQ for tests: `pytest_plugins = ["task_bus.testing"]`, or `start_server()` without pytest.
+
+The server is, in this order: the one that `TASK_TEST_BROKER_URL` names; an installed one, started privately; the
+distribution's packages, unpacked into a cache folder (Debian, Ubuntu); a container. Where none can be had, tests
+fail: they never skip. No other server is ever touched, and `TASK_BROKER_URL` is not read.
+
+PYTEST_DONT_REWRITE: nothing here asserts, and pytest warns of a plugin that a conftest has imported before.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+from task_bus.testing._binaries import find_installed
+from task_bus.testing._debian import unpack
+from task_bus.testing._docker import DockerRabbit, has_engine
+from task_bus.testing._given import GIVEN_QUEUES, clean
+from task_bus.testing._private import PrivateRabbit
+from task_bus.testing._server import NoServerError, RabbitServer
+
+__all__ = [
+    "GIVEN_QUEUES",
+    "DockerRabbit",
+    "NoServerError",
+    "PrivateRabbit",
+    "RabbitServer",
+    "broker_url",
+    "rabbitmq_server",
+    "start_server",
+]
+
+BROKER_URL_VARIABLE = "TASK_TEST_BROKER_URL"
+
+_ADVICE = (
+    "no RabbitMQ for the tests: install the package rabbitmq-server (it need not run), or start Docker, "
+    f"or set {BROKER_URL_VARIABLE} to a broker that tests may use"
+)
+
+
+def start_server(say: Callable[[str], None] | None = None) -> RabbitServer:
+    """Start a server of our own and return it; whoever asked must `close` it. Blocks for some 6 s.
+
+    `say` is told when something is downloaded; it prints to stderr unless given.
+
+    Raises:
+        NoServerError: none can be had; the text says what to do.
+
+    """
+    say = say or (lambda text: print(text, file=sys.stderr))  # noqa: T201 # for whoever waits at a terminal
+    server = _find_server(say)
+    try:
+        server.start()
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _find_server(say: Callable[[str], None]) -> RabbitServer:
+    trouble = ""
+    try:
+        if (binaries := find_installed() or unpack(say)) is not None:
+            return PrivateRabbit(binaries)
+    except (NoServerError, OSError, subprocess.SubprocessError) as error:
+        trouble = f" (unpacking one failed: {error})"
+    if has_engine():
+        return DockerRabbit()
+    raise NoServerError(_ADVICE + trouble)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
+    """Give a server of our own: a test may stop, freeze or kill it if it leaves it running again."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    try:
+        server = start_server(reporter.write_line if reporter is not None else None)
+    except NoServerError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def broker_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the URL of an empty virtual host, deleted after the test.
+
+    Where `TASK_TEST_BROKER_URL` is set: that URL as it is, after our exchanges and the broker queues of
+    `GIVEN_QUEUES` have been deleted there.
+    """
+    if url := os.environ.get(BROKER_URL_VARIABLE):
+        clean(url)
+        yield url
+        return
+    server: RabbitServer = request.getfixturevalue("rabbitmq_server")
+    vhost = f"test-{uuid4()}"
+    server.add_vhost(vhost)
+    yield server.url(vhost)
+    server.delete_vhost(vhost)

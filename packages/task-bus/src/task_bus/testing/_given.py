@@ -1,0 +1,41 @@
+"""A server that somebody named, for whom it is to judge what tests may do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import aio_pika
+
+from task_bus._topology import DEAD, SIGNALS, TASKS, broker_queues
+from task_bus._within import within
+
+GIVEN_QUEUES = ("default", "reports")
+"""Tests that run on a named server use these queues only: nobody else's are touched."""
+CLEAN_SECONDS = 30.0
+
+
+def clean(url: str) -> None:
+    """Delete what earlier tests left in the virtual host of `url`: our exchanges, and the broker queues of tests."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(within(CLEAN_SECONDS, _clean(url)))
+        except (OSError, aio_pika.exceptions.AMQPError) as error:
+            failures.append(error)
+
+    # In a thread: the caller's event loop is none of our business.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+async def _clean(url: str) -> None:
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        for name in [DEAD, *(queue.name for queue in broker_queues(GIVEN_QUEUES))]:
+            await channel.queue_delete(name)
+        for name in (TASKS, SIGNALS):
+            await channel.exchange_delete(name)

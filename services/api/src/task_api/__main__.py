@@ -1,0 +1,48 @@
+"""The command `task-api`. Each part is imported where it is used, so that `check` starts without a web framework."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from task_api.settings import ApiSettings
+from task_runtime import ExitCode, read_settings, run_process
+
+_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Host = Annotated[str | None, typer.Option(help="The address to listen on, instead of TASK_API_HOST.")]
+Port = Annotated[int | None, typer.Option(help="The port, instead of TASK_API_PORT; 0 takes a free one.")]
+
+
+@_app.callback(invoke_without_command=True)
+def run(context: typer.Context, host: Host = None, port: Port = None) -> None:
+    """Serve the API until asked to stop. Everything else is set by environment variables: TASK_* and TASK_API_*."""
+    given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = read_settings(ApiSettings, **given)
+    if context.invoked_subcommand is not None:
+        context.obj = settings
+        return
+    from task_api.process import run_api
+
+    sys.exit(run_process(lambda: run_api(settings), settings))
+
+
+@_app.command()
+def check(context: typer.Context) -> None:
+    """Ask the API on this machine whether it is ready, and say how it is: exit code 0, else 1."""
+    from task_api.probe import probe
+
+    is_ready, line = probe(context.obj)
+    typer.echo(line)
+    sys.exit(ExitCode.OK if is_ready else ExitCode.FAILED)
+
+
+def main() -> None:
+    """Run the command."""
+    _app()
+
+
+if __name__ == "__main__":
+    main()

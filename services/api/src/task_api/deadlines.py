@@ -1,0 +1,51 @@
+"""The deadline of a request.
+
+**Invariants**
+
+- The caller gets an answer in time, whatever the work does: the driver may take 2 s to give up a connection that does
+  not answer (asyncpg 0.32), so work that is over time is cancelled and not waited for.
+- What was cancelled is kept until it has ended. Each of its own awaits has a deadline, so it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+REQUEST_SECONDS = 4.5
+"""A caller waits at most half a second more than this."""
+
+Result = TypeVar("Result")
+
+_abandoned: set[asyncio.Task[Any]] = set()
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of `work`.
+
+    Raises:
+        TimeoutError: it took longer than `seconds`; whether it had an effect is unknown.
+
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        if not task.done():
+            _abandon(task)
+    if not task.done():
+        raise TimeoutError(f"no answer within {seconds} s")
+    return task.result()
+
+
+def _abandon(task: asyncio.Task[Any]) -> None:
+    _abandoned.add(task)
+    task.add_done_callback(_forget)
+    task.cancel()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # retrieved: its caller has had an answer already

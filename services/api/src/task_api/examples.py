@@ -1,0 +1,75 @@
+"""Examples for the documentation: one task on its way, and each thing that can be wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from task_api.bodies import BODY_SECONDS
+from task_api.problems import (
+    body_too_large,
+    body_too_slow,
+    invalid,
+    task_finished,
+    task_not_found,
+    unknown_queue,
+)
+from task_contracts import FieldProblem, TaskState, TaskStatus, TaskSummary, limits
+from task_contracts.lifecycle import DELETE, refusal
+
+_FINISHED = "2026-11-01T12:00:00.009Z"
+
+NEW: dict[str, Any] = {
+    "id": "019ab5e2-5a4e-7c3d-8f21-6d0c5b7a9e10",
+    "status": "NEW",
+    "progress": None,
+    "attempt": 0,
+    "version": 1,
+    "cancel_requested_at": None,
+    "created_at": "2026-11-01T12:00:00Z",
+    "started_at": None,
+    "finished_at": None,
+    "name": "say hello",
+    "description": None,
+    "type": "echo",
+    "queue": "default",
+    "labels": {"customer": "42"},
+    "priority": "MEDIUM",
+    "run_at": None,
+    "due_at": "2026-11-01T12:00:00Z",
+    "timeout_seconds": None,
+    "max_attempts": None,
+    "failures": 0,
+    "lost_count": 0,
+    "rerun_count": 0,
+    "worker_id": None,
+    "error": None,
+    "payload": {"text": "hello"},
+    "result": None,
+}
+RUNNING = NEW | {
+    "status": "IN_PROGRESS",
+    "progress": {"percent": 40, "message": None},
+    "attempt": 1,
+    "version": 4,
+    "started_at": "2026-11-01T12:00:00.006Z",
+    "worker_id": "019ab5e1-0c1b-7d54-9a3e-2f4b8c6d7e01",
+}
+STOPPING = RUNNING | {"version": 5, "cancel_requested_at": "2026-11-01T12:00:00.008Z"}
+COMPLETED = RUNNING | {"status": "COMPLETED", "version": 5, "finished_at": _FINISHED, "result": {"text": "hello"}}
+CANCELLED = NEW | {"status": "CANCELLED", "version": 2, "finished_at": _FINISHED}
+
+STATE = {name: RUNNING[name] for name in TaskState.model_fields}
+SUMMARY = {name: COMPLETED[name] for name in TaskSummary.model_fields}
+PAGE = {"items": [SUMMARY], "next_cursor": None, "total": None, "total_is_capped": None}
+
+ETAG = 'W/"5"'
+
+UNKNOWN_TASK = task_not_found(UUID(NEW["id"]))
+UNKNOWN_QUEUE = unknown_queue(["default", "reports"])
+FINISHED = task_finished(refusal(TaskStatus.COMPLETED, *DELETE))
+TOO_LARGE = body_too_large(limits.BODY_BYTES)
+TOO_SLOW = body_too_slow(BODY_SECONDS)
+WRONG_BODY = invalid([FieldProblem(field="body.priority", message="Input should be 'LOW', 'MEDIUM' or 'HIGH'")])
+WRONG_QUERY = invalid([FieldProblem(field="query.limit", message="Input should be less than or equal to 200")])
+WRONG_ID = invalid([FieldProblem(field="path.task_id", message="Input should be a valid UUID")])

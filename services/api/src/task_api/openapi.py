@@ -1,0 +1,93 @@
+"""What /openapi.json says beside what FastAPI reads off the routes: who we are, and every error of every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from task_api.problems import ProblemError
+from task_contracts import PROBLEM_MEDIA_TYPE, Problem
+
+Responses = dict[int | str, dict[str, Any]]
+
+TITLE = "Task service"
+VERSION = version("task-api")
+DESCRIPTION = """\
+Accepts tasks, keeps them in PostgreSQL, and has workers run them by priority.
+
+Every error is a problem document (RFC 9457, `application/problem+json`); `code` is the word to act on. A 503 says in
+`Retry-After` when to try again. Every answer carries an `X-Request-ID`: the caller's own, if one was sent.
+"""
+TAGS = [
+    {"name": "tasks", "description": "Create, read, list and cancel tasks."},
+    {"name": "health", "description": "For orchestrators and load balancers."},
+]
+
+
+def answer(model: Any, description: str, example: Any, **headers: dict[str, Any]) -> dict[str, Any]:
+    """Return the declaration of an answer, for a route's `responses`."""
+    content = {"application/json": {"example": example}}
+    return {"model": model, "description": description, "content": content, "headers": headers}
+
+
+def errors(*examples: ProblemError) -> Responses:
+    """Return the declaration of errors like these."""
+    declared: Responses = {}
+    for error in examples:
+        problem = error.problem
+        response = declared.setdefault(problem.status, _declaration(problem, error.headers or {}))
+        content = response["content"][PROBLEM_MEDIA_TYPE]
+        content["examples"][problem.code] = {"value": problem.model_dump(mode="json")}
+    return declared
+
+
+def header(description: str, **schema: Any) -> dict[str, Any]:
+    """Return the declaration of a response header that is always there."""
+    return {"description": description, "required": True, "schema": {"type": "string", **schema}}
+
+
+class DocumentedApi(FastAPI):
+    """FastAPI, with problem documents declared by their own media type, and with the queues that there are."""
+
+    def __init__(self, queues: Sequence[str], **options: Any) -> None:
+        super().__init__(**options)
+        self._queues = list(queues)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, made once."""
+        if not self.openapi_schema:
+            document = super().openapi()
+            _move_problems(document)
+            _name_queues(document, self._queues)
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def _declaration(problem: Problem, headers: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "model": Problem,
+        "description": problem.title,
+        "content": {PROBLEM_MEDIA_TYPE: {"examples": {}}},
+        "headers": {
+            name: header("Seconds to wait.", type="integer", examples=[int(headers[name])]) for name in headers
+        },
+    }
+
+
+def _move_problems(document: dict[str, Any]) -> None:
+    # FastAPI puts the schema of a declared `model` under the media type of the route's successes.
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for response in operation["responses"].values():
+                content = response.get("content", {})
+                if PROBLEM_MEDIA_TYPE in content:
+                    content[PROBLEM_MEDIA_TYPE]["schema"] = content.pop("application/json")["schema"]
+
+
+def _name_queues(document: dict[str, Any], queues: list[str]) -> None:
+    create = document["components"]["schemas"]["TaskCreate"]
+    create["properties"]["queue"]["enum"] = queues
+    create["examples"] = [example for example in create["examples"] if example.get("queue", "default") in queues]

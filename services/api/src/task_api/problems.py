@@ -1,0 +1,111 @@
+"""Problem documents (RFC 9457): the one shape of every error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from task_contracts import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode
+
+RETRY_AFTER_SECONDS = 2
+
+STATUS_BY_CODE: dict[str, int] = {
+    ProblemCode.VALIDATION: 422,
+    ProblemCode.UNKNOWN_QUEUE: 422,
+    ProblemCode.TASK_NOT_FOUND: 404,
+    ProblemCode.TASK_FINISHED: 409,
+    ProblemCode.NOT_FOUND: 404,
+    ProblemCode.METHOD_NOT_ALLOWED: 405,
+    ProblemCode.BODY_TOO_LARGE: 413,
+    ProblemCode.UNSUPPORTED_MEDIA_TYPE: 415,
+    ProblemCode.UNAVAILABLE: 503,
+    ProblemCode.INTERNAL: 500,
+}
+
+# Not from `http.HTTPStatus`, whose phrases differ between versions of Python.
+_TITLE_BY_STATUS = {
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+
+class ProblemError(HTTPException):
+    """Ends a request with a problem document.
+
+    An `HTTPException`, because FastAPI makes a 400 of everything else that is raised while it reads a body.
+    """
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem.status, problem.detail, headers)
+        self.problem = problem
+
+
+def make_problem(code: ProblemCode, detail: str, errors: Sequence[FieldProblem] = (), *, status: int = 0) -> Problem:
+    """Return the document; `status` is that of the code unless given."""
+    status = status or STATUS_BY_CODE[code]
+    title = _TITLE_BY_STATUS.get(status, "Error")
+    return Problem(type="about:blank", title=title, status=status, detail=detail, code=code, errors=list(errors))
+
+
+def invalid(errors: Sequence[FieldProblem]) -> ProblemError:
+    """Return the 422 that names every field which is wrong (at least one)."""
+    fields = ", ".join(dict.fromkeys(error.field for error in errors))
+    detail = f"one field is wrong: {fields}" if len(errors) == 1 else f"{len(errors)} fields are wrong: {fields}"
+    return ProblemError(make_problem(ProblemCode.VALIDATION, detail, errors))
+
+
+def unknown_queue(known: Sequence[str]) -> ProblemError:
+    """Return the 422 for a queue that does not exist."""
+    detail = f"there is no such queue; there are: {', '.join(known)}"
+    error = FieldProblem(field="body.queue", message=detail)
+    return ProblemError(make_problem(ProblemCode.UNKNOWN_QUEUE, detail, [error]))
+
+
+def task_not_found(task_id: UUID) -> ProblemError:
+    """Return the 404 for an id that no task has."""
+    return ProblemError(make_problem(ProblemCode.TASK_NOT_FOUND, f"there is no task {task_id}"))
+
+
+def task_finished(reason: str) -> ProblemError:
+    """Return the 409 for what a finished task cannot do any more."""
+    return ProblemError(make_problem(ProblemCode.TASK_FINISHED, reason))
+
+
+def body_too_large(max_bytes: int) -> ProblemError:
+    """Return the 413."""
+    return ProblemError(make_problem(ProblemCode.BODY_TOO_LARGE, f"the body is larger than {max_bytes} bytes"))
+
+
+def body_too_slow(seconds: float) -> ProblemError:
+    """Return the 408."""
+    detail = f"the body did not arrive within {seconds:.0f} s"
+    return ProblemError(make_problem(ProblemCode.VALIDATION, detail, status=408))
+
+
+def not_json() -> ProblemError:
+    """Return the 415."""
+    detail = "the body must be sent as Content-Type: application/json"
+    return ProblemError(make_problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail))
+
+
+def unavailable() -> ProblemError:
+    """Return the 503; it says when to try again."""
+    detail = "the database cannot be used now; try again later"
+    return ProblemError(make_problem(ProblemCode.UNAVAILABLE, detail), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the answer that carries `problem`."""
+    body = problem.model_dump_json()
+    return Response(body, problem.status, dict(headers or {}), media_type=PROBLEM_MEDIA_TYPE)

@@ -1,0 +1,97 @@
+"""The process `task-api`: the API over PostgreSQL and RabbitMQ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from structlog.stdlib import get_logger
+
+from task_api.app import create_app
+from task_api.cautions import cautions
+from task_api.openapi import VERSION
+from task_api.parts import ApiParts
+from task_api.schema import prepare_schema
+from task_api.server import Listener, listen, serve
+from task_api.settings import ApiSettings
+from task_bus.signals import Signals, open_signals
+from task_runtime import ExitCode, ShutdownSignals, start_block
+from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks, Workers
+
+_log = get_logger(__name__)
+
+_CLOSING_SECONDS = 5.0
+
+
+async def run_api(settings: ApiSettings) -> ExitCode:
+    """Serve until SIGTERM or SIGINT, and stop in an orderly way. FAILED if the database does not answer at the start.
+
+    Raises:
+        Misconfigured: the broker is `memory://`, the address cannot be used, or the schema is too old.
+
+    """
+    settings.require_shared_broker()
+    listener = listen(settings.host, settings.port)
+    with listener.socket, ShutdownSignals() as asked:
+        async with _database(settings, 1) as health:
+            try:
+                found = await asked.unless_stopped(_look(settings, health))
+            except (ContentionError, DatabaseUnavailableError) as error:
+                _log.error("database_unreachable", reason=str(error))
+                return ExitCode.FAILED
+            if found is not None:
+                _show(settings, listener, *found)
+                await _run(settings, listener, asked.stop, health)
+    return ExitCode.OK
+
+
+async def _look(settings: ApiSettings, database: Database) -> tuple[DatabaseFacts, str]:
+    revision = await prepare_schema(settings, database)
+    return await database.facts(), revision
+
+
+def _show(settings: ApiSettings, listener: Listener, facts: DatabaseFacts, revision: str) -> None:
+    rows = [
+        ("address", listener.url),
+        ("docs", f"{listener.url}/docs"),
+        ("database", f"{settings.database_url.get_secret_value()} (PostgreSQL {facts.version})"),
+        ("schema revision", revision),
+        ("broker", settings.broker_url.get_secret_value()),
+        ("queues", ", ".join(settings.queues)),
+    ]
+    start_block(f"task-api {VERSION}", rows, cautions(settings, facts, revision), log_format=settings.log_format)
+
+
+async def _run(settings: ApiSettings, listener: Listener, stop: asyncio.Event, health: Database) -> None:
+    url = settings.broker_url.get_secret_value()
+    async with _database(settings, settings.database_pool_size) as database, _signals(url) as signals:
+        tasks = Tasks(database)
+        parts = ApiParts(settings, tasks, health, Workers(health), signals, stop)
+        await serve(create_app(parts), listener, stop)
+        async with asyncio.timeout(_CLOSING_SECONDS):
+            await tasks.aclose()
+
+
+@asynccontextmanager
+async def _database(settings: ApiSettings, pool_size: int) -> AsyncIterator[Database]:
+    url = settings.database_url.get_secret_value()
+    database = Database(url, pool_size=pool_size, application_name="task-api")
+    try:
+        yield database
+    finally:
+        try:
+            await database.aclose()
+        except DatabaseUnavailableError as error:
+            _log.warning("database_not_closed", reason=str(error))
+
+
+@asynccontextmanager
+async def _signals(url: str) -> AsyncIterator[Signals]:
+    signals = open_signals(url, name="task-api")
+    signals.start()
+    try:
+        yield signals
+    finally:
+        async with asyncio.timeout(_CLOSING_SECONDS):
+            await signals.aclose()

@@ -1,0 +1,153 @@
+"""The query of GET /tasks, and the rule for all: what is not known, or given twice, is refused and never ignored."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
+from starlette.requests import Request
+
+from task_api import cursors
+from task_api.fields import ERRORS_MAX, field_name
+from task_api.problems import invalid
+from task_contracts import (
+    FieldProblem,
+    Priority,
+    QueueName,
+    SortOrder,
+    TaskStatus,
+    Text,
+    TypeName,
+    View,
+    check_text,
+    limits,
+)
+from task_store import TaskFilter
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+_REPEATABLE = frozenset({"status", "priority", "label"})
+
+
+def _check_rfc3339(value: Any) -> Any:
+    if isinstance(value, str) and not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time with an offset, as 2026-11-01T12:00:00Z or 2026-11-01T14:00:00%2B02:00")
+    return value
+
+
+def _clamp(moment: datetime) -> datetime:
+    # No task was created outside these bounds, so nothing changes, and nothing behind us meets the year 1 or 9999.
+    return min(max(moment, _EARLIEST), _LATEST)
+
+
+def _split_label(value: Any) -> tuple[str, str]:
+    key, colon, text = check_text(str(value)).partition(":")
+    if not colon or not 1 <= len(key) <= limits.LABEL_KEY_CHARS or len(text) > limits.LABEL_VALUE_CHARS:
+        raise ValueError(
+            f"must be key:value, with a key of 1 to {limits.LABEL_KEY_CHARS} characters "
+            f"and a value of at most {limits.LABEL_VALUE_CHARS}"
+        )
+    return key, text
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_check_rfc3339), AfterValidator(_clamp)]
+Label = Annotated[
+    tuple[str, str],
+    BeforeValidator(_split_label),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": rf"^[^:\u0000]{{1,{limits.LABEL_KEY_CHARS}}}:[^\u0000]{{0,{limits.LABEL_VALUE_CHARS}}}$",
+        }
+    ),
+]
+Cursor = Annotated[
+    UUID,
+    BeforeValidator(cursors.decode),
+    WithJsonSchema({"type": "string", "pattern": cursors.PATTERN}),
+]
+
+
+class ListQuery(BaseModel):
+    """Which tasks a list shows, and how. Filters of different kinds must all hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: list[TaskStatus] = Field(default_factory=list, description="Any of these.")
+    priority: list[Priority] = Field(default_factory=list, description="Any of these.")
+    label: list[Label] = Field(
+        default_factory=list,
+        max_length=limits.LABELS_MAX,
+        description="`key:value`; a task must have all of these.",
+        examples=[["customer:42"]],
+    )
+    type: TypeName | None = Field(None, description="The name of a handler.")
+    queue: QueueName | None = Field(None, description="The name of a queue.")
+    name: Annotated[Text, Field(min_length=1, max_length=limits.NAME_CHARS)] | None = Field(
+        None, description="A part of the name, in any case."
+    )
+    created_from: Moment | None = Field(None, description="Created at this time or later (RFC 3339 with an offset).")
+    created_to: Moment | None = Field(None, description="Created before this time (RFC 3339 with an offset).")
+    order: SortOrder = Field(SortOrder.NEWEST, description="By time of creation.")
+    limit: int = Field(
+        limits.PAGE_ITEMS_DEFAULT, ge=1, le=limits.PAGE_ITEMS_MAX, description="Tasks on a page, at most."
+    )
+    cursor: Cursor | None = Field(None, description="The `next_cursor` of the page before.")
+    include_total: bool = Field(default=False, description=f"Count the tasks that match, up to {limits.TOTAL_MAX}.")
+    view: View = Field(View.SUMMARY, description="`full` shows payloads and results too.")
+
+    def to_filter(self) -> TaskFilter:
+        """Return what the store is asked for."""
+        return TaskFilter(
+            statuses=frozenset(self.status),
+            priorities=frozenset(self.priority),
+            labels=tuple(self.label),
+            type=self.type,
+            queue=self.queue,
+            name=self.name,
+            created_from=self.created_from,
+            created_to=self.created_to,
+            order=self.order,
+            after=self.cursor,
+        )
+
+
+def refuse_any(request: Request) -> None:
+    """Refuse every parameter.
+
+    Raises:
+        ProblemError: there is one.
+
+    """
+    _refuse([name for name, _ in request.query_params.multi_items()], "is not a parameter of this call")
+
+
+async def refuse_repeats(request: Request) -> None:
+    """Refuse a parameter that says two things at once.
+
+    Raises:
+        ProblemError: one that takes a single value is given more than once.
+
+    """
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    repeated = [name for name, count in counts.items() if count > 1 and name not in _REPEATABLE]
+    _refuse(repeated, "is given more than once")
+
+
+def _refuse(names: list[str], reason: str) -> None:
+    if names:
+        errors = [FieldProblem(field=field_name(("query", name)), message=reason) for name in names]
+        raise invalid(errors[:ERRORS_MAX])

@@ -1,0 +1,100 @@
+"""Whether this process can do its work: what /health/ready answers.
+
+Only the database makes it unavailable. Without the broker tasks are still accepted and run; a queue that nobody serves
+keeps its tasks.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from task_api.deadlines import within
+from task_api.parts import ApiParts
+from task_store import SCHEMA_REVISION, LiveOffers, StoreError
+
+CHECK_SECONDS = 1.5
+
+
+class HealthStatus(StrEnum):
+    """How it is, from good to bad."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+    STOPPING = "stopping"
+
+
+class HealthCheck(BaseModel):
+    """How one thing is that the service stands on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: HealthStatus
+    detail: str | None = Field(None, description="What is wrong, for people.")
+
+
+class Readiness(BaseModel):
+    """Whether callers should be sent here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: HealthStatus
+    checks: dict[str, HealthCheck] = Field(
+        default_factory=dict, description="By name: database, schema, broker, workers."
+    )
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process takes requests."""
+        return self.status in {HealthStatus.OK, HealthStatus.DEGRADED}
+
+
+async def readiness(parts: ApiParts) -> Readiness:
+    """Look at everything, within 2 s whatever is wrong."""
+    if parts.stop.is_set():
+        return Readiness(status=HealthStatus.STOPPING)
+    checks = {**await _database_checks(parts), "broker": _broker(is_connected=parts.signals.is_connected)}
+    worst = max((check.status for check in checks.values()), key=list(HealthStatus).index)
+    return Readiness(status=worst, checks=checks)
+
+
+async def _database_checks(parts: ApiParts) -> dict[str, HealthCheck]:
+    try:
+        return await within(CHECK_SECONDS, _ask(parts))
+    except (StoreError, TimeoutError) as error:
+        unknown = HealthCheck(status=HealthStatus.UNAVAILABLE, detail="unknown without the database")
+        database = HealthCheck(status=HealthStatus.UNAVAILABLE, detail=str(error))
+        return {"database": database, "schema": unknown, "workers": unknown}
+
+
+async def _ask(parts: ApiParts) -> dict[str, HealthCheck]:
+    schema = _schema(await parts.database.revision())
+    if schema.status is HealthStatus.UNAVAILABLE:
+        workers = HealthCheck(status=HealthStatus.DEGRADED, detail="unknown without the schema")
+    else:
+        workers = _workers(parts.settings.queues, await parts.workers.live_offers())
+    return {"database": HealthCheck(status=HealthStatus.OK), "schema": schema, "workers": workers}
+
+
+def _schema(revision: str | None) -> HealthCheck:
+    if revision == SCHEMA_REVISION:
+        return HealthCheck(status=HealthStatus.OK)
+    if revision is None or revision < SCHEMA_REVISION:
+        detail = f"at revision {revision or 'none'}, this version needs {SCHEMA_REVISION}: run task-migrate"
+        return HealthCheck(status=HealthStatus.UNAVAILABLE, detail=detail)
+    return HealthCheck(status=HealthStatus.DEGRADED, detail=f"at revision {revision}, newer than {SCHEMA_REVISION}")
+
+
+def _workers(queues: tuple[str, ...], live: LiveOffers) -> HealthCheck:
+    unserved = [queue for queue in queues if not live.workers_by_queue.get(queue)]
+    if not unserved:
+        return HealthCheck(status=HealthStatus.OK)
+    return HealthCheck(status=HealthStatus.DEGRADED, detail=f"no live worker serves {', '.join(unserved)}")
+
+
+def _broker(*, is_connected: bool) -> HealthCheck:
+    if is_connected:
+        return HealthCheck(status=HealthStatus.OK)
+    return HealthCheck(status=HealthStatus.DEGRADED, detail="not connected; tasks are run from the table")

@@ -1,0 +1,78 @@
+"""The health calls, at the root: for orchestrators, which ask often and read the status code."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from task_api.openapi import answer
+from task_api.parts import ApiParts
+from task_api.readiness import HealthCheck, HealthStatus, Readiness, readiness
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class HealthCalls:
+    """What the calls do."""
+
+    def __init__(self, parts: ApiParts) -> None:
+        self._parts = parts
+
+    async def get_liveness(self) -> Response:
+        """Say that the process answers, whatever the database does. Restart it where this fails."""
+        return _json(Liveness())
+
+    async def get_readiness(self) -> Response:
+        """Say whether to send callers here: 503 without the database, or while the process stops.
+
+        `degraded` (200) means that tasks are accepted and kept, but something needs attention: the broker is away, or
+        a queue has no worker.
+        """
+        found = await readiness(self._parts)
+        return _json(found, 200 if found.is_ready else 503)
+
+
+def add_health_calls(router: APIRouter, parts: ApiParts) -> None:
+    """Add the health calls to the application's own router."""
+    calls = HealthCalls(parts)
+    add = partial(router.add_api_route, tags=["health"])
+    add(
+        "/health/live",
+        calls.get_liveness,
+        operation_id="get_liveness",
+        responses={200: answer(Liveness, "The process answers", {"status": "ok"})},
+    )
+    add(
+        "/health/ready",
+        calls.get_readiness,
+        operation_id="get_readiness",
+        responses={
+            200: answer(Readiness, "Send callers here", _DEGRADED),
+            503: answer(Readiness, "Send callers elsewhere", _UNAVAILABLE),
+        },
+    )
+
+
+def _json(shown: BaseModel, status: int = 200) -> Response:
+    return Response(shown.model_dump_json(), status, {"Cache-Control": "no-store"}, media_type="application/json")
+
+
+_OK = HealthCheck(status=HealthStatus.OK)
+_UNSERVED = HealthCheck(status=HealthStatus.DEGRADED, detail="no live worker serves reports")
+_AWAY = HealthCheck(status=HealthStatus.UNAVAILABLE, detail="the database does not answer (TimeoutError)")
+_UNKNOWN = HealthCheck(status=HealthStatus.UNAVAILABLE, detail="unknown without the database")
+_DEGRADED = Readiness(
+    status=HealthStatus.DEGRADED, checks={"database": _OK, "schema": _OK, "workers": _UNSERVED, "broker": _OK}
+).model_dump(mode="json")
+_UNAVAILABLE = Readiness(
+    status=HealthStatus.UNAVAILABLE,
+    checks={"database": _AWAY, "schema": _UNKNOWN, "workers": _UNKNOWN, "broker": _OK},
+).model_dump(mode="json")

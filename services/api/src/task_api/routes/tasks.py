@@ -1,0 +1,205 @@
+"""The calls on tasks: create, list, read, read the status, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query
+from pydantic import BaseModel, TypeAdapter
+from starlette.responses import Response
+
+from task_api import cursors, examples
+from task_api.bodies import CreateBody, StrictRoute
+from task_api.deadlines import REQUEST_SECONDS, within
+from task_api.etags import etag_of, matches
+from task_api.openapi import Responses, answer, errors, header
+from task_api.parts import ApiParts
+from task_api.problems import (
+    invalid,
+    not_json,
+    task_finished,
+    task_not_found,
+    unavailable,
+    unknown_queue,
+)
+from task_api.queries import ListQuery, refuse_repeats
+from task_contracts import (
+    FieldProblem,
+    Signal,
+    SignalKind,
+    Task,
+    TaskPage,
+    TaskState,
+    TaskStatus,
+    TaskSummary,
+    View,
+)
+from task_contracts.lifecycle import DELETE, Event, refusal
+from task_store import NewTask, Page
+
+PREFIX = "/api/v1/tasks"
+
+_TASK = TypeAdapter(Task)
+_STATE = TypeAdapter(TaskState)
+_PAGE_BY_VIEW: dict[View, TypeAdapter[TaskPage[Any]]] = {
+    View.SUMMARY: TypeAdapter(TaskPage[TaskSummary]),
+    View.FULL: TypeAdapter(TaskPage[Task]),
+}
+
+IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the caller has.", examples=[examples.ETAG])]
+
+
+class TaskCalls:
+    """What the calls do. Each answers within `REQUEST_SECONDS`, with a 503 where the database does not."""
+
+    def __init__(self, parts: ApiParts) -> None:
+        self._tasks = parts.tasks
+        self._signals = parts.signals
+        self._default_type = parts.settings.default_type
+        self._due_by_queue = {queue: Signal(kind=SignalKind.DUE, queue=queue) for queue in parts.settings.queues}
+
+    async def create_task(self, body: CreateBody) -> Response:
+        """Store a task, to be run as soon as a worker has room, or at `run_at`.
+
+        A repeat creates another task.
+        """
+        due = self._due_by_queue.get(body.queue)
+        if due is None:
+            raise unknown_queue(list(self._due_by_queue))
+        type_ = body.type or self._default_type
+        if type_ is None:
+            raise invalid([FieldProblem(field="body.type", message="Field required: this server has no default type")])
+        # Not `within`, which costs a tenth of this call: what is awaited here is a future, given up at once.
+        async with asyncio.timeout(REQUEST_SECONDS):
+            task = await self._tasks.create(NewTask(body, type_))
+        if task.due_at <= task.created_at:
+            self._signals.send(due)
+        return _json(_TASK.dump_json(task), 201, {"Location": f"{PREFIX}/{task.id}"})
+
+    async def list_tasks(self, query: Annotated[ListQuery, Query()]) -> Response:
+        """List tasks by time of creation, newest first unless asked otherwise.
+
+        A page may be short, even empty, and still carry a `next_cursor`; the last one carries none. Payloads and
+        results are left out unless `view=full`.
+        """
+        page = await within(REQUEST_SECONDS, self._page(query))
+        return _json(_PAGE_BY_VIEW[query.view].dump_json(page))
+
+    async def get_task(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
+        """Read a task."""
+        task = await within(REQUEST_SECONDS, self._tasks.get(task_id))
+        if task is None:
+            raise task_not_found(task_id)
+        return _unless_known(if_none_match, task.version, _TASK, task)
+
+    async def get_task_status(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
+        """Read how far a task has come, without its payload and result."""
+        state = await within(REQUEST_SECONDS, self._tasks.state(task_id))
+        if state is None:
+            raise task_not_found(task_id)
+        return _unless_known(if_none_match, state.version, _STATE, state)
+
+    async def cancel_task(self, task_id: UUID) -> Response:
+        """Cancel a task: at once if it waits, by asking its worker to stop if it runs.
+
+        200: it is CANCELLED. 202: it runs and was asked to stop; it becomes CANCELLED, or COMPLETED if it succeeds
+        before. A repeat is harmless and answers the same.
+        """
+        changed = await within(REQUEST_SECONDS, self._tasks.cancel(task_id))
+        if changed is None:
+            raise task_not_found(task_id)
+        task = changed.task
+        if changed.event is None and task.status is not TaskStatus.CANCELLED:
+            raise task_finished(refusal(task.status, *DELETE))
+        is_running = changed.event is Event.REQUEST_CANCEL
+        if is_running:
+            self._signals.send(Signal(kind=SignalKind.CANCEL, ids=(task_id,)))
+        return _json(_TASK.dump_json(task), 202 if is_running else 200)
+
+    async def _page(self, query: ListQuery) -> TaskPage[Any]:
+        wanted = query.to_filter()
+        page = await self._tasks.page(wanted, items=query.limit, is_full=query.view is View.FULL)
+        if not query.include_total:
+            return _page_answer(page)
+        total = await self._tasks.total(replace(wanted, after=None))
+        return _page_answer(page, total=total.count, total_is_capped=total.is_capped)
+
+
+def add_task_calls(router: APIRouter, parts: ApiParts) -> None:
+    """Add the calls on tasks to the application's own router: one that is included costs each request more."""
+    calls = TaskCalls(parts)
+    add = partial(router.add_api_route, tags=["tasks"], route_class_override=StrictRoute)
+    add(
+        PREFIX,
+        calls.create_task,
+        methods=["POST"],
+        operation_id="create_task",
+        status_code=201,
+        responses={
+            201: answer(Task, "Stored: from now on it is not lost", examples.NEW, Location=_LOCATION),
+            **errors(examples.TOO_SLOW, examples.TOO_LARGE, not_json(), examples.WRONG_BODY, examples.UNKNOWN_QUEUE),
+            **errors(unavailable()),
+        },
+    )
+    add(
+        PREFIX,
+        calls.list_tasks,
+        operation_id="list_tasks",
+        dependencies=[Depends(refuse_repeats)],
+        responses={
+            200: answer(TaskPage[TaskSummary] | TaskPage[Task], "One page", examples.PAGE),
+            **errors(examples.WRONG_QUERY, unavailable()),
+        },
+    )
+    add(
+        f"{PREFIX}/{{task_id}}",
+        calls.get_task,
+        operation_id="get_task",
+        responses={200: answer(Task, "The task", examples.COMPLETED, ETag=_ETAG), **_READING},
+    )
+    add(
+        f"{PREFIX}/{{task_id}}/status",
+        calls.get_task_status,
+        operation_id="get_task_status",
+        responses={200: answer(TaskState, "The status", examples.STATE, ETag=_ETAG), **_READING},
+    )
+    add(
+        f"{PREFIX}/{{task_id}}",
+        calls.cancel_task,
+        methods=["DELETE"],
+        operation_id="cancel_task",
+        responses={
+            200: answer(Task, "It is CANCELLED", examples.CANCELLED),
+            202: answer(Task, "It runs, and was asked to stop", examples.STOPPING),
+            **errors(examples.UNKNOWN_TASK, examples.FINISHED, examples.WRONG_ID, unavailable()),
+        },
+    )
+
+
+def _page_answer(page: Page, **total: Any) -> TaskPage[Any]:
+    following = cursors.encode(page.next_after) if page.next_after else None
+    # The items are made of rows and shown as they are: nothing to validate again.
+    return TaskPage[Any].model_construct(items=list(page.items), next_cursor=following, **total)
+
+
+def _unless_known(if_none_match: str | None, version: int, adapter: TypeAdapter[Any], shown: BaseModel) -> Response:
+    headers = {"ETag": etag_of(version), "Cache-Control": "no-cache"}
+    if matches(if_none_match, headers["ETag"]):
+        return Response(None, 304, headers)
+    return _json(adapter.dump_json(shown), headers=headers)
+
+
+def _json(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(content, status, headers, media_type="application/json")
+
+
+_LOCATION = header("The path of the task.", examples=[f"{PREFIX}/{examples.NEW['id']}"])
+_ETAG = header("Stands for this version of the task.", examples=[examples.ETAG])
+_READING: Responses = {
+    304: {"description": "The caller has this version", "headers": {"ETag": _ETAG}},
+    **errors(examples.UNKNOWN_TASK, examples.WRONG_ID, unavailable()),
+}

@@ -1,0 +1,32 @@
+"""What the API is told by its environment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import SettingsConfigDict
+
+from task_contracts import TypeName
+from task_runtime import ProcessSettings
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+class ApiSettings(ProcessSettings):
+    """TASK_API_* beside what every process is told. Limits that a caller meets are no settings (`task_contracts`)."""
+
+    model_config = SettingsConfigDict(env_prefix="TASK_API_")
+
+    host: str = Field("127.0.0.1", min_length=1)
+    """The address to listen on. There is no authentication: whoever reaches it may create and cancel tasks."""
+    port: int = Field(9000, ge=0, le=65_535)
+    """The port to listen on; 0 takes a free one."""
+    migrate: bool = True
+    """Whether the schema is brought up to date at the start."""
+    default_type: Annotated[TypeName | None, BeforeValidator(_empty_is_none)] = "echo"
+    """The type of a task that names none; empty makes type required."""
+    database_pool_size: int = Field(5, ge=1, le=500)
+    """Database connections for callers. One more is for the health checks."""

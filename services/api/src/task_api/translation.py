@@ -1,0 +1,78 @@
+"""Exceptions, ours and others', as problem documents. What none of these knows is a 500 (`exchanges`)."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+from structlog.stdlib import get_logger
+
+from task_api.fields import field_problems
+from task_api.problems import ProblemError, invalid, make_problem, respond, unavailable
+from task_contracts import FieldProblem, ProblemCode
+from task_store import ContentionError, DatabaseUnavailableError, RejectedError, SchemaMismatchError
+
+_log = get_logger(__name__)
+
+_ROUTING = {
+    404: (ProblemCode.NOT_FOUND, "there is nothing at this path"),
+    405: (ProblemCode.METHOD_NOT_ALLOWED, "this path does not take this method; Allow names those that it takes"),
+}
+_UNREADABLE = (ProblemCode.VALIDATION, "the request could not be read")
+
+
+def translate_exceptions(app: FastAPI) -> None:
+    """Have `app` answer what is raised below it. Coroutines all: Starlette would run a plain function in a thread."""
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RejectedError, _on_rejected)
+    for kind in (ContentionError, DatabaseUnavailableError, SchemaMismatchError, TimeoutError):
+        app.add_exception_handler(kind, _on_unavailable)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, RequestValidationError)  # noqa: S101 # Starlette looks handlers up by class
+    return _answer(invalid(field_problems(error.errors())))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 # as above
+    if isinstance(error, ProblemError):
+        return _answer(error)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed_methods(request) or headers.get("Allow", "GET")
+    code, detail = _ROUTING.get(error.status_code, _UNREADABLE)
+    return respond(make_problem(code, detail, status=error.status_code), headers)
+
+
+async def _on_rejected(request: Request, error: Exception) -> Response:
+    # The contracts let through what the database keeps, so this is a gap in them. The caller can do nothing about it
+    # but send something else.
+    del request
+    assert isinstance(error, RejectedError)  # noqa: S101 # as above
+    _log.error("task_rejected_by_database", sqlstate=error.sqlstate, constraint=error.constraint)
+    return _answer(invalid([FieldProblem(field="body", message="cannot be stored")]))
+
+
+async def _on_unavailable(request: Request, error: Exception) -> Response:
+    del request
+    _log.warning("request_without_database", reason=str(error))
+    return _answer(unavailable())
+
+
+def _answer(error: ProblemError) -> Response:
+    return respond(error.problem, error.headers)
+
+
+def _allowed_methods(request: Request) -> str:
+    # A route knows its own methods only, so the router's header names those of one route.
+    app: FastAPI = request.app
+    operations = [
+        ops for path, ops in app.openapi()["paths"].items() if compile_path(path)[0].match(request.scope["path"])
+    ]
+    return ", ".join(sorted(method.upper() for methods in operations for method in methods))
