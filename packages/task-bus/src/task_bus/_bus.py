@@ -35,7 +35,10 @@ class TaskBus(Protocol):
         """Begin to connect, in the background and for as long as it takes. Never raises because of the broker."""
 
     async def aclose(self) -> None:
-        """Disconnect. Verdicts given so far are sent; what is unsettled goes back to its broker queue."""
+        """Disconnect. Verdicts given so far are sent; what is unsettled goes back to its broker queue.
+
+        A broker that was told much at the last moment may forget some of it: those messages come again.
+        """
 
     async def wait_connected(self, timeout: float) -> None:
         """Wait until both sides are connected.

@@ -1,9 +1,9 @@
 """Calls into the broker's library, each with a deadline that holds.
 
 The library answers a lost or frozen connection with a `CancelledError` that nobody asked for, or with a bare
-`Exception`, and while it cleans up
-after a cancelled call it can wait for a writer that is stuck, for ever. So each call runs in a task of its own: that
-task's cancellation cannot be mistaken for the caller's, and it is left behind when it does not end.
+`Exception`; and while it cleans up after a cancelled call, it can wait for ever for a writer that is stuck (aiormq
+7.2). So each call runs in a task of its own: that task's cancellation cannot be mistaken for the caller's, and it is
+left behind when it does not end.
 """
 
 from __future__ import annotations

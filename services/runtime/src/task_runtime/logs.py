@@ -24,8 +24,16 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["console", "json"]
 
 
-_QUIET = ("alembic", "httpx2", "watchfiles")
-"""Libraries that tell as news what is none to an operator: heard from WARNING up."""
+_QUIET = {
+    # They tell as news what is none to an operator.
+    "alembic": logging.WARNING,
+    "httpx2": logging.WARNING,
+    "watchfiles": logging.WARNING,
+    # They call each try to reconnect an error; task_bus reports an outage once.
+    "aio_pika": logging.CRITICAL,
+    "aiormq": logging.CRITICAL,
+}
+"""From which level up some libraries are heard."""
 
 
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
@@ -67,8 +75,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
     logging.captureWarnings(capture=True)
 
 

@@ -100,7 +100,9 @@ class ProcessSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Name the sources, the strongest first. The secrets folder is one only where it exists."""
         del dotenv_settings, file_secret_settings
-        sources = (init_settings, env_settings)
-        if SECRETS_FOLDER.is_dir():
-            return *sources, SecretsSettingsSource(settings_cls, SECRETS_FOLDER)
-        return sources
+        secrets = (SecretsSettingsSource(settings_cls, SECRETS_FOLDER),) if SECRETS_FOLDER.is_dir() else ()
+        outside = (env_settings, *secrets)
+        for source in outside:
+            # A field goes by its name in code only: TASK_WORKER_QUEUES would count as `queues` of that prefix too.
+            source.config = {**source.config, "validate_by_name": False}
+        return init_settings, *outside

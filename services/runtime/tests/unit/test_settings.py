@@ -50,6 +50,16 @@ def test_shared_and_own_variables_meet_in_one_class(environment: pytest.MonkeyPa
     assert (settings.concurrency, settings.log_level, settings.log_format) == (7, "WARNING", "json")
 
 
+def test_a_shared_field_is_not_read_under_the_prefix_of_a_process(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("TASK_WORKER_QUEUES", "reports")
+    environment.setenv("TASK_WORKER_LOG_LEVEL", "DEBUG")
+
+    settings = read_settings(ShopSettings)
+
+    assert (settings.queues, settings.served_queues) == (("default",), ("reports",))
+    assert settings.log_level == "INFO"
+
+
 def test_what_is_not_set_has_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     settings = read_settings(ShopSettings)
 

@@ -1,0 +1,159 @@
+"""A world to run in: a broker that both ends of a test are connected to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from typing import Protocol
+from uuid import uuid4
+
+import aio_pika
+import pytest
+
+from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
+from task_bus.signals import Signals, open_signals
+from task_bus.testing import RabbitServer
+
+CONNECT_SECONDS = 20
+
+
+class World(Protocol):
+    """What a test may do to a broker, besides using it."""
+
+    async def bus(self, name: str = "bus") -> TaskBus: ...
+
+    async def signals(self, name: str = "signals") -> Signals: ...
+
+    async def inject(self, queue: str, body: bytes) -> None: ...
+
+    async def dead(self) -> list[bytes]: ...
+
+
+class _World:
+    def __init__(self, url: str, hub: MemoryHub | None = None) -> None:
+        self.url = url
+        self.hub = hub
+        self.stack = AsyncExitStack()
+
+    async def bus(self, name: str = "bus") -> TaskBus:
+        return await self._opened(open_bus(self.url, queues=["default", "reports"], name=name, hub=self.hub))
+
+    async def signals(self, name: str = "signals") -> Signals:
+        return await self._opened(open_signals(self.url, name=name, hub=self.hub))
+
+    async def _opened(self, made):
+        self.stack.push_async_callback(made.aclose)
+        made.start()
+        await made.wait_connected(CONNECT_SECONDS)
+        return made
+
+
+class MemoryWorld(_World):
+    def __init__(self) -> None:
+        super().__init__("memory://", MemoryHub())
+
+    async def inject(self, queue: str, body: bytes) -> None:
+        self.hub.queues[queue].put(body)
+
+    async def dead(self) -> list[bytes]:
+        return list(self.hub.dead)
+
+
+class RabbitWorld(_World):
+    async def inject(self, queue: str, body: bytes) -> None:
+        async with await aio_pika.connect(self.url) as connection, connection.channel() as channel:
+            await channel.default_exchange.publish(aio_pika.Message(body), queue)
+
+    async def dead(self) -> list[bytes]:
+        async with await aio_pika.connect(self.url) as connection, connection.channel() as channel:
+            queue = await channel.get_queue("tasks.dead")
+            bodies = []
+            while (message := await queue.get(fail=False)) is not None:
+                bodies.append(message.body)
+            return bodies
+
+
+@pytest.fixture
+async def rabbit_world(broker_url: str) -> AsyncIterator[RabbitWorld]:
+    world = RabbitWorld(broker_url)
+    async with asyncio.timeout(120), world.stack:
+        yield world
+
+
+@pytest.fixture
+async def memory_world() -> AsyncIterator[MemoryWorld]:
+    world = MemoryWorld()
+    async with world.stack:
+        yield world
+
+
+@pytest.fixture(params=["memory", "rabbit"])
+def world(request: pytest.FixtureRequest) -> World:
+    return request.getfixturevalue(f"{request.param}_world")
+
+
+class Faults:
+    """What a test does to a server of our own. The calls block for as long as the server needs, but not the loop."""
+
+    def __init__(self, server: RabbitServer, vhost: str) -> None:
+        self._server = server
+        self._is_down = False
+        self.vhost = vhost
+
+    async def ctl(self, *arguments: str) -> str:
+        return await asyncio.to_thread(self._server.ctl, *arguments)
+
+    async def delete_queue(self, queue: BrokerQueue) -> None:
+        await self.ctl("delete_queue", "--vhost", self.vhost, queue.name)
+
+    async def close_connections(self) -> None:
+        await self.ctl("close_all_connections", "--vhost", self.vhost, "a test")
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._server.start)
+        self._is_down = False
+
+    async def stop(self) -> None:
+        self._is_down = True
+        await asyncio.to_thread(self._server.stop)
+
+    async def kill(self) -> None:
+        # RabbitMQ writes its books of a new quorum queue within seconds; killed before that, 3.10 finds the queue again
+        # but never elects a leader for it. The queues of a test are that new: have the books written.
+        await self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
+        self._is_down = True
+        await asyncio.to_thread(self._server.kill)
+
+    async def mend(self) -> None:
+        if self._is_down:
+            await self.start()
+
+    def pause(self) -> None:
+        self._server.pause()
+
+    def resume(self) -> None:
+        self._server.resume()
+
+
+@pytest.fixture
+def private_vhost(rabbitmq_server: RabbitServer) -> Iterator[str]:
+    vhost = f"test-{uuid4()}"
+    rabbitmq_server.add_vhost(vhost)
+    yield vhost
+    rabbitmq_server.delete_vhost(vhost)
+
+
+@pytest.fixture
+async def faults(rabbitmq_server: RabbitServer, private_vhost: str) -> AsyncIterator[Faults]:
+    faults = Faults(rabbitmq_server, private_vhost)
+    yield faults
+    await faults.mend()
+
+
+@pytest.fixture
+async def private_world(rabbitmq_server: RabbitServer, private_vhost: str) -> AsyncIterator[RabbitWorld]:
+    """A world on a server that the test may break, whatever server other tests run on."""
+    world = RabbitWorld(rabbitmq_server.url(private_vhost))
+    async with asyncio.timeout(120), world.stack:
+        yield world

@@ -1,0 +1,388 @@
+"""What a broken broker does to the bus: it costs time, and everything goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aio_pika
+import pytest
+
+from task_bus import BusError, BusUnavailableError, PublishUnconfirmedError, open_bus
+from task_bus._topology import count_ready, declare_tasks
+from task_contracts import Signal, SignalKind
+from task_contracts.testing import an_id
+
+BACK_SECONDS = 30
+LOW_WATERMARK, USUAL_WATERMARK = "0.0000001", "0.4"
+
+
+@pytest.fixture
+async def consuming(private_world, high, inbox):
+    """A bus that consumes and holds one delivery, and another that publishes."""
+    consumer, publisher = await private_world.bus("consumer"), await private_world.bus("publisher")
+    await consumer.consume(high, prefetch=10, on_delivery=inbox)
+    await publisher.publish(high, [an_id()], timeout=5)
+    held = await inbox.next()
+    return consumer, publisher, held
+
+
+async def test_a_restarted_application_brings_everything_back(consuming, faults, high, inbox, eventually):
+    await faults.ctl("stop_app")
+    await faults.ctl("start_app")
+
+    await _goes_on(consuming, high, inbox, eventually)
+
+
+async def test_a_killed_broker_brings_everything_back(consuming, faults, high, inbox, eventually):
+    await faults.kill()
+    await faults.start()
+
+    await _goes_on(consuming, high, inbox, eventually)
+
+
+async def test_closed_connections_are_opened_again(consuming, faults, high, inbox, eventually):
+    for _ in range(3):
+        await faults.close_connections()
+
+    await _goes_on(consuming, high, inbox, eventually)
+
+
+async def test_a_deleted_queue_is_declared_and_consumed_again(consuming, faults, high, inbox, eventually):
+    _, publisher, _ = consuming
+    await faults.delete_queue(high)
+    ids = (an_id(),)
+
+    await publisher.publish(high, ids, timeout=5)
+
+    while (await inbox.next()).ids != ids:
+        pass
+
+
+async def test_publishing_to_a_deleted_queue_makes_it_again(private_world, faults, high, low, some_ids):
+    bus = await private_world.bus()
+    await faults.delete_queue(high)
+
+    await asyncio.gather(*(bus.publish(high, ids, timeout=5) for ids in some_ids(100)))
+
+    assert await bus.depth(high) == 100
+    assert await bus.depth(low) == 0
+    assert bus.is_connected
+
+
+async def test_the_depth_of_a_deleted_queue_is_nothing_and_it_is_made_again(private_world, faults, high):
+    bus = await private_world.bus()
+    await faults.delete_queue(high)
+
+    assert await bus.depth(high) == 0
+
+    assert high.name in await faults.ctl("list_queues", "--vhost", faults.vhost, "name")
+    await bus.publish(high, [an_id()], timeout=5)
+
+
+async def test_a_deleted_exchange_is_declared_again(private_world, faults, high, eventually):
+    bus = await private_world.bus()
+    async with await aio_pika.connect(private_world.url) as connection, connection.channel() as channel:
+        await channel.exchange_delete("tasks")
+
+    with pytest.raises(BusError):
+        await bus.publish(high, [an_id()], timeout=5)
+
+    await _publishes(bus, high, eventually)
+
+
+async def test_a_bus_can_start_before_its_broker(private_world, faults, high, inbox, caplog):
+    await faults.stop()
+    bus = open_bus(private_world.url, queues=["default"], name="early")
+    private_world.stack.push_async_callback(bus.aclose)
+    with caplog.at_level(logging.WARNING, "task_bus"):
+        bus.start()
+        await bus.consume(high, prefetch=1, on_delivery=inbox)
+        with pytest.raises(BusUnavailableError):
+            await bus.publish(high, [an_id()], timeout=5)
+        with pytest.raises(TimeoutError):
+            await bus.wait_connected(1)
+    assert _events(caplog) == ["broker_unreachable"] * 2
+
+    await faults.start()
+
+    await bus.wait_connected(BACK_SECONDS)
+    await bus.publish(high, ids := (an_id(),), timeout=5)
+    assert (await inbox.next()).ids == ids
+
+
+async def test_a_frozen_broker_costs_a_publish_its_timeout_and_nothing_else(consuming, faults, high, inbox, eventually):
+    _, publisher, _ = consuming
+    loop = asyncio.get_running_loop()
+    faults.pause()
+    try:
+        began = loop.time()
+        with pytest.raises(PublishUnconfirmedError) as caught:
+            await publisher.publish(high, [an_id()], timeout=0.5)
+        assert loop.time() - began < 1
+        assert not caught.value.retry_is_safe
+        assert asyncio.current_task().cancelling() == 0
+        with pytest.raises(BusUnavailableError):
+            await publisher.depth(high)
+    finally:
+        faults.resume()
+
+    await _publishes(publisher, high, eventually, ids := (an_id(),))
+    while (await inbox.next()).ids != ids:
+        pass
+
+
+async def test_a_broker_that_stays_frozen_is_seen_to_be_gone(private_world, faults, high, some_ids):
+    private_world.url += "?heartbeat=1"
+    bus = await private_world.bus()
+    publishing = [asyncio.create_task(bus.publish(high, ids, timeout=60)) for ids in some_ids(5)]
+    await asyncio.gather(*publishing)
+    faults.pause()
+    try:
+        # More than the sockets can hold, so that the library is stuck in writing too.
+        publishing = [asyncio.create_task(bus.publish(high, [an_id()] * 50, timeout=60)) for _ in range(5000)]
+        results = await asyncio.gather(*publishing, return_exceptions=True)
+        assert not bus.is_connected
+        await asyncio.wait_for(bus.aclose(), 15)
+    finally:
+        faults.resume()
+
+    # What had not been written yet when the connection was given up is known not to have arrived.
+    assert {type(result) for result in results} == {PublishUnconfirmedError, BusUnavailableError}
+
+
+async def test_a_memory_alarm_stops_publishing_and_not_consuming(consuming, faults, high, inbox, some_ids, eventually):
+    consumer, publisher, held = consuming
+    for ids in some_ids(20):
+        await publisher.publish(high, ids, timeout=5)
+    deliveries = await inbox.take(9)
+    await faults.ctl("set_vm_memory_high_watermark", LOW_WATERMARK)
+    try:
+        with pytest.raises(PublishUnconfirmedError):
+            await publisher.publish(high, [an_id()], timeout=1)
+        assert not publisher.is_connected
+        with pytest.raises(BusUnavailableError):
+            await publisher.publish(high, [an_id()], timeout=1)
+        with pytest.raises(BusUnavailableError):
+            await publisher.depth(high)
+
+        for delivery in [held, *deliveries]:
+            delivery.ack()
+        for delivery in await inbox.take(10):
+            delivery.ack()
+        assert consumer.is_connected
+    finally:
+        await faults.ctl("set_vm_memory_high_watermark", USUAL_WATERMARK)
+
+    await _publishes(publisher, high, eventually, ids := (an_id(),))
+    while (await inbox.next()).ids != ids:
+        pass
+
+
+async def test_a_consumer_that_the_broker_forgot_is_noticed(private_world, high, inbox, monkeypatch):
+    monkeypatch.setattr("task_bus._consumers.WATCH_SECONDS", 0.1)
+    bus = await private_world.bus()
+    subscription = await bus.consume(high, prefetch=5, on_delivery=inbox)
+    await subscription.end()
+
+    await bus.publish(high, ids := (an_id(),), timeout=5)
+
+    assert (await inbox.next()).ids == ids
+
+
+async def test_a_consumer_with_nothing_to_do_is_left_alone(private_world, high, inbox, monkeypatch, caplog):
+    looked = asyncio.Queue()
+    monkeypatch.setattr("task_bus._consumers.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("task_bus._subscription.count_ready", _counting(looked))
+    with caplog.at_level(logging.WARNING, "task_bus"):
+        bus = await private_world.bus()
+        await bus.consume(high, prefetch=5, on_delivery=inbox)
+        for _ in range(10):
+            await asyncio.wait_for(looked.get(), 5)
+
+        assert bus.is_connected
+    assert _events(caplog) == []
+
+
+async def test_a_channel_that_the_broker_closed_for_slowness_is_opened_again(
+    private_world, faults, high, inbox, eventually
+):
+    # 3.x to 4.2 close the channel of a consumer that is slow to ack, at their channel's next tick.
+    await faults.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 500).")
+    await faults.ctl("eval", "application:set_env(rabbit, consumer_timeout, 500).")
+    try:
+        bus = await private_world.bus()
+        await bus.publish(high, ids := (an_id(),), timeout=5)
+        await bus.consume(high, prefetch=1, on_delivery=inbox)
+
+        first, second = await inbox.take(2)
+    finally:
+        await faults.ctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
+        await faults.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 60000).")
+
+    assert first.ids == second.ids == ids
+
+
+async def test_a_consumer_that_is_begun_while_the_broker_is_frozen_begins_afterwards(
+    private_world, faults, high, inbox, eventually, monkeypatch
+):
+    monkeypatch.setattr("task_bus._consumers.CALL_SECONDS", 0.2)
+    bus = await private_world.bus()
+    faults.pause()
+    try:
+        subscription = await bus.consume(high, prefetch=5, on_delivery=inbox)
+        assert not bus.is_connected
+    finally:
+        faults.resume()
+
+    await _publishes(bus, high, eventually, ids := (an_id(),))
+    assert (await inbox.next()).ids == ids
+    faults.pause()
+    try:
+        await subscription.cancel()
+    finally:
+        faults.resume()
+    await _publishes(bus, high, eventually)
+
+
+async def test_a_consumer_that_nobody_waited_for_is_not_left_behind(
+    private_world, faults, high, inbox, another_inbox, eventually
+):
+    bus = await private_world.bus()
+    faults.pause()
+    try:
+        consuming = asyncio.create_task(bus.consume(high, prefetch=5, on_delivery=inbox))
+        await asyncio.sleep(0)
+        consuming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await consuming
+    finally:
+        faults.resume()
+
+    await bus.consume(high, prefetch=5, on_delivery=another_inbox)
+    await _publishes(bus, high, eventually, ids := (an_id(),))
+    assert (await another_inbox.next()).ids == ids
+    assert inbox.is_empty
+
+
+async def test_an_error_of_our_own_is_logged_and_survived(private_world, caplog, monkeypatch):
+    real, calls = declare_tasks, []
+
+    async def declare(channel, queues):
+        calls.append(channel)
+        if len(calls) == 1:
+            raise KeyError("a bug")
+        return await real(channel, queues)
+
+    monkeypatch.setattr("task_bus._publisher.declare_tasks", declare)
+
+    with caplog.at_level(logging.ERROR, "task_bus"):
+        bus = await private_world.bus()
+
+    assert _events(caplog) == ["broker_link_error"]
+    assert bus.is_connected
+
+
+async def test_a_queue_with_other_arguments_is_reported_and_waited_for(private_world, high, caplog):
+    async with await aio_pika.connect(private_world.url) as connection, connection.channel() as channel:
+        await channel.declare_queue(high.name, durable=True)
+        bus = open_bus(private_world.url, queues=["default"], name="bus")
+        private_world.stack.push_async_callback(bus.aclose)
+        with caplog.at_level(logging.ERROR, "task_bus"):
+            bus.start()
+            with pytest.raises(TimeoutError):
+                await bus.wait_connected(1)
+        assert _events(caplog) == ["broker_unreachable"] * 2
+
+        await channel.queue_delete(high.name)
+
+    await bus.wait_connected(BACK_SECONDS)
+
+
+async def test_wrong_credentials_are_reported_once_and_the_bus_waits(private_world, caplog):
+    bus = open_bus(private_world.url.replace("guest:guest", "guest:wrong"), queues=["default"], name="bus")
+    with caplog.at_level(logging.ERROR, "task_bus"):
+        bus.start()
+        with pytest.raises(TimeoutError):
+            await bus.wait_connected(1)
+        await bus.aclose()
+
+    assert _events(caplog) == ["broker_unreachable"] * 2
+    assert not any("wrong" in str(record.__dict__) for record in caplog.records)
+
+
+async def test_signals_are_heard_again_after_a_lost_connection(private_world, faults, inbox, eventually):
+    sender, listener = await private_world.signals("sender"), await private_world.signals("listener")
+    await listener.listen([SignalKind.CANCEL], inbox)
+    await listener.wait_connected(BACK_SECONDS)
+
+    await faults.close_connections()
+
+    async def is_heard() -> bool:
+        sender.send(Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
+        return not inbox.is_empty
+
+    await eventually(is_heard)
+
+
+async def test_signals_during_an_alarm_are_dropped_and_go_on_afterwards(
+    private_world, faults, inbox, eventually, monkeypatch
+):
+    monkeypatch.setattr("task_bus._rabbit_signals.SEND_SECONDS", 0.2)
+    signals = await private_world.signals()
+    await signals.listen([SignalKind.CHANGED], inbox)
+    await signals.wait_connected(BACK_SECONDS)
+    signals.send(Signal(kind=SignalKind.CHANGED, ids=(an_id(),)))
+    await inbox.next()
+
+    async def is_heard() -> bool:
+        signals.send(Signal(kind=SignalKind.CHANGED, ids=(an_id(),)))
+        return not inbox.is_empty
+
+    await faults.ctl("set_vm_memory_high_watermark", LOW_WATERMARK)
+    try:
+        with pytest.raises(TimeoutError):
+            await eventually(is_heard, 1)
+    finally:
+        await faults.ctl("set_vm_memory_high_watermark", USUAL_WATERMARK)
+
+    await eventually(is_heard)
+
+
+async def _goes_on(consuming, high, inbox, eventually) -> None:
+    """A new message comes through, and what was held comes again; the old delivery can be settled, to no effect."""
+    consumer, publisher, held = consuming
+    ids = (an_id(),)
+    await _publishes(publisher, high, eventually, ids)
+    seen = set()
+    while not {ids, held.ids} <= seen:
+        delivery = await inbox.next()
+        delivery.ack()
+        seen.add(delivery.ids)
+    held.ack()
+    held.put_back()
+    await consumer.wait_connected(BACK_SECONDS)
+
+
+def _events(caplog) -> list[str]:
+    """What we logged; the library logs each of its attempts too."""
+    return [record.message for record in caplog.records if record.name.startswith("task_bus")]
+
+
+async def _publishes(bus, queue, eventually, ids=None) -> None:
+    async def is_published() -> bool:
+        try:
+            await bus.publish(queue, ids or [an_id()], timeout=5)
+        except BusError:
+            return False
+        return True
+
+    await eventually(is_published)
+
+
+def _counting(looked):
+    async def count(channel, *, queue):
+        looked.put_nowait(queue)
+        return await count_ready(channel, queue=queue)
+
+    return count

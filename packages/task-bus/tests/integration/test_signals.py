@@ -1,0 +1,138 @@
+"""Signals, over both implementations."""
+
+from __future__ import annotations
+
+import aio_pika
+import pytest
+
+from task_bus._wire import encode_signal
+from task_contracts import Signal, SignalKind
+from task_contracts.testing import an_id
+
+EVERY_KIND = list(SignalKind)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+async def test_a_signal_reaches_whoever_listens_to_its_kind(world, inbox, kind):
+    sender, listener = await world.signals("sender"), await world.signals("listener")
+    await listener.listen([kind], inbox)
+    await listener.wait_connected(20)
+    signal = Signal(kind=kind, queue="default", ids=() if kind is SignalKind.DUE else (an_id(),))
+
+    sender.send(signal)
+
+    assert await inbox.next() == signal
+
+
+async def test_a_listener_hears_only_its_kinds(world, inbox, another_inbox):
+    signals = await world.signals()
+    await signals.listen([SignalKind.CANCEL, SignalKind.DUE], inbox)
+    await signals.listen([SignalKind.CHANGED], another_inbox)
+    await signals.wait_connected(20)
+    changed, cancel = (Signal(kind=kind, ids=(an_id(),)) for kind in (SignalKind.CHANGED, SignalKind.CANCEL))
+
+    signals.send(changed)
+    signals.send(cancel)
+    signals.send(Signal(kind=SignalKind.DUE))
+
+    assert {signal.kind for signal in await inbox.take(2)} == {SignalKind.CANCEL, SignalKind.DUE}
+    assert await another_inbox.next() == changed
+    assert len(inbox.seen) == 2
+
+
+async def test_every_listener_hears_a_signal(world, inbox, another_inbox):
+    sender = await world.signals("sender")
+    for ear in (inbox, another_inbox):
+        listener = await world.signals("listener")
+        await listener.listen(EVERY_KIND, ear)
+        await listener.wait_connected(20)
+
+    sender.send(Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
+
+    assert await inbox.next() == await another_inbox.next()
+
+
+async def test_a_thousand_rings_at_once_are_few_on_the_broker(world, inbox):
+    sender, listener = await world.signals("sender"), await world.signals("listener")
+    await listener.listen([SignalKind.DUE, SignalKind.CHANGED], inbox)
+    await listener.wait_connected(20)
+
+    for _ in range(1000):
+        sender.send(Signal(kind=SignalKind.DUE, queue="default"))
+    sender.send(last := Signal(kind=SignalKind.CHANGED, ids=(an_id(),)))
+
+    heard = [await inbox.next()]
+    while heard[-1] != last:
+        heard.append(await inbox.next())
+    assert len(heard) <= 3
+
+
+async def test_ids_that_are_sent_together_arrive_together(world, inbox):
+    signals = await world.signals()
+    await signals.listen([SignalKind.CHANGED], inbox)
+    await signals.wait_connected(20)
+    ids = tuple(an_id() for _ in range(1200))
+
+    for one in ids:
+        signals.send(Signal(kind=SignalKind.CHANGED, ids=(one,)))
+
+    heard = []
+    while len(heard) < len(ids):
+        heard.extend((await inbox.next()).ids)
+    assert heard == list(ids)
+    assert len(inbox.seen) == 3
+
+
+async def test_whoever_stopped_listening_hears_nothing(world, inbox, another_inbox):
+    signals = await world.signals()
+    gone = await signals.listen([SignalKind.CANCEL], inbox)
+    await signals.listen([SignalKind.CANCEL], another_inbox)
+    await signals.wait_connected(20)
+
+    await gone.cancel()
+    await gone.cancel()
+    signals.send(Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
+
+    await another_inbox.next()
+    assert inbox.is_empty
+
+
+async def test_sending_without_a_connection_is_silent(world, inbox):
+    signals = await world.signals()
+    await signals.listen([SignalKind.DUE], inbox)
+
+    await signals.aclose()
+    signals.send(Signal(kind=SignalKind.DUE))
+
+    assert not signals.is_connected
+    assert inbox.is_empty
+
+
+async def test_what_is_no_signal_is_passed_over(rabbit_world, inbox):
+    signals = await rabbit_world.signals()
+    await signals.listen([SignalKind.CANCEL], inbox)
+    await signals.wait_connected(20)
+    async with await aio_pika.connect(rabbit_world.url) as connection, connection.channel() as channel:
+        exchange = await channel.get_exchange("signals")
+        await exchange.publish(aio_pika.Message(b"gossip"), "cancel")
+
+    signals.send(signal := Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
+
+    assert await inbox.next() == signal
+    assert signals.is_connected
+
+
+async def test_a_slow_leader_finds_one_ring_and_not_a_thousand(rabbit_world, inbox):
+    """The queue for `due` keeps one: what it cannot hand over at once makes room for what is newer."""
+    signals = await rabbit_world.signals()
+    await signals.listen([SignalKind.DUE], inbox)
+    await signals.wait_connected(20)
+    async with await aio_pika.connect(rabbit_world.url) as connection, connection.channel() as channel:
+        exchange = await channel.get_exchange("signals")
+        for number in range(1000):
+            body = encode_signal(Signal(kind=SignalKind.DUE, queue=f"q{number}"))
+            await exchange.publish(aio_pika.Message(body), "due")
+
+    while (await inbox.next()).queue != "q999":
+        pass
+    assert inbox.is_empty

@@ -1,0 +1,118 @@
+"""A consumer of RabbitMQ, at moments that a server cannot be made to produce."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from task_bus._delivery import Verdict
+from task_bus._subscription import RabbitSubscription
+from task_bus._wire import encode_due_tasks
+from task_contracts.testing import an_id
+
+
+class _Consumers:
+    async def remove(self, consumer) -> None:
+        pass
+
+
+class _Desk:
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+
+    def settle(self, message, verdict) -> None:
+        self.verdicts.append(verdict)
+
+
+class _Channel:
+    async def set_qos(self, *, prefetch_count) -> None:
+        pass
+
+    async def get_queue(self, name, *, ensure):
+        return self
+
+    async def consume(self, callback):
+        return "tag"
+
+
+@pytest.fixture
+def desk() -> _Desk:
+    return _Desk()
+
+
+@pytest.fixture
+async def subscription(high, inbox, desk) -> RabbitSubscription:
+    made = RabbitSubscription(_Consumers(), high, 2, inbox)
+    await made.begin(_Channel(), desk)
+    return made
+
+
+def _message() -> SimpleNamespace:
+    body = encode_due_tasks([an_id()])
+    return SimpleNamespace(body=body, body_size=len(body))
+
+
+@pytest.fixture
+def depth(monkeypatch, subscription):
+    """How many messages wait, as the broker would say."""
+    answer = SimpleNamespace(depth=0, asked=0)
+
+    async def count_ready(line):
+        answer.asked += 1
+        return answer.depth
+
+    monkeypatch.setattr(subscription, "_count_ready", count_ready)
+    return answer
+
+
+async def test_what_arrives_after_cancel_goes_back_unseen(subscription, desk, inbox):
+    await subscription.cancel()
+
+    await subscription._on_message(desk, _message())
+
+    assert desk.verdicts == [Verdict.PUT_BACK]
+    assert inbox.is_empty
+
+
+async def test_a_verdict_of_an_earlier_connection_frees_no_room_on_this_one(subscription, desk, inbox):
+    await subscription._on_message(desk, _message())
+    old = await inbox.next()
+    later = _Desk()
+    await subscription.begin(_Channel(), later)
+    await subscription._on_message(later, _message())
+
+    old.ack()
+
+    assert subscription._held == 1
+    assert (desk.verdicts, later.verdicts) == ([Verdict.ACK], [])
+
+
+async def test_messages_that_wait_over_two_looks_show_that_the_broker_forgot_us(subscription, depth):
+    depth.depth = 3
+
+    assert [await subscription.is_starving(None) for _ in range(2)] == [False, True]
+
+
+async def test_an_empty_queue_starves_nobody(subscription, depth):
+    assert not any([await subscription.is_starving(None) for _ in range(5)])
+
+
+async def test_a_delivery_between_two_looks_shows_that_all_is_well(subscription, desk, depth):
+    depth.depth = 3
+    looks = []
+    for _ in range(4):
+        looks.append(await subscription.is_starving(None))
+        await subscription._on_message(desk, _message())
+        subscription._settle(desk, None, Verdict.ACK)
+
+    assert looks == [False] * 4
+
+
+async def test_whoever_holds_all_it_may_is_owed_nothing_and_asks_nothing(subscription, desk, depth):
+    depth.depth = 3
+    for _ in range(2):
+        await subscription._on_message(desk, _message())
+
+    assert not any([await subscription.is_starving(None) for _ in range(5)])
+    assert depth.asked == 0

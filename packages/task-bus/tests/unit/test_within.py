@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from task_bus._within import LineLostError, within
+
+
+async def test_what_the_call_returns_comes_through():
+    assert await within(1, asyncio.sleep(0, "answer")) == "answer"
+
+
+async def test_what_the_call_raises_comes_through():
+    async def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await within(1, fail())
+
+
+async def test_no_answer_in_time_is_a_timeout_and_stops_the_call():
+    stopped = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    with pytest.raises(TimeoutError):
+        await within(0.01, hang())
+
+    await asyncio.wait_for(stopped.wait(), 1)
+
+
+async def test_a_call_that_does_not_stop_is_left_behind():
+    release = asyncio.Event()
+
+    async def cling() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+        raise ValueError("nobody reads this, and nobody is told that nobody did")
+
+    with pytest.raises(TimeoutError):
+        await within(0.01, cling())
+
+    release.set()
+
+
+async def test_a_bare_exception_is_a_lost_line():
+    async def give_up() -> None:
+        raise Exception  # noqa: TRY002 # what aiormq raises where it knows no reason
+
+    with pytest.raises(LineLostError):
+        await within(1, give_up())
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_lost_line():
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(LineLostError):
+        await within(1, give_up())
+    assert asyncio.current_task().cancelling() == 0
+
+
+async def test_the_callers_own_cancellation_propagates_and_stops_the_call():
+    stopped, begun = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    caller = asyncio.create_task(within(60, hang()))
+    await begun.wait()
+    caller.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await asyncio.wait_for(stopped.wait(), 1)
