@@ -6,6 +6,7 @@ import asyncio
 from typing import Annotated
 
 import typer
+from alembic.util import CommandError
 
 from task_migrations.upgrades import head, upgrade
 from task_store import StoreError
@@ -26,6 +27,9 @@ def migrate(
         asyncio.run(upgrade(database_url, revision=revision, deadline_seconds=wait_seconds))
     except ValueError as error:
         typer.echo(f"TASK_DATABASE_URL {error}", err=True)
+        raise typer.Exit(2) from None
+    except CommandError as error:
+        typer.echo(f"--revision {revision}: {error}", err=True)
         raise typer.Exit(2) from None
     except StoreError as error:
         typer.echo(f"the migration did not take place: {error}", err=True)

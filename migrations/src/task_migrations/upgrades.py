@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from task_store import FOREIGN_ERRORS, ContentionError, DatabaseUnavailableError, classify, normalised_url
+from task_store import FOREIGN_ERRORS, ContentionError, Database, DatabaseUnavailableError, classify, normalised_url
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
@@ -32,7 +32,9 @@ def head() -> str:
 async def upgrade(
     url: str, *, revision: str = "head", deadline_seconds: float = 60.0, lock_timeout: str = "2s"
 ) -> None:
-    """Bring a database to `revision`. Does nothing where that is done; several may call it at once.
+    """Bring a database to `revision`. Does nothing where that is done, nor to a schema that is newer than this package.
+
+    Several processes may call it at once; within one, it is for one at a time (Alembic's context is global).
 
     Args:
         url: the database, as `task_store.normalised_url` takes it.
@@ -43,6 +45,7 @@ async def upgrade(
     Raises:
         DatabaseUnavailableError, ContentionError: the deadline is over; nothing has changed.
         StoreError: the database refuses the migration; nothing has changed.
+        CommandError: Alembic's own: there is no such revision.
 
     """
     end = asyncio.get_running_loop().time() + deadline_seconds
@@ -61,6 +64,11 @@ async def upgrade(
 
 
 async def _upgrade_once(url: str, revision: str, lock_timeout: str) -> None:
+    async with Database(url) as database:
+        found, newest = await database.revision(), head()
+    if revision == "head" and found is not None and found > newest:
+        _log.warning("schema_is_newer", extra={"found": found, "newest_known": newest})
+        return
     engine = create_async_engine(
         normalised_url(url), poolclass=NullPool, hide_parameters=True, connect_args={"timeout": _CONNECT_SECONDS}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -32,6 +33,8 @@ def classify(error: BaseException) -> StoreError:
         return DatabaseUnavailableError("no database connection came free in time")
     if isinstance(error, OSError | TimeoutError):
         return DatabaseUnavailableError(f"the database does not answer ({type(error).__name__})")
+    if isinstance(getattr(error, "orig", None), AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):
+        return ContentionError("a migration has changed what the statement returns; it is prepared anew")
     sqlstate = sqlstate_of(error)
     if sqlstate is not None:
         return _by_sqlstate(sqlstate, error)
@@ -42,8 +45,7 @@ def classify(error: BaseException) -> StoreError:
 
 def sqlstate_of(error: BaseException) -> str | None:
     """Return PostgreSQL's code of an error, or None where it came from elsewhere."""
-    driver = getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
-    state = getattr(driver, "sqlstate", None)
+    state = getattr(_driver_error(error), "sqlstate", None)
     return state if isinstance(state, str) else None
 
 
@@ -56,7 +58,7 @@ def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:
     if kind in _WRONG_ACCESS_CLASSES:
         return DatabaseUnavailableError(f"the database does not let us in ({name})", sqlstate=sqlstate)
     if kind in _REJECTED_CLASSES:
-        constraint = getattr(getattr(error, "driver_exception", None), "constraint_name", None)
+        constraint = getattr(_driver_error(error), "constraint_name", None)
         return RejectedError(f"the database refuses the values ({name})", sqlstate=sqlstate, constraint=constraint)
     if sqlstate in _MISMATCH:
         return SchemaMismatchError(
@@ -66,5 +68,11 @@ def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:
 
 
 def _driver_name(error: BaseException) -> str:
-    driver = getattr(error, "driver_exception", None) or error
-    return type(driver).__name__
+    return type(_driver_error(error)).__name__
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    try:
+        return getattr(error, "driver_exception", None) or error
+    except ValueError:  # SQLAlchemy made the error itself, or has lost the driver's (2.1)
+        return error

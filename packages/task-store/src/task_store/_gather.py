@@ -50,10 +50,17 @@ class Gather(Generic[Item, Answer]):
             await asyncio.wait([self._runner])
 
     async def _run_all(self) -> None:
+        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
         try:
             while self._waiting:
                 size = min(len(self._waiting), self._max_items)
-                await self._run_batch([self._waiting.popleft() for _ in range(size)])
+                batch = [self._waiting.popleft() for _ in range(size)]
+                await self._run_batch(batch)
+        except BaseException:  # the event loop is ending: nobody is to wait for an answer that never comes
+            for _, future in (*batch, *self._waiting):
+                future.cancel()
+            self._waiting.clear()
+            raise
         finally:
             self._runner = None
 
@@ -68,10 +75,6 @@ class Gather(Generic[Item, Answer]):
                 await self._run_batch([one])
         except Exception as error:  # noqa: BLE001 # not swallowed: each caller gets it
             _answer(batch, [error] * len(batch))
-        except BaseException:
-            for _, future in batch:
-                future.cancel()
-            raise
         else:
             _answer(batch, answers)
 

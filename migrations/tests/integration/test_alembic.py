@@ -1,0 +1,51 @@
+"""Plain Alembic, from the root of the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+
+from task_migrations import upgrade
+from task_store import SCHEMA_REVISION
+
+Run = Callable[..., Awaitable[Any]]
+ReadSchema = Callable[[asyncpg.Connection], Awaitable[dict[str, list[Any]]]]
+
+
+async def test_alembic_upgrades_to_head_and_back_to_nothing(
+    run: Run, read_schema: ReadSchema, database_url: str, connection: asyncpg.Connection
+) -> None:
+    upgraded = await run("-m", "alembic", "upgrade", "head", database_url=database_url)
+    revision = await connection.fetchval("SELECT version_num FROM alembic_version")
+    downgraded = await run("-m", "alembic", "downgrade", "base", database_url=database_url)
+
+    assert (upgraded.code, downgraded.code) == (0, 0), upgraded.err + downgraded.err
+    assert revision == SCHEMA_REVISION
+    assert all(found == [] for found in (await read_schema(connection)).values())
+    assert await connection.fetchval("SELECT count(*) FROM alembic_version") == 0
+
+
+async def test_printed_sql_makes_the_same_schema(
+    run: Run, read_schema: ReadSchema, database_url: str, connection: asyncpg.Connection
+) -> None:
+    printed = await run("-m", "alembic", "upgrade", "head", "--sql")
+    await connection.execute(printed.out)
+    by_hand = await read_schema(connection)
+    await upgrade(database_url)
+    revision = await connection.fetchval("SELECT version_num FROM alembic_version")
+    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await upgrade(database_url)
+
+    assert printed.code == 0, printed.err
+    assert revision == SCHEMA_REVISION
+    assert by_hand == await read_schema(connection)
+
+
+async def test_alembic_without_a_database_says_in_one_line_what_to_set(run: Run) -> None:
+    outcome = await run("-m", "alembic", "upgrade", "head")
+
+    assert outcome.code == 1
+    assert outcome.err.strip().splitlines()[-1].startswith("TASK_DATABASE_URL is not set")
+    assert "Traceback" not in outcome.err

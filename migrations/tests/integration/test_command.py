@@ -1,0 +1,78 @@
+"""The command `task-migrate`: one line, and an exit code that says whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from task_migrations import head
+from task_migrations.__main__ import _app
+
+Run = Callable[..., Awaitable[Any]]
+
+
+async def invoke(*arguments: str, url: str | None = None) -> Any:
+    """Run the command in this process, on a loop of its own."""
+    return await asyncio.to_thread(CliRunner().invoke, _app, arguments, env={"TASK_DATABASE_URL": url})
+
+
+async def test_migrated_database_is_exit_code_0_and_one_line(
+    run: Run, database_url: str, connection: asyncpg.Connection
+) -> None:
+    outcome = await run("-m", "task_migrations", database_url=database_url)
+    again = await invoke("--database-url", database_url, "--revision", head())
+
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"the schema is at revision {head()}\n", "")
+    assert (again.exit_code, again.stdout) == (0, f"the schema is at revision {head()}\n")
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == head()
+
+
+async def test_wrong_url_is_exit_code_2_and_one_line_without_the_password(run: Run) -> None:
+    outcome = await run("-m", "task_migrations", database_url="mysql://root:hunter2@db/tasks")
+
+    assert (outcome.code, outcome.out) == (2, "")
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("TASK_DATABASE_URL names the database driver 'mysql'")
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url", "code", "says"),
+    [
+        ([], "hunter2", 2, "TASK_DATABASE_URL is not a database URL"),
+        (
+            ["--wait-seconds", "0.1"],
+            "postgresql://task:hunter2@127.0.0.1:1/tasks",
+            1,
+            "the migration did not take place: the database does not answer (ConnectionRefusedError)",
+        ),
+    ],
+    ids=["no url", "away"],
+)
+async def test_what_is_wrong_is_said_in_one_line(arguments: list[str], url: str, code: int, says: str) -> None:
+    outcome = await invoke(*arguments, url=url)
+
+    assert (outcome.exit_code, outcome.stdout) == (code, "")
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith(says)
+    assert "hunter2" not in line
+
+
+async def test_unknown_revision_is_exit_code_2_and_one_line(database_url: str) -> None:
+    outcome = await invoke("--revision", "nonsense", url=database_url)
+
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("--revision nonsense: ")
+
+
+async def test_missing_url_is_exit_code_2_and_named() -> None:
+    outcome = await invoke()
+
+    assert outcome.exit_code == 2
+    assert "TASK_DATABASE_URL" in outcome.stderr

@@ -1,0 +1,83 @@
+"""The migrations create what the models say, on every PostgreSQL that is here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from task_migrations import upgrade
+from task_store import SCHEMA_REVISION, Database
+from task_store.testing import PostgresServer, server_majors
+
+ReadSchema = Callable[[asyncpg.Connection], Awaitable[dict[str, list[Any]]]]
+
+CREATE_MODELS = """
+import asyncio, sys
+from sqlalchemy.ext.asyncio import create_async_engine
+from task_store import Base, normalised_url
+
+async def main():
+    engine = create_async_engine(normalised_url(sys.argv[1]))
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "postgres_server" in metafunc.fixturenames:
+        metafunc.parametrize("postgres_server", server_majors(), indirect=True, scope="session")
+
+
+async def test_migrated_schema_equals_the_models(
+    run: Callable[..., Awaitable[Any]],
+    read_schema: ReadSchema,
+    database_url: str,
+    postgres_server: PostgresServer,
+    connection: asyncpg.Connection,
+) -> None:
+    """Each is made in a fresh process: what a test has imported or changed is in neither."""
+    name = f"models_{uuid4().hex}"
+    await connection.execute(f"CREATE DATABASE {name}")
+    try:
+        made = await run("-c", CREATE_MODELS, postgres_server.url(name))
+        migrated = await run("-m", "task_migrations", database_url=database_url)
+        by_models = await asyncpg.connect(postgres_server.url(name), timeout=20)
+        models = await read_schema(by_models)
+        await by_models.close(timeout=20)
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    assert (made.code, migrated.code) == (0, 0), made.err + migrated.err
+    migrations = await read_schema(connection)
+    for part, expected in models.items():
+        assert migrations[part] == expected, part
+    assert {row[0] for row in migrations["tables"]} == {"tasks", "task_attempts", "workers", "task_types"}
+
+
+async def test_upgrade_that_is_done_changes_nothing(
+    database_url: str, read_schema: ReadSchema, connection: asyncpg.Connection
+) -> None:
+    await upgrade(database_url)
+    await connection.execute("INSERT INTO task_types VALUES ('default', 'echo', NULL, now())")
+    before = await read_schema(connection)
+
+    await upgrade(database_url)
+
+    assert await read_schema(connection) == before
+    assert await connection.fetchval("SELECT count(*) FROM task_types") == 1
+
+
+async def test_store_finds_the_revision_that_it_needs(database_url: str) -> None:
+    async with Database(database_url) as database:
+        before = await database.revision()
+        await upgrade(database_url)
+        after = await database.revision()
+
+    assert (before, after) == (None, SCHEMA_REVISION)

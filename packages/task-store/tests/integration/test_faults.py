@@ -1,0 +1,212 @@
+"""A database that freezes, dies, restarts or refuses: every call ends in time, with an error of ours, and recovers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import make_url, text
+
+from task_store import Database, DatabaseUnavailableError
+from task_store.testing import PrivatePostgres
+
+DEADLINE_SECONDS = 0.6
+LATEST_SECONDS = DEADLINE_SECONDS + 1
+
+
+@pytest.fixture(scope="module")
+async def shared_server() -> AsyncIterator[PrivatePostgres]:
+    async with PrivatePostgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def server(shared_server: PrivatePostgres) -> AsyncIterator[PrivatePostgres]:
+    """A server of our own, which a test may leave frozen or stopped."""
+    yield shared_server
+    shared_server.resume()
+    if shared_server.pid is None:
+        await shared_server.start()
+
+
+@pytest.fixture
+async def frail(server: PrivatePostgres) -> AsyncIterator[Database]:
+    """A database with a short deadline, connected once."""
+    database = Database(server.url(), pool_size=2, deadline_seconds=DEADLINE_SECONDS)
+    await database.ping()
+    yield database
+    server.resume()
+    await database.aclose()
+
+
+async def fails_in_time(call: Awaitable[object]) -> DatabaseUnavailableError:
+    start = time.monotonic()
+    with pytest.raises(DatabaseUnavailableError) as caught:
+        await call
+    assert time.monotonic() - start < LATEST_SECONDS
+    return caught.value
+
+
+async def recovers(database: Database) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await database.ping()
+            except DatabaseUnavailableError:
+                continue
+            return
+
+
+async def test_frozen_server_is_unavailable_in_time_and_later_answers_again(
+    server: PrivatePostgres, frail: Database
+) -> None:
+    server.pause()
+
+    await fails_in_time(frail.ping())
+    await fails_in_time(frail.ping())  # over a new connection, which it does not answer either
+    server.resume()
+    await recovers(frail)
+
+
+async def test_all_who_wait_for_a_frozen_server_are_told_in_time(server: PrivatePostgres, frail: Database) -> None:
+    server.pause()
+
+    errors = await asyncio.gather(*(fails_in_time(frail.ping()) for _ in range(6)))
+
+    assert len(errors) == 6
+
+
+async def test_frozen_server_does_not_hold_up_the_closing(server: PrivatePostgres) -> None:
+    database = Database(server.url(), deadline_seconds=DEADLINE_SECONDS)
+    await database.ping()
+    server.pause()
+
+    start = time.monotonic()
+    with suppress(DatabaseUnavailableError):
+        await database.aclose()
+
+    assert time.monotonic() - start < LATEST_SECONDS
+
+
+async def test_stopped_server_is_unavailable_at_once_and_recovers_with_it(
+    server: PrivatePostgres, frail: Database
+) -> None:
+    await server.stop()
+    await fails_in_time(frail.ping())
+    await fails_in_time(frail.ping())
+
+    await server.start()
+
+    await recovers(frail)
+
+
+async def test_one_call_at_most_pays_for_a_restart(server: PrivatePostgres, frail: Database) -> None:
+    await asyncio.gather(frail.ping(), frail.ping())  # two connections that will be dead
+    await server.stop()
+    await server.start()
+
+    outcomes = [await succeeds(frail) for _ in range(3)]
+
+    assert outcomes[1:] == [True, True]
+
+
+async def succeeds(database: Database) -> bool:
+    try:
+        await database.ping()
+    except DatabaseUnavailableError:
+        return False
+    return True
+
+
+async def test_server_that_is_killed_under_a_statement_is_unavailable(server: PrivatePostgres, frail: Database) -> None:
+    async with Database(server.url(), deadline_seconds=20, application_name="victim") as database:
+        running = asyncio.create_task(database.fetch(text("SELECT pg_sleep(20)")))
+        query = text("SELECT 1 FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active'")
+        async with asyncio.timeout(20):
+            while not await frail.fetch(query):
+                pass
+
+        await server.kill()
+
+        await fails_in_time(running)
+
+
+async def test_statement_that_takes_too_long_is_ended_by_the_server(server: PrivatePostgres) -> None:
+    async with Database(server.url(), deadline_seconds=20, statement_timeout_seconds=0.1) as database:
+        error = await fails_in_time(database.fetch(text("SELECT pg_sleep(10)")))
+
+        await database.ping()
+
+    assert error.sqlstate == "57014"
+
+
+async def test_connection_that_never_comes_free_is_given_up_in_time(server: PrivatePostgres) -> None:
+    async with Database(server.url(), pool_size=1, deadline_seconds=DEADLINE_SECONDS) as database:
+        async with database._engine.connect():
+            error = await fails_in_time(database.ping())
+
+        await database.ping()
+
+    assert str(error) == "no database connection came free in time"
+
+
+async def test_cancelled_call_gives_its_connection_back(server: PrivatePostgres) -> None:
+    async with Database(server.url(), pool_size=1) as database:
+        sleeping = asyncio.create_task(database.fetch(text("SELECT pg_sleep(10)")))
+        await asyncio.sleep(0)
+        sleeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sleeping
+
+        await database.ping()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sqlstate"),
+    [
+        ({"password": "hunter2-wrong"}, "28P01"),
+        ({"username": "nobody"}, "28P01"),
+        ({"database": "missing"}, "3D000"),
+        ({"port": 1}, None),
+        ({"host": "host.invalid"}, None),
+    ],
+    ids=lambda value: str(value),
+)
+async def test_database_that_cannot_be_entered_is_unavailable_and_no_secret_is_told(
+    changes: dict[str, str], sqlstate: str | None, server: PrivatePostgres
+) -> None:
+    url = make_url(server.url()).set(**changes)
+    async with Database(url.render_as_string(hide_password=False)) as database:
+        with pytest.raises(DatabaseUnavailableError) as caught:
+            await database.ping()
+
+    assert caught.value.sqlstate == sqlstate
+    assert not {part for part in (url.password, url.host, "nobody", "missing") if part in str(caught.value)}
+
+
+async def test_server_out_of_connections_is_unavailable() -> None:
+    settings = {"max_connections": "5", "superuser_reserved_connections": "1"}
+    async with PrivatePostgres(settings=settings) as server, Database(server.url(), pool_size=5) as first:
+        await asyncio.gather(*(first.fetch(text("SELECT pg_sleep(0.2)")) for _ in range(5)))
+        async with Database(server.url()) as second:
+            error = await fails_in_time(second.ping())
+
+    assert error.sqlstate == "53300"
+
+
+async def test_revision_is_waited_for_while_the_server_is_away(server: PrivatePostgres) -> None:
+    await server.stop()
+    async with Database(server.url()) as database:
+        waiting = asyncio.create_task(database.wait_for_revision(20))
+        await server.start()
+
+        assert await waiting is None
+
+
+async def test_waiting_for_the_revision_has_an_end(server: PrivatePostgres) -> None:
+    await server.stop()
+    async with Database(server.url()) as database:
+        await fails_in_time(database.wait_for_revision(0.3))

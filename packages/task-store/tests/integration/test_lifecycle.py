@@ -1,0 +1,424 @@
+"""Every (status, event) pair of the life cycle, and every guard of every event, on real rows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from uuid_utils.compat import uuid7
+
+import task_store.tasks
+from task_contracts import Priority, TaskError, TaskStatus
+from task_contracts.lifecycle import COLUMN_RULES, DELETE, LIFECYCLE, Event, Guard, Presence, Transition, Write
+from task_contracts.testing import a_create
+from task_store import (
+    Attempts,
+    Database,
+    Dispatches,
+    Ending,
+    LiveOffers,
+    NewTask,
+    Offer,
+    RejectedError,
+    Room,
+    Tasks,
+    Workers,
+)
+
+LEASE = timedelta(seconds=30)
+DELAY = timedelta(seconds=45)
+LATER = timedelta(hours=2)
+ERROR = TaskError(code="failed", message="no such file", type="OSError")
+TOKEN, OTHER_TOKEN = uuid4(), uuid4()
+ME, DEAD, DRAINED = uuid7(), uuid7(), uuid7()
+OFFERS = LiveOffers({"default": ("echo",)}, {"default": 1})
+ROOMS = [Room("default", priority, 10) for priority in Priority]
+ABSENT = None
+
+
+@dataclass(frozen=True)
+class Lease:
+    id: UUID
+    lease_token: UUID = TOKEN
+
+
+@dataclass
+class World:
+    """The store, and how each event is made to happen to one task; says which event took place, if any did."""
+
+    database: Database
+    table: Any
+    tasks: Tasks = field(init=False)
+    workers: Workers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tasks, self.workers = Tasks(self.database), Workers(self.database)
+        self.attempts = Attempts(self.database, self.database, Offer(("default",), {"echo": None}))
+
+    async def make(self, event: Event, task_id: UUID) -> Event | None:
+        return await getattr(self, f"_{event.lower()}")(task_id)
+
+    async def _create(self, task_id: UUID) -> Event | None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(task_store.tasks, "uuid7", lambda: task_id)
+            try:
+                await self.tasks.create(NewTask(a_create(), "echo"))
+            except RejectedError:  # an id is used once
+                return None
+        return Event.CREATE
+
+    async def _dispatch(self, task_id: UUID) -> Event | None:
+        marked = await Dispatches(self.database).mark(ROOMS, OFFERS)
+        return Event.DISPATCH if any(task_id in ids for ids in marked.values()) else None
+
+    async def _claim(self, task_id: UUID) -> Event | None:
+        claimed = await self.attempts.claim(ME, [task_id], TOKEN)
+        return Event.CLAIM if [claim.id for claim in claimed] == [task_id] else None
+
+    async def _complete(self, task_id: UUID) -> Event | None:
+        return await self._record(Ending.complete(Lease(task_id), '{"words": 7}'))
+
+    async def _retry(self, task_id: UUID) -> Event | None:
+        return await self._record(Ending.retry(Lease(task_id), ERROR, after=DELAY))
+
+    async def _fail(self, task_id: UUID) -> Event | None:
+        return await self._record(Ending.fail(Lease(task_id), ERROR))
+
+    async def _release(self, task_id: UUID) -> Event | None:
+        return await self._record(Ending.release(Lease(task_id), after=DELAY))
+
+    async def _confirm_cancel(self, task_id: UUID) -> Event | None:
+        return await self._record(Ending(task_id, TOKEN, Event.CONFIRM_CANCEL))
+
+    async def _record(self, ending: Ending) -> Event | None:
+        ended = await self.attempts.record(ending)
+        return ended and ended.event
+
+    async def _sweep(self, task_id: UUID) -> Event | None:
+        return next((ended.event for ended in await self.workers.sweep(rows=10) if ended.id == task_id), None)
+
+    _rescue = _abandon = _cancel_lost = _sweep
+
+    async def _cancel(self, task_id: UUID) -> Event | None:
+        changed = await self.tasks.cancel(task_id)
+        return changed and changed.event
+
+    _request_cancel = _cancel
+
+    async def _reschedule(self, task_id: UUID) -> Event | None:
+        run_at = await self.table.now() + LATER
+        changed = await self.tasks.reschedule(task_id, priority=Priority.HIGH, run_at=run_at)
+        return changed and changed.event
+
+    async def _reject(self, task_id: UUID) -> Event | None:
+        rejected = await self.workers.reject(LEASE, rows=10)
+        return Event.REJECT if task_id in dict(rejected) else None
+
+    async def _rerun(self, task_id: UUID) -> Event | None:
+        changed = await self.tasks.rerun(task_id)
+        return changed and changed.event
+
+    async def _purge(self, _: UUID) -> Event | None:
+        return Event.PURGE if await self.workers.purge(timedelta(days=1), rows=10) else None
+
+
+LONG_AGO = {"created_at": timedelta(days=-3), "started_at": timedelta(days=-2), "finished_at": timedelta(days=-2)}
+SATISFIED: dict[Event, dict[str, Any]] = {
+    Event.DISPATCH: {"dispatched_at": None},
+    **{event: {"lease_token": TOKEN} for event in (Event.COMPLETE, Event.RETRY, Event.FAIL, Event.RELEASE)},
+    Event.CONFIRM_CANCEL: {"lease_token": TOKEN, "cancel_requested_at": timedelta(seconds=-5)},
+    Event.RESCUE: {"worker_id": DEAD},
+    Event.ABANDON: {"worker_id": DEAD, "lost_count": 2},
+    Event.CANCEL_LOST: {"worker_id": DEAD, "cancel_requested_at": timedelta(seconds=-5)},
+    Event.REJECT: {"type": "unknown"},
+    Event.RERUN: {"cancel_requested_at": timedelta(seconds=-5)},
+    Event.PURGE: LONG_AGO,
+}
+"""What a row must hold for an event to happen, beside what `Table.put` gives it."""
+
+RICH = {
+    "description": "with something in every column that may hold something",
+    "labels": {"customer": "42"},
+    "payload": {"n": 1},
+    "timeout_seconds": 9.5,
+    "max_attempts": 7,
+    "attempt": 4,
+    "failures": 1,
+    "lost_count": 1,
+    "rerun_count": 1,
+    "lease_token": OTHER_TOKEN,
+    "worker_id": ME,
+    "started_at": timedelta(minutes=-30),
+    "dispatched_at": timedelta(seconds=-20),
+    "progress": {"percent": 40.0, "message": None},
+    "result": {"old": True},
+    "error": ERROR.model_dump(),
+    "version": 5,
+}
+
+
+def storable(status: TaskStatus, columns: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a row of this status may not hold."""
+    return {
+        name: value
+        for name, value in columns.items()
+        if name not in COLUMN_RULES or COLUMN_RULES[name][status] is not Presence.NEVER
+    }
+
+
+@pytest.fixture
+async def world(database: Database, table: Any) -> World:
+    return World(database, table)
+
+
+async def set_the_scene(table: Any) -> None:
+    await table.worker(id=ME)
+    await table.dead_worker(id=DEAD)
+    await table.dead_worker(id=DRAINED, draining_at=timedelta(minutes=-2))
+
+
+@dataclass
+class Clock:
+    start: datetime
+    end: datetime
+
+    def shows(self, moment: datetime | None) -> bool:
+        return moment is not None and self.start <= moment <= self.end
+
+
+Check = Callable[[Any, dict[str, Any], Clock], bool]
+
+
+def is_now(new: Any, _: dict[str, Any], clock: Clock) -> bool:
+    return clock.shows(new)
+
+
+def is_null(new: Any, _: dict[str, Any], __: Clock) -> bool:
+    return new is None
+
+
+def is_now_plus(delay: timedelta) -> Check:
+    return lambda new, _, clock: clock.shows(new - delay)
+
+
+def equals(value: Any) -> Check:
+    return lambda new, _, __: new == value
+
+
+def one_more(name: str) -> Check:
+    return lambda new, before, _: new == before[name] + 1
+
+
+def has_code(code: str) -> Check:
+    return lambda new, _, __: new["code"] == code and new["message"] and new["type"] is None
+
+
+FRESH = ("started_at", "finished_at", "worker_id", "lease_token", "cancel_requested_at", "result", "error", "progress")
+WRITTEN: dict[Write, dict[str, Check]] = {
+    Write.DISPATCHED: {"dispatched_at": is_now},
+    Write.UNDISPATCHED: {"dispatched_at": is_null},
+    Write.LEASE: {
+        "attempt": one_more("attempt"),
+        "lease_token": equals(TOKEN),
+        "worker_id": equals(ME),
+        "started_at": is_now,
+    },
+    Write.RESULT: {"result": equals({"words": 7}), "error": is_null},
+    Write.ERROR: {"error": equals(ERROR.model_dump())},
+    Write.FAILURE: {"failures": one_more("failures")},
+    Write.FINISHED: {"finished_at": is_now},
+    Write.DUE_NOW: {"due_at": is_now},
+    Write.DUE_AS_ASKED: {"due_at": is_now_plus(DELAY)},
+    Write.LOSS: {"lost_count": one_more("lost_count")},
+    Write.WORKER_LOST: {"error": has_code("worker_lost")},
+    Write.CANCEL_REQUEST: {"cancel_requested_at": is_now},
+    Write.SCHEDULE: {"priority": equals("HIGH"), "run_at": is_now_plus(LATER), "due_at": is_now_plus(LATER)},
+    Write.UNKNOWN_TYPE: {"error": has_code("unknown_type")},
+    Write.FRESH_RUN: {
+        "rerun_count": one_more("rerun_count"),
+        "failures": equals(0),
+        "lost_count": equals(0),
+        **dict.fromkeys(FRESH, is_null),
+    },
+}
+"""What each write of the table must leave in the row."""
+
+
+def check_row(line: Transition, before: dict[str, Any], after: dict[str, Any], clock: Clock) -> None:
+    """Check that an event wrote what its line says, and nothing else."""
+    expected: dict[str, Check] = {"version": one_more("version"), "status": equals(line.target or before["status"])}
+    for write in line.writes:
+        expected |= WRITTEN[write]
+    for name, check in expected.items():
+        assert check(after[name], before, clock), f"{line.event} wrote {name} = {after[name]!r}"
+    for name in before.keys() - expected.keys():
+        assert after[name] == before[name], f"{line.event} also wrote {name} = {after[name]!r}"
+
+
+def expected_event(event: Event, status: TaskStatus | None) -> Event | None:
+    """Return what takes place when `event` is wanted: DELETE makes of either wish the one that the status allows."""
+    if status is ABSENT:
+        return event if event is Event.CREATE else None
+    wanted = DELETE if event in DELETE else (event,)
+    return next((one for one in wanted if status in LIFECYCLE[one].sources), None)
+
+
+@pytest.mark.parametrize("event", Event)
+async def test_event_happens_from_its_sources_alone_and_writes_what_the_table_says(
+    event: Event, world: World, table: Any, subtests: pytest.Subtests
+) -> None:
+    for status in (ABSENT, *TaskStatus):
+        with subtests.test(status=status):
+            await table.clear()
+            await set_the_scene(table)
+            task_id = uuid7()
+            if status is not ABSENT:
+                await table.put(status, id=task_id, **storable(status, {**RICH, **SATISFIED.get(event, {})}))
+            before = await table.row(task_id)
+            start = await table.now()
+
+            happened = await world.make(event, task_id)
+
+            after, clock = await table.row(task_id), Clock(start, await table.now())
+            assert happened == expected_event(event, status)
+            if happened is None:
+                assert after == before
+            elif happened is Event.PURGE:
+                assert after is None
+            elif happened is Event.CREATE:
+                assert (after["status"], after["version"], after["attempt"]) == (TaskStatus.NEW, 1, 0)
+                assert clock.shows(after["created_at"])
+                assert after["due_at"] == after["created_at"]
+            else:
+                check_row(LIFECYCLE[happened], before, after, clock)
+
+
+Spoil = Callable[[Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One guard that does not hold: by the row, or by the world around it. `instead` is what then takes place."""
+
+    event: Event
+    guard: Guard
+    columns: dict[str, Any] = field(default_factory=dict)
+    spoil: Spoil | None = None
+    instead: Event | None = None
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.event}-{self.name or self.guard.name}"
+
+
+async def i_am_dead(table: Any) -> None:
+    await table.set("workers", ME, dead_at=timedelta(seconds=-1))
+
+
+async def my_lease_is_over(table: Any) -> None:
+    await table.set("workers", ME, expires_at=timedelta(seconds=-1))
+
+
+async def i_never_registered(table: Any) -> None:
+    await table.connection.execute("DELETE FROM workers WHERE id = $1", ME)
+
+
+async def dead_lives(table: Any) -> None:
+    await table.set("workers", DEAD, dead_at=None, expires_at=timedelta(minutes=1))
+
+
+async def dead_is_merely_late(table: Any) -> None:
+    await table.set("workers", DEAD, dead_at=None, expires_at=timedelta(minutes=-1))
+
+
+async def somebody_offers_it(table: Any) -> None:
+    await table.worker(types=["echo", "unknown"])
+
+
+async def it_was_offered_six_days_ago(table: Any) -> None:
+    query = "INSERT INTO task_types VALUES ('default', 'unknown', NULL, statement_timestamp() - interval '6 days')"
+    await table.connection.execute(query)
+
+
+async def nobody_serves_the_queue(table: Any) -> None:
+    await table.set("workers", ME, queues=["reports"])
+
+
+FUTURE = {"due_at": timedelta(seconds=30)}
+CANCELLED = {"cancel_requested_at": timedelta(seconds=-5)}
+VIOLATIONS = [
+    Violation(Event.DISPATCH, Guard.DUE, FUTURE),
+    Violation(Event.DISPATCH, Guard.NOT_DISPATCHED, {"dispatched_at": timedelta(seconds=-5)}),
+    Violation(Event.DISPATCH, Guard.NOT_SUSPECT, {"lost_count": 2}),
+    Violation(Event.CLAIM, Guard.DUE, FUTURE),
+    Violation(Event.CLAIM, Guard.TYPE_OFFERED, {"type": "other"}, name="another type"),
+    Violation(Event.CLAIM, Guard.TYPE_OFFERED, {"queue": "reports"}, name="another queue"),
+    Violation(Event.CLAIM, Guard.WORKER_ALIVE, spoil=i_am_dead, name="dead"),
+    Violation(Event.CLAIM, Guard.WORKER_ALIVE, spoil=my_lease_is_over, name="lease over"),
+    Violation(Event.CLAIM, Guard.WORKER_ALIVE, spoil=i_never_registered, name="unknown worker"),
+    Violation(Event.CLAIM, Guard.LONE_SUSPECT, {"lost_count": 2}),
+    *(
+        Violation(event, Guard.LEASE_TOKEN, {"lease_token": OTHER_TOKEN})
+        for event in (Event.COMPLETE, Event.RETRY, Event.FAIL, Event.RELEASE, Event.CONFIRM_CANCEL)
+    ),
+    *(
+        Violation(event, Guard.NO_CANCEL_REQUESTED, CANCELLED, instead=Event.CONFIRM_CANCEL)
+        for event in (Event.RETRY, Event.FAIL, Event.RELEASE)
+    ),
+    Violation(Event.CONFIRM_CANCEL, Guard.CANCEL_REQUESTED, {"cancel_requested_at": None}),
+    *(
+        Violation(event, Guard.WORKER_DEAD, spoil=spoil, name=f"worker {spoil.__name__}")
+        for event in (Event.RESCUE, Event.ABANDON, Event.CANCEL_LOST)
+        for spoil in (dead_lives, dead_is_merely_late)
+    ),
+    *(
+        Violation(event, Guard.NO_CANCEL_REQUESTED, CANCELLED, instead=Event.CANCEL_LOST)
+        for event in (Event.RESCUE, Event.ABANDON)
+    ),
+    Violation(Event.RESCUE, Guard.BEARABLE_LOSS, {"lost_count": 2}, instead=Event.ABANDON),
+    Violation(Event.ABANDON, Guard.FATAL_LOSS, {"lost_count": 1}, instead=Event.RESCUE),
+    Violation(Event.ABANDON, Guard.FATAL_LOSS, {"worker_id": DRAINED}, instead=Event.RESCUE, name="drained"),
+    Violation(Event.CANCEL_LOST, Guard.CANCEL_REQUESTED, {"cancel_requested_at": None}, instead=Event.RESCUE),
+    Violation(Event.REJECT, Guard.DUE_FOR_A_LEASE, {"due_at": -LEASE + timedelta(seconds=5)}),
+    Violation(Event.REJECT, Guard.TYPE_UNKNOWN, spoil=somebody_offers_it, name="offered"),
+    Violation(Event.REJECT, Guard.TYPE_UNKNOWN, spoil=it_was_offered_six_days_ago, name="offered lately"),
+    Violation(Event.REJECT, Guard.TYPE_UNKNOWN, spoil=nobody_serves_the_queue, name="queue not served"),
+    Violation(Event.PURGE, Guard.FINISHED_BEFORE_CUTOFF, {**LONG_AGO, "finished_at": timedelta(hours=-23)}),
+]
+
+
+def test_every_guard_of_every_event_is_violated_by_some_case() -> None:
+    guards = {(event, guard) for event, line in LIFECYCLE.items() for guard in line.guards}
+
+    assert {(violation.event, violation.guard) for violation in VIOLATIONS} == guards
+
+
+@pytest.mark.parametrize("event", [event for event, line in LIFECYCLE.items() if line.guards])
+async def test_each_guard_alone_keeps_its_event_away(
+    event: Event, world: World, table: Any, subtests: pytest.Subtests
+) -> None:
+    for violation in (one for one in VIOLATIONS if one.event is event):
+        for status in LIFECYCLE[event].sources:
+            columns = {**SATISFIED.get(event, {}), **violation.columns}
+            if storable(status, columns) != columns:
+                continue  # a NEW row was never dispatched
+            with subtests.test(violation=str(violation), status=status):
+                await table.clear()
+                await set_the_scene(table)
+                task_id = await table.put(status, **columns)
+                if violation.spoil:
+                    await violation.spoil(table)
+                before = await table.row(task_id)
+
+                happened = await world.make(event, task_id)
+
+                after = await table.row(task_id)
+                assert happened is violation.instead
+                if happened is None:
+                    assert after == before
+                else:
+                    assert after["status"] == LIFECYCLE[happened].target

@@ -1,0 +1,152 @@
+"""What is offered, by whom, since when; and what becomes of tasks that nobody offers to run."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from task_contracts import Priority
+from task_store import LiveOffers, Offer, Workers
+
+LEASE = timedelta(seconds=30)
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
+
+
+async def test_live_offers_are_what_live_workers_serve_that_take_tasks(workers: Workers, table: Any) -> None:
+    await table.worker(queues=["default", "reports"], types=["b", "a"])
+    await table.worker(queues=["default"], types=["c", "a"])
+    await table.worker(queues=["default"], types=["dead"], dead_at=timedelta(seconds=-1))
+    await table.worker(queues=["default"], types=["late"], expires_at=timedelta(seconds=-1))
+    await table.worker(queues=["drained"], types=["draining"], draining_at=timedelta(seconds=-1))
+
+    offers = await workers.live_offers()
+
+    assert offers == LiveOffers({"default": ("a", "b", "c"), "reports": ("a", "b")}, {"default": 2, "reports": 1})
+
+
+async def test_without_workers_nothing_is_offered(workers: Workers, table: Any) -> None:
+    assert await workers.live_offers() == LiveOffers({}, {})
+
+
+async def test_offer_is_written_for_each_queue_and_renewed_with_its_schema(workers: Workers, table: Any) -> None:
+    query = "SELECT queue, type, payload_schema, last_offered_at FROM task_types ORDER BY queue, type"
+
+    await workers.offer(Offer(("reports", "default"), {"a": None, "b": SCHEMA}))
+    first = await table.fetch(query)
+    await workers.offer(Offer(("default",), {"a": SCHEMA, "b": None}))
+    second = await table.fetch(query)
+
+    described = [tuple(row.values())[:3] for row in second]
+    assert [(row["queue"], row["type"]) for row in first] == [
+        (queue, type_) for queue in ("default", "reports") for type_ in "ab"
+    ]
+    assert described == [
+        ("default", "a", SCHEMA),
+        ("default", "b", None),
+        ("reports", "a", None),
+        ("reports", "b", SCHEMA),
+    ]
+    is_renewed = [new["last_offered_at"] > old["last_offered_at"] for old, new in zip(first, second, strict=True)]
+    assert is_renewed == [True, True, False, False]
+
+
+async def test_many_workers_may_offer_the_same_at_once(workers: Workers, other_database: Any) -> None:
+    one = Offer(("a", "b", "c"), dict.fromkeys("uvwxyz"))
+    other = Offer(("c", "b", "a"), dict.fromkeys("zyxwvu"))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(workers.offer(one))
+            group.create_task(Workers(other_database).offer(other))
+
+
+async def test_queue_that_is_named_twice_is_offered_once(workers: Workers, table: Any) -> None:
+    await workers.offer(Offer(("default", "default"), {"a": None}))
+
+    assert len(await table.fetch("SELECT 1 FROM task_types")) == 1
+
+
+async def test_worker_without_types_offers_nothing(workers: Workers, table: Any) -> None:
+    await workers.offer(Offer(("default",), {}))
+
+    assert await table.fetch("SELECT 1 FROM task_types") == []
+
+
+async def test_tasks_of_a_type_that_nobody_offers_are_rejected_in_every_priority(workers: Workers, table: Any) -> None:
+    await table.worker(types=["known", "other"])
+    unknown = {
+        (await table.put(type=type_, priority=priority), type_) for priority in Priority for type_ in ("lost", "zzz")
+    }
+    suspect = await table.put(type="lost", lost_count=2)
+    for columns in ({"type": "known"}, {"type": "lost", "queue": "reports"}, {"type": "lost", "status": "FAILED"}):
+        await table.put(**columns)
+
+    rejected = await workers.reject(LEASE, rows=100)
+
+    assert set(rejected) == {*unknown, (suspect, "lost")}
+    assert await workers.reject(LEASE, rows=100) == []
+
+
+async def test_type_that_is_offered_for_another_queue_alone_is_unknown(workers: Workers, table: Any) -> None:
+    await table.worker(queues=["default"], types=["echo"])
+    await table.worker(queues=["reports"], types=["build"])
+    await workers.offer(Offer(("reports",), {"build": None}))
+    task_id = await table.put(type="build")
+
+    assert await workers.reject(LEASE, rows=100) == [(task_id, "build")]
+
+
+@pytest.mark.parametrize(("days", "is_rejected"), [(6.9, False), (7.1, True)])
+async def test_type_is_waited_for_seven_days(days: float, is_rejected: bool, workers: Workers, table: Any) -> None:
+    await table.worker()
+    await workers.offer(Offer(("default",), {"gone": None}))
+    await table.connection.execute(
+        "UPDATE task_types SET last_offered_at = statement_timestamp() - $1::interval", timedelta(days=days)
+    )
+    await table.put(type="gone")
+
+    assert bool(await workers.reject(LEASE, rows=100)) is is_rejected
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"dead_at": timedelta(seconds=-1)}, {"expires_at": timedelta(seconds=-1)}],
+    ids=["dead", "lease over"],
+)
+async def test_worker_that_does_not_live_neither_serves_nor_offers(
+    columns: dict[str, Any], workers: Workers, table: Any
+) -> None:
+    await table.worker(types=["lost"], **columns)
+    task_id = await table.put(type="lost")
+
+    without_server = await workers.reject(LEASE, rows=100)
+    await table.worker(types=["echo"])
+
+    assert without_server == []
+    assert await workers.reject(LEASE, rows=100) == [(task_id, "lost")]
+
+
+async def test_rejection_takes_so_many_rows_at_a_time(workers: Workers, table: Any) -> None:
+    await table.worker()
+    for type_ in ("a", "b", "c"):
+        await table.fill(4, type=type_)
+
+    turns = [len(await workers.reject(LEASE, rows=5)) for _ in range(4)]
+
+    assert turns == [5, 5, 2, 0]
+
+
+async def test_row_that_somebody_holds_is_rejected_at_another_time(workers: Workers, table: Any, connect: Any) -> None:
+    await table.worker()
+    held, free = await table.put(type="lost"), await table.put(type="lost")
+    other = await connect()
+
+    async with other.transaction():
+        await other.execute("SELECT 1 FROM tasks WHERE id = $1 FOR UPDATE", held)
+        meanwhile = await workers.reject(LEASE, rows=100)
+
+    assert meanwhile == [(free, "lost")]
+    assert await workers.reject(LEASE, rows=100) == [(held, "lost")]

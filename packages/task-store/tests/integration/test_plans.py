@@ -1,0 +1,301 @@
+"""Every hot statement looks at a bounded number of rows, whatever the planner believes about the table.
+
+A queue's statistics are always stale, so each is planned under those of an empty table, of a table in which everything
+has ended, and fresh ones; with its parameters known to the planner, and as the generic plan of a prepared statement.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Executable, text
+from sqlalchemy.dialects.postgresql import asyncpg as dialect
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from task_contracts import Priority, SortOrder, TaskStatus, limits
+from task_store import Database, TaskFilter
+from task_store._statements import changes, claims, create, dispatch, pages, progress, record, retention, workers
+from task_store._statements.parameters import named
+
+PRIORITIES = [str(priority) for priority in Priority]
+ME, DEAD = uuid4(), uuid4()
+HELD = 20
+WAITING, RUNNING = 20_000, 2_000 + 2 * HELD
+
+ID = "('00000000-0000-7000-8000-' || lpad(to_hex(nextval('ids')), 12, '0'))::uuid"
+"""Keys that rise with time, as UUIDv7 do."""
+
+FILL = f"""
+INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at, dispatched_at, lost_count,
+                   attempt, worker_id, lease_token, started_at, finished_at, error)
+SELECT {ID}, 'a task', type, queue, (ARRAY['LOW', 'MEDIUM', 'HIGH'])[1 + n % 3], status,
+       now() - interval '9 days', now() - interval '8 days' + n * interval '1 second',
+       CASE WHEN is_dispatched THEN now() END, lost, 1, worker, token,
+       CASE WHEN worker IS NOT NULL THEN now() - interval '8 days' END,
+       CASE WHEN status IN ('COMPLETED', 'FAILED') THEN now() - interval '5 days' - n * interval '1 second' END,
+       CASE WHEN status = 'FAILED' THEN '{{}}'::jsonb END
+FROM (VALUES
+    -- how many, status, type, queue, dispatched, lost, worker
+    ({WAITING}, 'NEW', 'echo', 'default', false, 0, NULL::uuid),
+    ({WAITING // 4}, 'PENDING', 'echo', 'default', true, 0, NULL),
+    ({WAITING // 2}, 'NEW', 'other', 'default', false, 0, NULL),
+    (30, 'PENDING', 'echo', 'default', false, 2, NULL),
+    ({RUNNING - 2 * HELD}, 'IN_PROGRESS', 'echo', 'default', true, 0, '{uuid4()}'),
+    ({HELD}, 'IN_PROGRESS', 'echo', 'default', true, 0, '{ME}'),
+    ({HELD}, 'IN_PROGRESS', 'echo', 'default', true, 0, '{DEAD}'),
+    (300, 'FAILED', 'echo', 'default', false, 0, NULL)
+) AS kinds(count, status, type, queue, is_dispatched, lost, worker)
+CROSS JOIN LATERAL generate_series(1, count) AS n
+CROSS JOIN LATERAL (SELECT CASE WHEN worker IS NOT NULL THEN gen_random_uuid() END AS token) AS lease
+"""
+FILL_ENDED = f"""
+INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at, worker_id, lease_token, started_at,
+                   finished_at)
+SELECT {ID}, 'a task', 'echo', 'default', 'MEDIUM', 'COMPLETED', now() - interval '9 days',
+       now() - interval '9 days', gen_random_uuid(), gen_random_uuid(), now() - interval '9 days',
+       now() - interval '9 days' + n * interval '1 second'
+FROM generate_series(1, {WAITING}) AS n
+"""
+FILL_WORKERS = f"""
+INSERT INTO workers (id, queues, types, started_at, expires_at, ticked_at, steady_since, reaches_broker, dead_at)
+VALUES ('{ME}', '{{default}}', '{{echo}}', now(), now() + interval '1 hour', now(), now(), true, NULL),
+       ('{DEAD}', '{{default}}', '{{echo}}', now(), now(), now(), now(), true, now())
+"""
+STATISTICS = {
+    "of an empty table": ("ANALYZE", FILL_ENDED, FILL),
+    "of a table in which all has ended": (FILL_ENDED, "ANALYZE", FILL),
+    "fresh": (FILL_ENDED, FILL, "ANALYZE"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A statement, with how many rows of `tasks` it may look at, and how many pages of 8 KiB it may touch.
+
+    One that is not hot may read all of a table which the planner takes for empty.
+    """
+
+    statement: Executable
+    values: dict[str, Any]
+    rows: int
+    pages: int = 2_000
+    is_hot: bool = True
+
+
+@dataclass
+class Known:
+    """Ids and tokens in the filled table."""
+
+    waiting: list[UUID]
+    held: list[tuple[UUID, UUID]]
+
+
+def statements(known: Known) -> dict[str, Case]:
+    offered = {"queues": ["default", "reports"], "types": ["echo", "build"]}
+    me = {"worker_id": ME, "lease_token": uuid4(), **offered}
+    ids = known.waiting[:45]
+    slots = 10
+    net = {"slots": slots, "candidates": 4 * slots, "overdue": timedelta(seconds=2)}
+    weights = {"priority": PRIORITIES, "weight": [1.0, 3.0, 6.0]}
+    rooms = {
+        "queue": ["default"] * 3 + ["reports"],
+        "priority": [*PRIORITIES, "HIGH"],
+        "ids": [50, 50, 50, 50],
+        "offer_queue": ["default", "default", "reports"],
+        "offer_type": ["echo", "build", "build"],
+    }
+    held_ids, tokens = map(list, zip(*known.held, strict=True))
+    nothing = [None] * HELD
+    endings = {
+        "id": held_ids,
+        "lease_token": tokens,
+        "event": ["COMPLETE", "FAIL"] * (HELD // 2),
+        "result": ["[1]", None] * (HELD // 2),
+        "error": [None, '{"code": "failed", "message": "no"}'] * (HELD // 2),
+        "traceback": nothing,
+        "delay_seconds": [0.0] * HELD,
+    }
+    reports = {"id": held_ids, "lease_token": tokens, "progress": ['{"percent": 1}'] * HELD}
+    new = {
+        "id": [uuid4() for _ in ids],
+        **{name: [name] * len(ids) for name in ("name", "description", "type", "queue")},
+        "labels": ["{}"] * len(ids),
+        "payload": ["{}"] * len(ids),
+        "priority": ["LOW"] * len(ids),
+        **{name: [None] * len(ids) for name in ("run_at", "timeout_seconds", "max_attempts")},
+    }
+    one = {"task_id": ids[0]}
+    failed = TaskFilter(statuses=frozenset({TaskStatus.FAILED}))
+    return {
+        "claim by id": Case(claims.BY_ID, {"id": ids, **me}, rows=2 * len(ids)),
+        "net": Case(claims.NET, {**me, **net, **weights}, rows=3 * 2 * 4 * slots),
+        "suspect": Case(claims.SUSPECT, {**me, "overdue": timedelta(seconds=2)}, rows=30 + HELD + 2),
+        "record": Case(record.RECORD, endings, rows=2 * HELD),
+        "progress": Case(progress.PROGRESS, reports, rows=2 * HELD),
+        "sweep": Case(record.SWEEP, {"rows": 500}, rows=RUNNING + HELD, pages=4_000),
+        "mark": Case(dispatch.MARK, rooms, rows=3 * 3 * 50, pages=4_000),
+        "next due": Case(dispatch.NEXT_DUE, rooms, rows=3),
+        "read back": Case(workers.READ_BACK, {"worker_id": ME}, rows=HELD),
+        "create": Case(create.CREATE, new, rows=0),
+        "get": Case(pages.GET, one, rows=1, pages=10),
+        "state": Case(pages.STATE, one, rows=1, pages=10),
+        "delete": Case(changes.DELETE, one, rows=2, pages=50),
+        "rerun": Case(changes.RERUN, one, rows=2, pages=50),
+        "reschedule": Case(changes.RESCHEDULE, {**one, "priority": "HIGH", "run_at": None}, rows=2, pages=100),
+        "reject": Case(
+            retention.REJECT,
+            {"priority": PRIORITIES, "lease": timedelta(seconds=30), "rows": 100},
+            rows=2 * 100 + 3 * 3,
+            pages=3_000,
+        ),
+        "purge": Case(retention.PURGE, {"age": timedelta(days=1), "rows": 100}, rows=2 * 100, is_hot=False),
+        "first page": Case(pages.page(TaskFilter(), is_full=True, items=50), {}, rows=51, pages=200, is_hot=False),
+        "page of the oldest": Case(
+            pages.page(TaskFilter(order=SortOrder.OLDEST, after=ids[0], queue="default"), is_full=False, items=50),
+            {},
+            rows=51,
+            pages=200,
+            is_hot=False,
+        ),
+        "page of the failed": Case(pages.page(failed, is_full=False, items=50), {}, rows=51, pages=400, is_hot=False),
+    }
+
+
+class Planner:
+    """Runs statements as the store does, in its own sessions, and tells what they looked at. Nothing is kept."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def explain(self, case: Case, mode: str) -> dict[str, Any]:
+        compiled = case.statement.compile(dialect=dialect.dialect(), compile_kwargs={"render_postcompile": True})
+        given = {**compiled.params, **named(case.values)}
+        order = compiled.positiontup or []
+        literals = ", ".join(_literal(given[name]) for name in order)
+        run = self._connection.exec_driver_sql
+        await run(f"SET plan_cache_mode = {mode}")
+        await run(f"PREPARE hot AS {compiled}")
+        await run("BEGIN")
+        try:
+            arguments = f"({literals})" if literals else ""
+            explained = await run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE hot{arguments}")
+            (plan,) = explained.scalar_one()
+            return plan["Plan"]
+        finally:
+            await run("ROLLBACK")
+            await run("DEALLOCATE hot")
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, list):
+        return "'{" + ", ".join(_element(one) for one in value) + "}'"
+    if isinstance(value, timedelta):
+        return f"'{value.total_seconds()} seconds'"
+    return f"'{json.dumps(value) if isinstance(value, dict) else value}'"
+
+
+def _element(value: Any) -> str:
+    return "NULL" if value is None else json.dumps(str(value))
+
+
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def scans(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the nodes that read `tasks`."""
+    return [
+        node
+        for node in nodes(plan)
+        if node.get("Relation Name") == "tasks" and "Scan" in node["Node Type"] and node["Actual Loops"]
+    ]
+
+
+def rows_of(plan: Mapping[str, Any]) -> int:
+    """Return how many rows of `tasks` were looked at."""
+    kinds = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return round(sum(sum(node.get(kind, 0) for kind in kinds) * node["Actual Loops"] for node in scans(plan)))
+
+
+def pages_of(plan: Mapping[str, Any]) -> int:
+    return sum(plan[f"Shared {kind} Blocks"] for kind in ("Hit", "Read"))
+
+
+@asynccontextmanager
+async def filled(url: str, *steps: str) -> AsyncIterator[AsyncConnection]:
+    async with Database(url, deadline_seconds=60) as database, database._engine.connect() as connection:
+        await connection.execute(text("ALTER TABLE tasks SET (autovacuum_enabled = false)"))
+        for step in ("CREATE SEQUENCE ids", FILL_WORKERS, *steps):
+            await connection.exec_driver_sql(step)
+        yield connection
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
+async def test_statements_look_at_few_rows_whatever_the_planner_believes(
+    statistics: str, database_url: str, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with filled(database_url, *STATISTICS[statistics]) as connection:
+        query = "SELECT id FROM tasks WHERE status = 'NEW' AND type = 'echo' LIMIT 45"
+        waiting = list((await connection.execute(text(query))).scalars())
+        query = f"SELECT id, lease_token FROM tasks WHERE worker_id = '{ME}' ORDER BY id"
+        held = [tuple(row) for row in await connection.execute(text(query))]
+        planner = Planner(connection)
+        for name, case in statements(Known(waiting, held)).items():
+            if statistics == "of an empty table" and not case.is_hot:
+                continue
+            for mode in ("force_custom_plan", "force_generic_plan"):
+                with subtests.test(statement=name, mode=mode):
+                    plan = await planner.explain(case, mode)
+
+                    assert "Seq Scan" not in {node["Node Type"] for node in scans(plan)}
+                    assert rows_of(plan) <= case.rows
+                    assert pages_of(plan) <= case.pages
+
+
+async def test_great_many_tasks_of_another_type_or_of_tomorrow_hide_nothing(
+    database_url: str, subtests: pytest.Subtests
+) -> None:
+    hiding = f"""
+    INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at)
+    SELECT {ID}, 'a task', CASE WHEN n % 2 = 0 THEN 'aaa' ELSE 'echo' END, 'default', 'HIGH', 'NEW', now(),
+           now() + CASE WHEN n % 2 = 0 THEN interval '-1 day' ELSE interval '1 day' END
+    FROM generate_series(1, 100000) AS n
+    """
+    wanted = f"""
+    INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at)
+    SELECT {ID}, 'a task', 'echo', 'default', 'HIGH', 'NEW', now(), now() - interval '1 minute'
+    FROM generate_series(1, 5) AS n
+    """
+    async with filled(database_url, "ANALYZE", hiding, wanted) as connection:
+        planner = Planner(connection)
+        cases = statements(Known([uuid4()], [(uuid4(), uuid4())] * HELD))
+        for name, rows in {"net": 5 + 2 * 5, "mark": 4 * 5, "next due": 1}.items():
+            for mode in ("force_custom_plan", "force_generic_plan"):
+                with subtests.test(statement=name, mode=mode):
+                    plan = await planner.explain(cases[name], mode)
+
+                    assert rows_of(plan) <= rows
+                    assert pages_of(plan) <= 400
+
+
+async def test_page_for_a_rare_filter_examines_no_more_rows_than_a_page_may(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EXAMINED_ROWS_MAX", 1_000)
+    async with filled(database_url, FILL_ENDED) as connection:
+        page = pages.page(TaskFilter(name="needle"), is_full=False, items=50)
+
+        plan = await Planner(connection).explain(Case(page, {}, rows=0), "force_generic_plan")
+
+    assert rows_of(plan) <= 2 * 1_000

@@ -1,0 +1,291 @@
+"""Leases and ticks: who may act, who leads, who is declared dead."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from task_store import Held, Offer, RejectedError, Tick, Workers, new_worker_id
+
+LEASE = timedelta(seconds=30)
+INTERVAL = timedelta(seconds=5)
+
+
+@pytest.fixture
+def tick(workers: Workers):
+    async def tick(worker_id: UUID, *, reaches_broker: bool = True) -> Tick | None:
+        return await workers.tick(worker_id, reaches_broker=reaches_broker, interval=INTERVAL, lease=LEASE)
+
+    return tick
+
+
+@pytest.fixture
+def worker_row(table: Any):
+    async def read(worker_id: UUID) -> dict[str, Any]:
+        (row,) = await table.fetch("SELECT * FROM workers WHERE id = $1", worker_id)
+        return row
+
+    return read
+
+
+async def test_registered_worker_has_a_lease_from_now(workers: Workers, worker_row: Any, table: Any) -> None:
+    me, start = new_worker_id(), await table.now()
+
+    await workers.register(me, Offer(("default", "reports"), {"b": None, "a": {"type": "object"}}), LEASE)
+
+    row, end = await worker_row(me), await table.now()
+    assert (row["queues"], row["types"]) == (["default", "reports"], ["a", "b"])
+    assert start <= row["started_at"] <= end
+    assert row["expires_at"] == row["started_at"] + LEASE
+    assert not row["reaches_broker"]
+    assert {row[name] for name in ("ticked_at", "steady_since", "draining_at", "dead_at")} == {None}
+
+
+async def test_id_of_a_worker_is_used_once(workers: Workers, offer: Offer) -> None:
+    me = new_worker_id()
+    await workers.register(me, offer, LEASE)
+
+    with pytest.raises(RejectedError) as caught:
+        await workers.register(me, offer, LEASE)
+
+    assert caught.value.constraint == "pk_workers"
+
+
+async def test_later_workers_have_larger_ids() -> None:
+    ids = [new_worker_id() for _ in range(100)]
+
+    assert ids == sorted(ids)
+
+
+async def test_renewal_prolongs_a_lease_even_one_that_is_over(workers: Workers, worker_row: Any, table: Any) -> None:
+    me = await table.worker(expires_at=timedelta(seconds=-10))
+    start = await table.now()
+
+    is_alive = await workers.renew(me, LEASE)
+
+    assert is_alive
+    assert start <= (await worker_row(me))["expires_at"] - LEASE <= await table.now()
+
+
+async def test_dead_worker_cannot_renew_tick_drain_or_retire(
+    workers: Workers, worker_row: Any, table: Any, tick: Any
+) -> None:
+    me = await table.dead_worker()
+    before = await worker_row(me)
+
+    assert not await workers.renew(me, LEASE)
+    assert await tick(me) is None
+    await workers.drain(me)
+    await workers.retire(me)
+    assert await worker_row(me) == before
+
+
+async def test_unknown_worker_cannot_renew_or_tick(workers: Workers, table: Any, tick: Any) -> None:
+    assert not await workers.renew(new_worker_id(), LEASE)
+    assert await tick(new_worker_id()) is None
+
+
+async def test_read_back_tells_what_the_rows_say_this_worker_holds(workers: Workers, table: Any) -> None:
+    me, other = await table.worker(), await table.worker()
+    held = await table.running(me)
+    unwanted = await table.running(me, cancel_requested_at=timedelta(seconds=-1))
+    await table.running(other)
+    await table.put("COMPLETED", worker_id=me)
+    await table.put("PENDING", worker_id=me)
+
+    rows = await workers.read_back(me)
+
+    tokens = {task_id: (await table.row(task_id))["lease_token"] for task_id in (held, unwanted)}
+    assert sorted(rows, key=lambda row: row.id) == [
+        Held(held, tokens[held], is_cancel_requested=False),
+        Held(unwanted, tokens[unwanted], is_cancel_requested=True),
+    ]
+
+
+async def test_drain_begins_once(workers: Workers, worker_row: Any, table: Any) -> None:
+    me = await table.worker()
+
+    await workers.drain(me)
+    first = (await worker_row(me))["draining_at"]
+    await workers.drain(me)
+
+    assert first is not None
+    assert (await worker_row(me))["draining_at"] == first
+
+
+async def test_retired_worker_is_dead_and_leaves_its_tasks_to_the_sweep(workers: Workers, table: Any) -> None:
+    me = await table.worker()
+    await workers.drain(me)
+    task_id = await table.running(me)
+
+    await workers.retire(me)
+
+    assert not await workers.renew(me, LEASE)
+    assert [ended.id for ended in await workers.sweep(rows=10)] == [task_id]
+    assert (await table.row(task_id))["lost_count"] == 0
+
+
+async def test_only_worker_leads_at_its_first_tick(workers: Workers, table: Any, tick: Any, offer: Offer) -> None:
+    me, start = new_worker_id(), await table.now()
+    await workers.register(me, offer, LEASE)
+
+    told = await tick(me)
+
+    assert told.leader_id == me
+    assert not told.is_steady
+    assert start <= told.now <= await table.now()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {}),
+        ({}, {"steady_since": timedelta(seconds=-29)}),
+        ({"reaches_broker": False}, {"steady_since": timedelta(seconds=-29)}),
+        ({}, {"reaches_broker": False}),
+        ({"steady_since": timedelta(seconds=-29)}, {"steady_since": timedelta(seconds=-25)}),
+        ({}, {"draining_at": timedelta(seconds=-1)}),
+        ({}, {"dead_at": timedelta(seconds=-1)}),
+        ({}, {"expires_at": timedelta(seconds=-1)}),
+        ({}, {"ticked_at": timedelta(seconds=-16)}),
+        ({}, {"ticked_at": None, "steady_since": None}),
+    ],
+    ids=[
+        "smaller id",
+        "steady",
+        "steady without the broker",
+        "reaches the broker",
+        "both unsteady",
+        "draining",
+        "dead",
+        "lease over",
+        "not ticking",
+        "never ticked",
+    ],
+)
+async def test_everybody_finds_the_same_leader(
+    first: dict[str, Any], second: dict[str, Any], table: Any, tick: Any
+) -> None:
+    """`first` leads; what makes `second` the lesser one outweighs its smaller id, where it has one."""
+    small, large, witness = sorted(new_worker_id() for _ in range(3))
+    leader, other = (small, large) if first == second or "steady_since" in first else (large, small)
+    await table.worker(id=leader, **first)
+    await table.worker(id=other, **second)
+    await table.worker(id=witness, reaches_broker=False, steady_since=timedelta(seconds=-5))
+
+    seen_by_witness = await tick(witness, reaches_broker=False)
+    seen_by_leader = await tick(leader, reaches_broker=first.get("reaches_broker", True))
+
+    assert seen_by_witness.leader_id == leader
+    assert seen_by_leader.leader_id == leader
+
+
+@pytest.mark.parametrize("columns", [{"expires_at": timedelta(seconds=-1)}, {"draining_at": timedelta(seconds=-1)}])
+async def test_worker_that_may_not_lead_knows_it(columns: dict[str, Any], table: Any, tick: Any) -> None:
+    me = await table.worker(**columns)
+    alone = await tick(me)
+    other = await table.worker(steady_since=timedelta(seconds=-1))
+
+    assert alone.leader_id is None
+    assert (await tick(me)).leader_id == other
+
+
+async def test_ticks_without_a_gap_keep_their_steadiness(table: Any, tick: Any, worker_row: Any) -> None:
+    me = await table.worker(ticked_at=timedelta(seconds=-9), steady_since=timedelta(seconds=-31))
+    before = await worker_row(me)
+
+    told = await tick(me)
+
+    after = await worker_row(me)
+    assert told.is_steady
+    assert after["steady_since"] == before["steady_since"]
+    assert after["ticked_at"] == told.now
+
+
+async def test_gap_of_over_two_intervals_begins_steadiness_anew(table: Any, tick: Any, worker_row: Any) -> None:
+    me = await table.worker(ticked_at=timedelta(seconds=-11))
+
+    told = await tick(me)
+
+    assert not told.is_steady
+    assert (await worker_row(me))["steady_since"] == told.now
+
+
+async def test_steadiness_takes_a_lease_to_reach(table: Any, tick: Any) -> None:
+    me = await table.worker(steady_since=timedelta(seconds=-29))
+
+    assert not (await tick(me)).is_steady
+
+
+async def test_tick_says_whether_the_broker_is_reached(table: Any, tick: Any, worker_row: Any) -> None:
+    me = await table.worker(reaches_broker=True)
+
+    await tick(me, reaches_broker=False)
+
+    assert not (await worker_row(me))["reaches_broker"]
+
+
+async def test_steady_worker_declares_dead_whose_lease_is_over(workers: Workers, table: Any) -> None:
+    me, healthy = await table.worker(), await table.worker()
+    late = {await table.worker(expires_at=timedelta(seconds=-1)) for _ in range(2)}
+    await table.dead_worker()
+
+    assert set(await workers.declare_dead(me, LEASE)) == late
+    assert await workers.declare_dead(me, LEASE) == []
+    dead = await table.fetch("SELECT id FROM workers WHERE dead_at IS NULL ORDER BY id")
+    assert [row["id"] for row in dead] == [me, healthy]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"steady_since": timedelta(seconds=-29)},
+        {"steady_since": None, "ticked_at": None},
+        {"dead_at": timedelta(seconds=-1)},
+    ],
+    ids=["unsteady", "never ticked", "dead itself"],
+)
+async def test_worker_that_is_not_steady_declares_nobody_dead(
+    columns: dict[str, Any], workers: Workers, table: Any
+) -> None:
+    me = await table.worker(**columns)
+    await table.worker(expires_at=timedelta(seconds=-60))
+
+    assert await workers.declare_dead(me, LEASE) == []
+
+
+async def test_steadiness_is_lost_with_the_ticks_not_with_the_next_one(workers: Workers, table: Any) -> None:
+    """Whoever has not ticked for a while may have slept through an outage: its old `steady_since` proves nothing."""
+    me = await table.worker(ticked_at=timedelta(seconds=-60))
+    await table.worker(expires_at=timedelta(seconds=-40))
+
+    assert await workers.declare_dead(me, LEASE) == []
+
+
+async def test_worker_that_nobody_knows_is_buried_so_that_its_tasks_come_back(workers: Workers, table: Any) -> None:
+    me, lost = await table.worker(), new_worker_id()
+    task_id, held = await table.running(lost), await table.running(me)
+
+    assert await workers.declare_dead(me, LEASE) == []
+    swept = await workers.sweep(rows=10)
+
+    assert [ended.id for ended in swept] == [task_id]
+    assert await table.status(held) == "IN_PROGRESS"
+    assert not await workers.renew(lost, LEASE)
+
+
+async def test_rows_of_long_dead_workers_are_forgotten_unless_they_hold_something(workers: Workers, table: Any) -> None:
+    long_ago = timedelta(days=-8)
+    gone = await table.worker(dead_at=long_ago)
+    holding = await table.worker(dead_at=long_ago)
+    await table.running(holding)
+    fresh, alive = await table.dead_worker(), await table.worker()
+
+    await workers.forget_dead(timedelta(days=7))
+
+    left = {row["id"] for row in await table.fetch("SELECT id FROM workers")}
+    assert left == {holding, fresh, alive}
+    assert gone not in left

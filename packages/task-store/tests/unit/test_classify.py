@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import asyncpg
+import pytest
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from task_store import (
+    FOREIGN_ERRORS,
+    ContentionError,
+    DatabaseUnavailableError,
+    RejectedError,
+    SchemaMismatchError,
+    StoreError,
+    classify,
+)
+
+
+def wrapped(driver_error: Exception | None, *, invalidated: bool = False) -> DBAPIError:
+    """What SQLAlchemy makes of an error of asyncpg."""
+    orig = AsyncAdapt_asyncpg_dbapi.Error("secret text", driver_error)
+    return DBAPIError("SELECT secret", {"secret": "secret"}, orig, connection_invalidated=invalidated)
+
+
+def of_state(sqlstate: str) -> DBAPIError:
+    error = asyncpg.PostgresError("secret text")
+    error.sqlstate = sqlstate
+    return wrapped(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "states"),
+    [
+        (ContentionError, ["40001", "40P01", "55P03"]),
+        (
+            DatabaseUnavailableError,
+            [
+                *("08000", "08003", "08006", "08P01"),  # connection
+                *("53000", "53100", "53200", "53300"),  # disk, memory, connections
+                *("57014", "57P01", "57P02", "57P03"),  # timeout, shutdown, crash, starting
+                *("58000", "58030"),  # input and output
+                *("28000", "28P01", "3D000"),  # role, password, database
+            ],
+        ),
+        (RejectedError, ["22000", "22003", "22021", "22P02", "22P05", "23502", "23505", "23514", "54000", "54001"]),
+        (SchemaMismatchError, ["42P01", "42703", "3F000"]),
+        (StoreError, ["42601", "42883", "21000", "0A000", "25006", "XX000"]),
+    ],
+)
+def test_code_of_the_server_decides(kind: type[StoreError], states: list[str]) -> None:
+    errors = {state: classify(of_state(state)) for state in states}
+
+    assert {state: type(error) for state, error in errors.items()} == dict.fromkeys(states, kind)
+    assert [error.sqlstate for error in errors.values()] == states
+    assert "secret" not in "".join(map(str, errors.values()))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError("secret"),
+        ConnectionResetError("secret"),
+        OSError("secret"),
+        TimeoutError("secret"),
+        PoolTimeoutError("secret"),
+        InterfaceError("secret", {}, Exception("secret")),
+        wrapped(None, invalidated=True),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_error_from_outside_the_server_means_unavailable(error: Exception) -> None:
+    ours = classify(error)
+
+    assert type(ours) is DatabaseUnavailableError
+    assert isinstance(error, FOREIGN_ERRORS)
+    assert "secret" not in str(ours)
+
+
+@pytest.mark.parametrize("error", [wrapped(None), wrapped(RuntimeError("secret")), ArgumentError("secret")])
+def test_error_that_nobody_foresaw_is_still_ours(error: Exception) -> None:
+    ours = classify(error)
+
+    assert type(ours) is StoreError
+    assert ours.sqlstate is None
+    assert "secret" not in str(ours)
+
+
+def test_statement_that_a_migration_made_invalid_is_to_be_repeated() -> None:
+    orig = AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError("cached statement plan is invalid")
+
+    assert type(classify(DBAPIError("SELECT 1", {}, orig))) is ContentionError
+
+
+def test_violated_constraint_is_named() -> None:
+    violation = asyncpg.CheckViolationError("secret")
+    violation.constraint_name = "ck_tasks_status"
+
+    error = classify(wrapped(violation))
+
+    assert isinstance(error, RejectedError)
+    assert (error.constraint, error.sqlstate) == ("ck_tasks_status", "23514")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from task_contracts import TaskError
+from task_contracts.lifecycle import Event
+from task_store import Ending, Offer, new_lease_token, new_worker_id
+from task_store._statements.transitions import guards, values
+
+ERROR = TaskError(code="failed", message="no")
+AFTER = timedelta(seconds=9)
+
+
+@dataclass(frozen=True)
+class Lease:
+    id: UUID
+    lease_token: UUID
+
+
+LEASE = Lease(uuid4(), uuid4())
+NAMES = (LEASE.id, LEASE.lease_token)
+
+
+@pytest.mark.parametrize(
+    ("made", "spelled_out"),
+    [
+        (Ending.complete(LEASE, "[1]"), Ending(*NAMES, Event.COMPLETE, result="[1]")),
+        (Ending.complete(LEASE, None), Ending(*NAMES, Event.COMPLETE)),
+        (
+            Ending.retry(LEASE, ERROR, after=AFTER, traceback="here"),
+            Ending(*NAMES, Event.RETRY, error=ERROR, delay=AFTER, traceback="here"),
+        ),
+        (
+            Ending.fail(LEASE, ERROR, traceback="here"),
+            Ending(*NAMES, Event.FAIL, error=ERROR, traceback="here"),
+        ),
+        (Ending.release(LEASE), Ending(*NAMES, Event.RELEASE, delay=timedelta())),
+        (Ending.release(LEASE, after=AFTER), Ending(*NAMES, Event.RELEASE, delay=AFTER)),
+    ],
+)
+def test_each_ending_holds_what_belongs_to_it(made: Ending, spelled_out: Ending) -> None:
+    assert made == spelled_out
+
+
+def test_types_of_an_offer_are_sorted() -> None:
+    assert Offer(("default",), {"b": None, "a": {}}).types == ["a", "b"]
+
+
+def test_tokens_and_ids_are_never_the_same() -> None:
+    tokens = {new_lease_token() for _ in range(1000)} | {new_worker_id() for _ in range(1000)}
+
+    assert len(tokens) == 2000
+
+
+def test_fact_that_nobody_brings_is_an_error_at_once() -> None:
+    with pytest.raises(KeyError):
+        guards(Event.CLAIM)
+
+
+def test_value_that_nobody_brings_is_an_error_at_once() -> None:
+    with pytest.raises(KeyError):
+        values(Event.COMPLETE)
