@@ -27,6 +27,9 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
     if error["type"] == "json_invalid":
         # Its location is a number of bytes, or nothing: neither is a field.
         return FieldProblem(field="body", message=_clean(error["msg"]))
+    if error["type"] == "missing" and error["loc"] == ("body",):
+        # Not "Field required": that reads as if the body lacked a field called body.
+        return FieldProblem(field="body", message="nothing was sent; send a JSON object")
     return FieldProblem(field=field_name(error["loc"]), message=_clean(error["msg"].removeprefix("Value error, ")))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,8 @@ from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavail
 _log = get_logger(__name__)
 
 _CLOSING_SECONDS = 5.0
+_TALKATIVE = {"aiormq": logging.CRITICAL, "aio_pika": logging.CRITICAL, "alembic": logging.WARNING}
+"""Loggers that tell each attempt of what `task_bus` and `prepare_schema` tell once."""
 
 
 async def run_api(settings: ApiSettings) -> ExitCode:
@@ -32,6 +35,8 @@ async def run_api(settings: ApiSettings) -> ExitCode:
 
     """
     settings.require_shared_broker()
+    for name, level in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(level)
     listener = listen(settings.host, settings.port)
     with listener.socket, ShutdownSignals() as asked:
         async with _database(settings, 1) as health:

@@ -1,0 +1,69 @@
+"""What both rings use: a server for those who ask, no settings of the machine, and the application over given parts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+
+from task_api.app import create_app
+from task_api.parts import ApiParts
+from task_api.settings import ApiSettings
+from task_bus.signals import MemoryHub, open_signals
+from task_store import Database, Tasks, Workers
+
+pytest_plugins = ["task_store.testing"]
+
+OpenParts = Callable[..., AbstractAsyncContextManager[ApiParts]]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no setting of the machine in."""
+    for name in os.environ:
+        if name.startswith("TASK_") and not name.startswith("TASK_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]:
+    """Wait until a condition holds that nobody announces."""
+
+    async def wait(condition: Callable[[], Awaitable[Any]]) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                if await condition():
+                    return
+                await asyncio.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def open_parts() -> OpenParts:
+    """Open the parts of an application on a database; any setting can be given."""
+
+    @asynccontextmanager
+    async def opened(database_url: str, hub: MemoryHub | None = None, **given: Any) -> AsyncIterator[ApiParts]:
+        given = {"broker_url": "memory://", "queues": ("default", "reports"), **given}
+        settings = ApiSettings(database_url=database_url, **given)
+        signals = open_signals("memory://", name="test", hub=hub or MemoryHub())
+        signals.start()
+        async with Database(database_url) as database, Database(database_url, pool_size=1) as health:
+            yield ApiParts(settings, Tasks(database), health, Workers(health), signals)
+        await signals.aclose()
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def open_client() -> Callable[[ApiParts], httpx2.AsyncClient]:
+    """Open a client of the application made of these parts."""
+    return lambda parts: httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(create_app(parts)), base_url="http://test", timeout=30
+    )

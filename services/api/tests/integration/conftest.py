@@ -1,0 +1,139 @@
+"""The application on a migrated PostgreSQL, and a worker for the states that the API cannot bring about itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx2
+import pytest
+
+from task_api.parts import ApiParts
+from task_bus.signals import MemoryHub
+from task_contracts import Signal, SignalKind, TaskError
+from task_migrations import upgrade
+from task_store import Attempts, Claim, Database, Ending, Offer, Workers, new_lease_token, new_worker_id
+from task_store.testing import PostgresServer
+
+TASKS = "/api/v1/tasks"
+LEASE = timedelta(minutes=5)
+
+
+@pytest.fixture(scope="session")
+def prepare_database() -> Callable[[str], Awaitable[None]]:
+    return upgrade
+
+
+@pytest.fixture
+def hub() -> MemoryHub:
+    """The other end of the signals."""
+    return MemoryHub()
+
+
+@pytest.fixture
+async def parts(
+    open_parts: Callable[..., AbstractAsyncContextManager[ApiParts]], database_url: str, hub: MemoryHub
+) -> AsyncIterator[ApiParts]:
+    async with open_parts(database_url, hub) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+async def shared_client(
+    open_parts: Callable[..., AbstractAsyncContextManager[ApiParts]],
+    open_client: Callable[[ApiParts], httpx2.AsyncClient],
+    postgres_server: PostgresServer,
+    database_template: str,
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of one application and one database for hundreds of quick questions."""
+    name = f"api_{uuid4().hex}"
+    admin = await asyncpg.connect(postgres_server.url(), timeout=10, command_timeout=10)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {database_template}")
+    async with open_parts(postgres_server.url(name)) as opened, open_client(opened) as client:
+        yield client
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close(timeout=10)
+
+
+@pytest.fixture
+async def client(
+    parts: ApiParts, open_client: Callable[[ApiParts], httpx2.AsyncClient]
+) -> AsyncIterator[httpx2.AsyncClient]:
+    async with open_client(parts) as opened:
+        yield opened
+
+
+@pytest.fixture
+def create(client: httpx2.AsyncClient) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """Create a task named "a task" and return it; any field can be given."""
+
+    async def created(**fields: Any) -> dict[str, Any]:
+        answer = await client.post(TASKS, json={"name": "a task", **fields})
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    return created
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection past the store."""
+    connection = await asyncpg.connect(database_url, timeout=10, command_timeout=10)
+    yield connection
+    await connection.close(timeout=10)
+
+
+class Worker:
+    """Runs nothing, but claims and records as one that does."""
+
+    def __init__(self, database: Database) -> None:
+        self.id = new_worker_id()
+        self._offer = Offer(("default",), {"echo": None})
+        self._workers = Workers(database)
+        self._attempts = Attempts(database, database, self._offer)
+
+    async def register(self) -> None:
+        await self._workers.register(self.id, self._offer, LEASE)
+
+    async def claim(self, task_id: str) -> Claim:
+        (claim,) = await self._attempts.claim(self.id, [UUID(task_id)], new_lease_token())
+        return claim
+
+    async def complete(self, task_id: str, result: str | None = None) -> None:
+        assert await self._attempts.record(Ending.complete(await self.claim(task_id), result))
+
+    async def fail(self, task_id: str) -> None:
+        error = TaskError(code="handler_error", message="it broke", type="RuntimeError")
+        assert await self._attempts.record(Ending.fail(await self.claim(task_id), error))
+
+
+@pytest.fixture
+async def worker(parts: ApiParts) -> Worker:
+    """A live worker of the queue `default` that offers `echo`."""
+    one = Worker(parts.database)
+    await one.register()
+    return one
+
+
+class Ears:
+    """Signals, one after the other."""
+
+    def __init__(self, hub: MemoryHub) -> None:
+        self._heard: asyncio.Queue[Signal] = asyncio.Queue()
+        for kind in SignalKind:
+            hub.listeners[kind].append(self._heard.put_nowait)
+
+    async def next(self) -> Signal:
+        async with asyncio.timeout(5):
+            return await self._heard.get()
+
+
+@pytest.fixture
+def ears(hub: MemoryHub) -> Ears:
+    """What listens to the application's signals."""
+    return Ears(hub)

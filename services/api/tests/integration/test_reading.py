@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from task_contracts import Task, TaskState
+from task_contracts.testing import an_id
+
+TASKS = "/api/v1/tasks"
+Create = Callable[..., Awaitable[dict[str, Any]]]
+BOTH = pytest.mark.parametrize("suffix", ["", "/status"], ids=["task", "status"])
+
+
+async def test_a_completed_task_shows_what_it_returned(client: httpx2.AsyncClient, create: Create, worker: Any) -> None:
+    task = await create(payload={"n": 1})
+    await worker.complete(task["id"], '{"n": 1}')
+
+    read = Task.model_validate_json((await client.get(f"{TASKS}/{task['id']}")).content)
+
+    assert (read.status, read.result, read.attempt, read.worker_id) == ("COMPLETED", {"n": 1}, 1, worker.id)
+    assert read.created_at <= read.started_at <= read.finished_at
+
+
+async def test_a_failed_task_shows_why(client: httpx2.AsyncClient, create: Create, worker: Any) -> None:
+    task = await create()
+    await worker.fail(task["id"])
+
+    read = (await client.get(f"{TASKS}/{task['id']}")).json()
+
+    assert read["status"] == "FAILED"
+    assert read["error"] == {"code": "handler_error", "message": "it broke", "type": "RuntimeError"}
+
+
+async def test_the_status_leaves_out_what_may_be_large(client: httpx2.AsyncClient, create: Create) -> None:
+    task = await create(payload={"large": "x" * 1000})
+
+    answer = await client.get(f"{TASKS}/{task['id']}/status")
+
+    assert set(answer.json()) == set(TaskState.model_fields)
+    assert answer.json()["version"] == 1
+
+
+@BOTH
+async def test_an_unknown_id_is_404(client: httpx2.AsyncClient, suffix: str) -> None:
+    answer = await client.get(f"{TASKS}/{an_id()}{suffix}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "task_not_found")
+
+
+@BOTH
+async def test_a_caller_that_has_this_version_gets_304_until_the_task_changes(
+    client: httpx2.AsyncClient, create: Create, suffix: str
+) -> None:
+    task = await create()
+    path = f"{TASKS}/{task['id']}{suffix}"
+    etag = (await client.get(path)).headers["etag"]
+
+    known = await client.get(path, headers={"if-none-match": etag})
+    await client.delete(f"{TASKS}/{task['id']}")
+    changed = await client.get(path, headers={"if-none-match": etag})
+
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", etag)
+    assert (changed.status_code, changed.json()["status"]) == (200, "CANCELLED")
+    assert changed.headers["etag"] != etag

@@ -1,0 +1,103 @@
+"""The database stops, freezes and comes back: callers are told in time, and nobody has to restart anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import httpx2
+import pytest
+
+from task_contracts.testing import an_id
+from task_migrations import upgrade
+from task_store.testing import PrivatePostgres
+
+TASKS = "/api/v1/tasks"
+CALLS = [
+    ("POST", TASKS),
+    ("GET", TASKS),
+    ("GET", f"{TASKS}?include_total=true"),
+    ("GET", f"{TASKS}/{an_id()}"),
+    ("GET", f"{TASKS}/{an_id()}/status"),
+    ("DELETE", f"{TASKS}/{an_id()}"),
+]
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[PrivatePostgres]:
+    async with PrivatePostgres() as started:
+        await upgrade(started.url())
+        yield started
+
+
+@pytest.fixture
+async def client(server: PrivatePostgres, open_parts: Any, open_client: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    async with open_parts(server.url()) as parts, open_client(parts) as opened:
+        await asyncio.gather(*(call(opened, "GET", f"{TASKS}/{an_id()}") for _ in range(20)))  # connections are open
+        yield opened
+
+
+async def call(client: httpx2.AsyncClient, method: str, path: str) -> tuple[httpx2.Response, float]:
+    """Return the answer, and how long it took in seconds."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    answer = await client.request(method, path, json={"name": "a task"} if method == "POST" else None)
+    return answer, clock() - began
+
+
+async def all_calls(client: httpx2.AsyncClient, times: int) -> list[tuple[httpx2.Response, float]]:
+    return await asyncio.gather(*(call(client, method, path) for _ in range(times) for method, path in CALLS))
+
+
+async def is_back(client: httpx2.AsyncClient) -> bool:
+    answer, _ = await call(client, "POST", TASKS)
+    return answer.status_code == 201
+
+
+async def check_that_callers_are_told(client: httpx2.AsyncClient) -> None:
+    answers = await all_calls(client, times=8)  # more at once than there are connections
+
+    assert {answer.status_code for answer, _ in answers} == {503}
+    assert {answer.headers["content-type"] for answer, _ in answers} == {"application/problem+json"}
+    assert all(int(answer.headers["retry-after"]) > 0 for answer, _ in answers)
+    assert max(seconds for _, seconds in answers) < 5
+
+
+async def check_health(client: httpx2.AsyncClient) -> None:
+    ready, seconds = await call(client, "GET", "/health/ready")
+    live, _ = await call(client, "GET", "/health/live")
+
+    assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+    assert ready.json()["checks"]["database"]["detail"]
+    assert seconds < 2
+    assert live.status_code == 200
+
+
+async def test_a_stopped_database_is_503_and_its_return_needs_no_help(
+    client: httpx2.AsyncClient, server: PrivatePostgres, until: Any
+) -> None:
+    await server.stop(immediate=True)
+    await check_health(client)
+    await check_that_callers_are_told(client)
+
+    await server.start()
+
+    await until(partial(is_back, client))
+    assert (await call(client, "GET", "/health/ready"))[0].status_code == 200
+
+
+async def test_a_frozen_database_is_503_within_5_s_and_its_return_needs_no_help(
+    client: httpx2.AsyncClient, server: PrivatePostgres, until: Any
+) -> None:
+    server.pause()
+    try:
+        await check_health(client)
+        await check_that_callers_are_told(client)
+        await check_that_callers_are_told(client)  # on whatever the first ones left behind
+    finally:
+        server.resume()
+
+    await until(partial(is_back, client))
+    assert (await call(client, "GET", "/health/ready"))[0].status_code == 200

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import httpx2
+import pytest
+from pydantic import TypeAdapter
+
+from task_api import examples
+from task_contracts import Problem, Task, TaskPage, TaskState, TaskSummary
+
+ERRORS = {
+    "create_task": {"408", "413", "415", "422", "503"},
+    "list_tasks": {"422", "503"},
+    "get_task": {"404", "422", "503"},
+    "get_task_status": {"404", "422", "503"},
+    "cancel_task": {"404", "409", "422", "503"},
+    "get_liveness": set(),
+    "get_readiness": set(),
+}
+SUCCESSES = {
+    "create_task": {"201"},
+    "list_tasks": {"200"},
+    "get_task": {"200", "304"},
+    "get_task_status": {"200", "304"},
+    "cancel_task": {"200", "202"},
+    "get_liveness": {"200"},
+    "get_readiness": {"200", "503"},
+}
+
+
+@pytest.fixture
+async def document(client: httpx2.AsyncClient) -> dict[str, Any]:
+    return (await client.get("/openapi.json")).json()
+
+
+@pytest.fixture
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    every = [operation for path in document["paths"].values() for operation in path.values()]
+    return {operation["operationId"]: operation for operation in every}
+
+
+def test_the_document_says_who_we_are(document: dict[str, Any]) -> None:
+    assert document["info"]["version"] == version("task-api")
+    assert document["info"]["description"]
+    assert "servers" not in document
+    assert {tag["name"] for tag in document["tags"]} == {"tasks", "health"}
+
+
+def test_every_operation_has_a_name_of_its_own_a_tag_and_a_text(operations: dict[str, Any]) -> None:
+    assert set(operations) == set(ERRORS)
+    assert all(operation["tags"] and operation["description"] for operation in operations.values())
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_answer_is_declared_and_errors_are_problem_documents(operations: dict[str, Any], name: str) -> None:
+    responses = operations[name]["responses"]
+
+    assert set(responses) == ERRORS[name] | SUCCESSES[name]
+    for status in ERRORS[name]:
+        (media_type,) = responses[status]["content"]
+        assert media_type == "application/problem+json"
+        content = responses[status]["content"][media_type]
+        assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+        for example in content["examples"].values():
+            assert Problem.model_validate(example["value"]).status == int(status)
+        assert ("Retry-After" in responses[status].get("headers", {})) == (status == "503")
+
+
+def test_headers_that_callers_rely_on_are_declared(operations: dict[str, Any]) -> None:
+    assert "Location" in operations["create_task"]["responses"]["201"]["headers"]
+    for name in ("get_task", "get_task_status"):
+        assert "ETag" in operations[name]["responses"]["200"]["headers"]
+
+
+def test_a_page_is_of_summaries_or_of_whole_tasks(operations: dict[str, Any]) -> None:
+    schema = operations["list_tasks"]["responses"]["200"]["content"]["application/json"]["schema"]
+
+    assert [one["$ref"].rsplit("/")[-1] for one in schema["anyOf"]] == ["TaskPage_TaskSummary_", "TaskPage_Task_"]
+
+
+def test_the_body_names_the_queues_that_there_are_and_shows_no_example_for_another(document: dict[str, Any]) -> None:
+    create = document["components"]["schemas"]["TaskCreate"]
+
+    assert create["properties"]["queue"]["enum"] == ["default", "reports"]
+    assert [example.get("queue") for example in create["examples"]] == [None, "reports"]
+
+
+@pytest.mark.parametrize(
+    ("model", "example"),
+    [
+        (Task, examples.NEW),
+        (Task, examples.STOPPING),
+        (Task, examples.COMPLETED),
+        (Task, examples.CANCELLED),
+        (TaskState, examples.STATE),
+        (TaskPage[TaskSummary], examples.PAGE),
+    ],
+)
+def test_an_example_is_what_the_api_would_answer(model: Any, example: dict[str, Any]) -> None:
+    adapter = TypeAdapter(model)
+
+    assert adapter.dump_python(adapter.validate_python(example), mode="json").keys() == example.keys()

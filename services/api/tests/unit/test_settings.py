@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from task_api.settings import ApiSettings
+
+GIVEN = {"database_url": "postgresql://h/t", "broker_url": "amqp://h/"}
+
+
+def test_a_process_that_is_told_nothing_listens_on_loopback_and_migrates() -> None:
+    settings = ApiSettings(**GIVEN)
+
+    assert (settings.host, settings.port, settings.migrate, settings.default_type) == ("127.0.0.1", 9000, True, "echo")
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_API_PORT", "9001")
+    monkeypatch.setenv("TASK_API_MIGRATE", "false")
+    monkeypatch.setenv("TASK_QUEUES", "default,reports")
+
+    settings = ApiSettings(**GIVEN)
+
+    assert (settings.port, settings.migrate, settings.queues) == (9001, False, ("default", "reports"))
+
+
+def test_an_empty_default_type_means_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_API_DEFAULT_TYPE", "")
+
+    assert ApiSettings(**GIVEN).default_type is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", 65_536), ("port", -1), ("host", ""), ("default_type", "a b"), ("database_pool_size", 0)],
+)
+def test_what_cannot_be_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=name):
+        ApiSettings(**{**GIVEN, name: value})
