@@ -75,6 +75,7 @@ class Claims:
 
     async def run(self) -> None:
         """Claim until told to stop; then give back what was delivered."""
+        self._intake.put_back()  # what an earlier life of this loop had taken
         while not self._is_stopping:
             if not await self._slots.wait_free(_PUT_BACK_SECONDS):
                 await self._intake.aclose()
@@ -84,6 +85,8 @@ class Claims:
                 continue
             if await self._intake.fit(self._slots.free) and self._reaches_broker():
                 await wait_for_event(self._intake.arrived, _FIRST_DELIVERY_SECONDS)
+            if self._is_stopping:  # since the waits above
+                break
             if self._is_nets_turn():
                 await self._cast_net()
             elif ids := self._intake.take(self._slots.free):

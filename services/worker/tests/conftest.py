@@ -1,0 +1,80 @@
+"""What both rings use: a server for those who ask, one way to wait, and a claim with only what matters spelled out."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from task_contracts import Priority
+from task_store import Claim
+from task_worker.handlers import Handler, handler_of
+
+pytest_plugins = ["task_store.testing"]
+
+Until = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no setting of the machine in."""
+    for name in os.environ:
+        if name.startswith("TASK_") and not name.startswith("TASK_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def until() -> Until:
+    """Wait for a condition, plain or async, and return what it returned once that is true."""
+
+    async def wait(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+        async with asyncio.timeout(seconds):
+            while True:
+                found = condition()
+                if inspect.isawaitable(found):
+                    found = await found
+                if found:
+                    return found
+                await asyncio.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+def a_claim() -> Callable[..., Claim]:
+    """Make a claimed task; any field can be given."""
+
+    def make(**fields: Any) -> Claim:
+        defaults: dict[str, Any] = {
+            "id": uuid4(),
+            "name": "a task",
+            "type": "echo",
+            "queue": "default",
+            "priority": Priority.MEDIUM,
+            "labels": {},
+            "payload": {},
+            "attempt": 1,
+            "failures": 0,
+            "timeout_seconds": None,
+            "max_attempts": None,
+            "lease_token": uuid4(),
+        }
+        return Claim(**{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def handlers_of() -> Callable[..., dict[str, Handler]]:
+    """Make decorated functions what a worker is given."""
+
+    def make(*functions: Callable[..., Any]) -> dict[str, Handler]:
+        found = [handler_of(function) for function in functions]
+        return {handler.type: handler for handler in found if handler is not None}
+
+    return make

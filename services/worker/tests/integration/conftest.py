@@ -1,0 +1,280 @@
+"""Workers in this process, over a real PostgreSQL and the bus in memory; and the rows, past the store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import structlog
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
+from task_bus.signals import Signals, open_signals
+from task_contracts import Priority, Signal, SignalKind, Task
+from task_contracts.testing import a_create
+from task_store import Base, Database, NewTask, Tasks, normalised_url
+from task_worker.handlers import Handler
+from task_worker.loader import load_handlers
+from task_worker.settings import WorkerSettings
+from task_worker.worker import Worker
+
+SECONDS = 20.0
+LEASE_SECONDS = 3.0
+Until = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(scope="session")
+def prepare_database() -> Callable[[str], Awaitable[None]]:
+    async def create_tables(url: str) -> None:
+        engine = create_async_engine(normalised_url(url), poolclass=NullPool)
+        async with engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+        await engine.dispose()
+
+    return create_tables
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_logs() -> Iterator[None]:
+    """Hear from workers only what went wrong."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a worker look for its first lease more often."""
+    monkeypatch.setattr("task_worker.claims._PAUSE_SECONDS", 0.02)
+
+
+class Table:
+    """The rows as they are."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+
+    async def task(self, task_id: UUID) -> dict[str, Any]:
+        """Return a task as it stands."""
+        return dict(await self.connection.fetchrow("SELECT * FROM tasks WHERE id = $1", task_id))
+
+    async def status(self, task_id: UUID) -> str:
+        return str(await self.connection.fetchval("SELECT status FROM tasks WHERE id = $1", task_id))
+
+    async def count(self, *statuses: str) -> int:
+        query = "SELECT count(*) FROM tasks WHERE status = ANY($1)"
+        return int(await self.connection.fetchval(query, list(statuses)))
+
+    async def attempts(self, task_id: UUID) -> list[dict[str, Any]]:
+        """Return what is kept of the attempts that did not complete, in their order."""
+        query = "SELECT * FROM task_attempts WHERE task_id = $1 ORDER BY attempt"
+        return [dict(row) for row in await self.connection.fetch(query, task_id)]
+
+    async def fetch(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        return [dict(row) for row in await self.connection.fetch(query, *values)]
+
+    async def execute(self, query: str, *values: Any) -> None:
+        await self.connection.execute(query, *values)
+
+
+@pytest.fixture
+async def table(database_url: str) -> AsyncIterator[Table]:
+    connection = await asyncpg.connect(database_url, timeout=SECONDS, command_timeout=SECONDS)
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    yield Table(connection)
+    await connection.close(timeout=SECONDS)
+
+
+@pytest.fixture
+async def tasks(database_url: str) -> AsyncIterator[Tasks]:
+    async with Database(database_url, pool_size=2) as database:
+        yield Tasks(database)
+
+
+@pytest.fixture
+def create(tasks: Tasks, ring: Callable[[], None]) -> Callable[..., Awaitable[Task]]:
+    """Create a task, and ring, as the API does it."""
+
+    async def one(type_: str = "echo", *, priority: str = "MEDIUM", **fields: Any) -> Task:
+        fields["priority"] = Priority(priority)
+        task = await tasks.create(NewTask(a_create(**fields), type_))
+        ring()
+        return task
+
+    return one
+
+
+@pytest.fixture
+def ended(table: Table, until: Until) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """Wait until a task has ended, and return its row."""
+
+    async def wait(task_id: UUID, seconds: float = SECONDS) -> dict[str, Any]:
+        async def terminal() -> dict[str, Any] | None:
+            row = await table.task(task_id)
+            return row if row["status"] in {"COMPLETED", "FAILED", "CANCELLED"} else None
+
+        return dict(await until(terminal, seconds))
+
+    return wait
+
+
+class LosingBus:
+    """A bus that takes every message and delivers none."""
+
+    def __init__(self, bus: TaskBus) -> None:
+        self._bus = bus
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], *, timeout: float) -> None:
+        del queue, ids, timeout
+
+
+class Running:
+    """A worker that runs in this process, until it is finished."""
+
+    def __init__(self, settings: WorkerSettings, handlers: dict[str, Handler], bus: TaskBus, signals: Signals) -> None:
+        self.settings = settings
+        self.bus = bus
+        self.signals = signals
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.exit_codes: list[int] = []
+        """What the process would have ended with."""
+        self.net_claims = 0
+        """How many tasks it has claimed straight from the table."""
+        self.worker = Worker(settings, handlers, bus, signals, end_process=self.exit_codes.append)
+        self.task = asyncio.create_task(self.worker.run(self.stop, self.hurry))
+
+    @property
+    def id(self) -> UUID | None:
+        return self.worker._lease.worker_id
+
+    async def finish(self, *, hurry: bool = False) -> None:
+        """Ask it to stop, and wait until it has."""
+        self.stop.set()
+        if hurry:
+            self.hurry.set()
+        async with asyncio.timeout(SECONDS):
+            await self.task
+
+
+Start = Callable[..., Awaitable[Running]]
+
+
+@pytest.fixture
+def hub() -> MemoryHub:
+    return MemoryHub()
+
+
+@pytest.fixture
+async def signals(hub: MemoryHub) -> AsyncIterator[Signals]:
+    """The signals of somebody else, such as an API."""
+    signals = open_signals("memory://", name="test", hub=hub)
+    signals.start()
+    yield signals
+    await signals.aclose()
+
+
+@pytest.fixture
+def ring(signals: Signals) -> Callable[[], None]:
+    """Say that something is due, as the API does after a commit."""
+    return lambda: signals.send(Signal(kind=SignalKind.DUE, queue="default"))
+
+
+@pytest.fixture
+async def start(
+    database_url: str, hub: MemoryHub, handlers_of: Callable[..., dict[str, Handler]], until: Until
+) -> AsyncIterator[Start]:
+    """Start a worker with these handlers, those at its setting `handlers` and the built-in ones.
+
+    `losing`: its messages get lost. `apart`: no signal reaches it. `connected=False`: it never reaches the broker.
+    """
+    started: list[Running] = []
+
+    async def one(
+        *functions: Callable[..., Any],
+        losing: bool = False,
+        apart: bool = False,
+        connected: bool = True,
+        url: str = database_url,
+        **fields: Any,
+    ) -> Running:
+        defaults = {
+            "database_url": url,
+            "broker_url": "memory://",
+            "lease_seconds": LEASE_SECONDS,
+            "drain_seconds": 5,
+            "concurrency": 10,
+            "log_level": "WARNING",
+            "log_format": "json",
+        }
+        settings = WorkerSettings(**{**defaults, **fields})
+        bus: Any = open_bus("memory://", queues=settings.queues, name="worker", hub=hub)
+        signals = open_signals("memory://", name="worker", hub=MemoryHub() if apart else hub)
+        if connected:
+            bus.start()
+            signals.start()
+        handlers = {**load_handlers(settings.handlers), **handlers_of(*functions)}
+        running = Running(settings, handlers, LosingBus(bus) if losing else bus, signals)
+        _count_net_claims(running)
+        started.append(running)
+        await until(lambda: running.id or running.task.done())
+        return running
+
+    yield one
+    await asyncio.gather(*(running.finish(hurry=True) for running in started), return_exceptions=True)
+    for running in started:
+        await asyncio.gather(running.signals.aclose(), running.bus.aclose())
+
+
+def _count_net_claims(running: Running) -> None:
+    attempts = running.worker._attempts
+    overdue, suspect = attempts.claim_overdue, attempts.claim_suspect
+
+    async def counted_overdue(*values: Any, **named: Any) -> Any:
+        found = await overdue(*values, **named)
+        running.net_claims += len(found)
+        return found
+
+    async def counted_suspect(*values: Any, **named: Any) -> Any:
+        found = await suspect(*values, **named)
+        running.net_claims += found is not None
+        return found
+
+    attempts.claim_overdue = counted_overdue  # type: ignore[method-assign] # counts, and passes on
+    attempts.claim_suspect = counted_suspect  # type: ignore[method-assign] # as above
+
+
+@pytest.fixture
+async def worker_process(
+    database_url: str, tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[asyncio.subprocess.Process]]]:
+    """Start a worker in a process of its own, with the handlers of a file."""
+    started: list[asyncio.subprocess.Process] = []
+
+    async def one(handlers: Path, **fields: Any) -> asyncio.subprocess.Process:
+        named = {"database_url": database_url, "handlers": str(handlers), **fields}
+        script = Path(__file__).with_name("worker_process.py")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TASK_")}
+        command = (sys.executable, str(script), json.dumps(named))
+        started.append(await asyncio.create_subprocess_exec(*command, env=environment, cwd=tmp_path))
+        return started[-1]
+
+    yield one
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

@@ -1,0 +1,260 @@
+"""A worker acts only while its lease holds, and knows itself when that is over."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from task_contracts import Task
+from task_contracts.testing import a_create
+from task_store import Attempts, Database, NewTask, Offer, Tasks
+from task_store.testing import PrivatePostgres
+from task_worker import handler
+from task_worker.heartbeat import LEASE_LOST
+
+Create = Callable[..., Awaitable[Task]]
+Ended = Callable[..., Awaitable[dict[str, Any]]]
+Start = Callable[..., Awaitable[Any]]
+Until = Callable[..., Awaitable[Any]]
+
+LEASE_SECONDS = 3.0
+
+
+@pytest.fixture
+async def private_postgres(
+    prepare_database: Callable[[str], Awaitable[None]],
+) -> AsyncIterator[PrivatePostgres]:
+    """Give a server that a test may freeze."""
+    async with PrivatePostgres() as server:
+        await prepare_database(server.url())
+        yield server
+        server.resume()
+
+
+class Waiting:
+    """A handler that waits the first time, and completes the second."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.began = asyncio.Event()
+        self.stopped_at = 0.0
+
+        @handler("t")
+        async def run() -> int:
+            self.calls += 1
+            if self.calls == 1:
+                self.began.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.stopped_at = time.monotonic()
+            return self.calls
+
+        self.function = run
+
+
+async def row_of(url: str, task_id: UUID) -> dict[str, Any]:
+    connection = await asyncpg.connect(url, timeout=10, command_timeout=10)
+    try:
+        return dict(await connection.fetchrow("SELECT * FROM tasks WHERE id = $1", task_id))
+    finally:
+        await connection.close(timeout=10)
+
+
+async def test_a_worker_that_cannot_renew_stops_its_code_in_time_releases_it_and_goes_on(
+    private_postgres: PrivatePostgres, start: Start, until: Until
+) -> None:
+    url, waiting = private_postgres.url(), Waiting()
+    async with Database(url) as database:
+        task = await Tasks(database).create(NewTask(a_create(), "t"))
+    running = await start(waiting.function, url=url, lease_seconds=LEASE_SECONDS)
+    worker_id = running.id
+    await waiting.began.wait()
+
+    private_postgres.pause()
+    paused_at = time.monotonic()
+    await until(lambda: waiting.stopped_at)
+    # The last renewal was at most a beat before; a sixth of the lease is to spare, before anybody may take the task.
+    assert waiting.stopped_at - paused_at < LEASE_SECONDS * 5 / 6 + 0.3
+    await until(lambda: time.monotonic() - paused_at > LEASE_SECONDS + 0.5)
+    private_postgres.resume()
+
+    async def completed() -> Any:
+        row = await row_of(url, task.id)
+        return row["status"] == "COMPLETED" and row
+
+    row = await until(completed, 20)
+    assert (row["result"], row["failures"], row["lost_count"], row["attempt"]) == ("2", 0, 0, 2)
+    assert (running.id, running.exit_codes) == (worker_id, [])
+
+
+async def test_a_thread_that_goes_on_after_the_lease_ends_the_process(
+    private_postgres: PrivatePostgres, start: Start, until: Until
+) -> None:
+    began, let_go = threading.Event(), threading.Event()
+
+    @handler("t")
+    def run() -> str:
+        began.set()
+        let_go.wait(30)
+        return "late"
+
+    url = private_postgres.url()
+    async with Database(url) as database:
+        task = await Tasks(database).create(NewTask(a_create(), "t"))
+    running = await start(run, url=url, lease_seconds=LEASE_SECONDS)
+    await until(began.is_set)
+
+    private_postgres.pause()
+    paused_at = time.monotonic()
+    await until(lambda: running.exit_codes)
+
+    assert time.monotonic() - paused_at < LEASE_SECONDS + 0.5
+    assert running.exit_codes == [LEASE_LOST]
+    private_postgres.resume()
+    row = await row_of(url, task.id)
+    assert (row["status"], row["worker_id"]) == ("IN_PROGRESS", running.id)  # nothing was written about it
+    let_go.set()
+
+
+async def test_a_worker_that_finds_itself_dead_drops_what_it_owes_and_goes_on_under_a_new_id(
+    start: Start, create: Create, ended: Ended, table: Any, until: Until
+) -> None:
+    waiting = Waiting()
+    running = await start(waiting.function)
+    first_id = running.id
+    task = await create("t")
+    await waiting.began.wait()
+
+    await table.execute("UPDATE workers SET dead_at = statement_timestamp()")
+
+    await until(lambda: running.id not in {None, first_id})
+    row = await ended(task.id)
+    assert (row["status"], row["result"], row["worker_id"]) == ("COMPLETED", 2, running.id)
+    assert (row["lost_count"], row["failures"]) == (1, 0)
+    assert [one["outcome"] for one in await table.attempts(task.id)] == ["RESCUE"]
+    assert running.exit_codes == []
+
+
+async def test_a_result_that_comes_after_the_worker_was_found_dead_changes_nothing(
+    start: Start, create: Create, ended: Ended, table: Any, until: Until
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    calls = []
+
+    @handler("t")
+    def run() -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            began.set()
+            go_on.wait(30)
+            return "the first"
+        return "the second"
+
+    running = await start(run, lease_seconds=6)
+    first_id = running.id
+    task = await create("t")
+    await until(began.is_set)
+    await table.execute("UPDATE workers SET dead_at = statement_timestamp()")
+    await until(lambda: running.id != first_id)
+    go_on.set()
+
+    row = await ended(task.id)
+
+    assert (row["status"], row["result"]) == ("COMPLETED", "the second")
+
+
+async def test_a_claim_that_was_given_up_and_took_place_is_released_by_the_next_heartbeat(
+    start: Start, create: Create, ended: Ended, table: Any, database_url: str
+) -> None:
+    running = await start()
+    task = await create("later")
+    async with Database(database_url) as database:
+        attempts = Attempts(database, database, Offer(("default",), {"later": None}))
+        (claim,) = await attempts.claim(running.id, [task.id], uuid4())
+
+    await table.execute("UPDATE tasks SET type = 'echo' WHERE id = $1", task.id)
+
+    row = await ended(task.id)
+    assert (row["status"], row["attempt"], row["failures"], row["lost_count"]) == ("COMPLETED", 2, 0, 0)
+    assert row["lease_token"] != claim.lease_token
+    assert [one["outcome"] for one in await table.attempts(task.id)] == ["RELEASE"]
+
+
+async def test_an_attempt_that_the_database_no_longer_knows_is_stopped(
+    start: Start, create: Create, ended: Ended, table: Any, until: Until
+) -> None:
+    waiting = Waiting()
+    running = await start(waiting.function)
+    task = await create("t")
+    await waiting.began.wait()
+
+    # As after a failover that lost the claim.
+    await table.execute(
+        "UPDATE tasks SET status = 'PENDING', lease_token = NULL, worker_id = NULL, started_at = NULL,"
+        " dispatched_at = NULL, attempt = 0 WHERE id = $1",
+        task.id,
+    )
+
+    row = await ended(task.id)
+    assert (row["status"], row["result"], row["attempt"]) == ("COMPLETED", 2, 1)
+    assert await table.attempts(task.id) == []
+    assert running.exit_codes == []
+
+
+async def test_a_claim_after_a_failover_does_not_run_beside_the_attempt_in_our_hands(
+    start: Start, create: Create, table: Any, until: Until
+) -> None:
+    overlaps, running_now = [], []
+    began = asyncio.Event()
+
+    @handler("t")
+    async def run() -> None:
+        if running_now:
+            overlaps.append(1)
+        running_now.append(1)
+        began.set()
+        try:
+            await asyncio.sleep(0 if len(began_again) else 60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)  # slow to stop
+            raise
+        finally:
+            running_now.pop()
+
+    began_again: list[int] = []
+    await start(run, losing=True)
+    task = await create("t")
+    await began.wait()
+    began_again.append(1)
+    await table.execute(
+        "UPDATE tasks SET status = 'PENDING', lease_token = NULL, worker_id = NULL, started_at = NULL,"
+        " due_at = due_at - interval '10 seconds', created_at = created_at - interval '10 seconds' WHERE id = $1",
+        task.id,
+    )
+
+    async def completed() -> bool:
+        return await table.status(task.id) == "COMPLETED"
+
+    await until(completed, 20)
+    assert overlaps == []
+
+
+async def test_a_worker_begins_once_the_database_is_there(
+    private_postgres: PrivatePostgres, start: Start, until: Until
+) -> None:
+    await private_postgres.stop(immediate=True)
+    starting = asyncio.create_task(start(url=private_postgres.url()))
+    await asyncio.sleep(0)
+    await private_postgres.start()
+
+    running = await starting
+
+    assert running.id is not None

@@ -1,0 +1,515 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import BaseModel, field_validator
+from structlog.testing import capture_logs
+
+from task_contracts import ErrorCode, Progress
+from task_contracts.lifecycle import Event
+from task_store import Claim, Ended, Ending
+from task_worker import Context, Fail, Snooze, TaskCancelled, handler
+from task_worker.executor import Defaults, Executor, Surroundings
+from task_worker.handlers import Handler
+from task_worker.held import Attempt, Held, StopReason
+from task_worker.lease import Lease
+from task_worker.runners.process import ChildSetup
+from task_worker.slots import Slots
+
+Until = Callable[..., Awaitable[Any]]
+
+
+class Number(BaseModel):
+    n: int
+
+
+class Odd(BaseModel):
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def _broken(cls, value: int) -> int:
+        raise LookupError("not there")
+
+
+class Bench:
+    """An executor whose ends are noted instead of recorded."""
+
+    def __init__(self, handlers: dict[str, Handler], make_claim: Callable[..., Claim]) -> None:
+        self._make_claim = make_claim
+        self.endings: list[Ending] = []
+        self.reported: list[Progress] = []
+        self.held = Held(claim_seconds=6)
+        self.slots = Slots(5)
+        self.lease = Lease(30)
+        self.lease.begin(uuid4(), time.monotonic())
+        self.may_record = asyncio.Event()
+        self.may_record.set()
+        self.executor = Executor(
+            handlers,
+            Defaults(timeout_seconds=600, max_attempts=3, api_url="http://127.0.0.1:9000"),
+            Surroundings(self._record, self._report, ChildSetup(None, "INFO", "json")),
+            held=self.held,
+            slots=self.slots,
+            lease=self.lease,
+        )
+
+    def start(self, type_: str, **fields: Any) -> Attempt:
+        claim = self._make_claim(type=type_, **fields)
+        self.executor.start(claim)
+        attempt = self.held.get(claim.id)
+        assert attempt is not None
+        return attempt
+
+    async def ending(self) -> Ending:
+        assert await self.executor.wait_done(10)
+        return self.endings[-1]
+
+    async def _record(self, attempt: Attempt, ending: Ending) -> Ended | None:
+        await self.may_record.wait()
+        self.endings.append(ending)
+        claim = attempt.claim
+        return Ended(claim.id, claim.lease_token, ending.event, claim.type, claim.attempt, uuid4(), 0)
+
+    def _report(self, attempt: Attempt, progress: Progress) -> None:
+        del attempt
+        self.reported.append(progress)
+
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+async def make(handlers_of: Callable[..., dict[str, Handler]], a_claim: Callable[..., Claim]) -> AsyncIterator[Make]:
+    made: list[Bench] = []
+
+    def bench(*functions: Callable[..., Any]) -> Bench:
+        made.append(Bench(handlers_of(*functions), a_claim))
+        return made[-1]
+
+    yield bench
+    for one in made:
+        one.executor.close()
+
+
+class TestOutcomes:
+    @pytest.mark.parametrize("place", ["loop", "thread"])
+    async def test_a_value_completes(self, make: Make, place: str) -> None:
+        async def on_loop(payload: Number) -> int:
+            return payload.n + 1
+
+        def in_thread(payload: Number) -> int:
+            return payload.n + 1
+
+        bench = make(handler("t")(on_loop if place == "loop" else in_thread))
+        bench.start("t", payload={"n": 1})
+
+        ending = await bench.ending()
+
+        assert (ending.event, ending.result) == (Event.COMPLETE, "2")
+        assert bench.held.is_clear
+        assert bench.slots.free == 5
+
+    @pytest.mark.parametrize("place", ["loop", "thread"])
+    @pytest.mark.parametrize(
+        "error", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError, TaskCancelled, GeneratorExit]
+    )
+    async def test_whatever_a_handler_raises_is_a_failure(
+        self, make: Make, place: str, error: type[BaseException]
+    ) -> None:
+        async def on_loop() -> None:
+            raise error
+
+        def in_thread() -> None:
+            raise error
+
+        bench = make(handler("t")(on_loop if place == "loop" else in_thread))
+        bench.start("t")
+
+        ending = await bench.ending()
+
+        assert ending.event is Event.RETRY
+        assert ending.error is not None
+        assert (ending.error.code, ending.error.type) == (ErrorCode.HANDLER_ERROR, error.__name__)
+
+    async def test_a_payload_that_does_not_fit_fails_the_task_without_a_call(self, make: Make) -> None:
+        @handler("t")
+        async def run(payload: Number) -> None:
+            raise AssertionError
+
+        bench = make(run)
+        bench.start("t", payload={"n": "a\x00b"})
+
+        ending = await bench.ending()
+
+        assert ending.event is Event.FAIL
+        assert ending.error is not None
+        assert ending.error.code == ErrorCode.INVALID_PAYLOAD
+        assert ending.error.message.startswith("the payload does not fit: n: Input should be a valid integer")
+
+    async def test_a_validator_that_breaks_is_a_failure_and_leaves_nothing_behind(self, make: Make) -> None:
+        @handler("t")
+        async def run(payload: Odd) -> None: ...
+
+        bench = make(run)
+        bench.start("t", payload={"n": 1})
+
+        ending = await bench.ending()
+
+        assert ending.event is Event.RETRY
+        assert ending.error is not None
+        assert ending.error.type == "LookupError"
+        assert bench.held.is_clear
+        assert bench.slots.free == 5
+
+    async def test_a_thread_that_cannot_be_begun_is_a_failure_and_leaves_nothing_behind(self, make: Make) -> None:
+        @handler("t")
+        def run() -> None: ...
+
+        bench = make(run)
+        bench.executor.close()
+        bench.start("t")
+
+        assert (await bench.ending()).event is Event.RETRY
+        assert bench.held.is_clear
+
+    async def test_attempts_are_the_tasks_own_else_the_handlers_else_the_settings(self, make: Make) -> None:
+        @handler("plain")
+        async def plain() -> None:
+            raise ValueError
+
+        @handler("own", max_attempts=2)
+        async def own() -> None:
+            raise ValueError
+
+        bench = make(plain, own)
+        events = []
+        for type_, fields in [
+            ("plain", {"failures": 1}),
+            ("plain", {"failures": 2}),
+            ("own", {"failures": 1}),
+            ("own", {"failures": 1, "max_attempts": 5}),
+            ("own", {"failures": 0, "max_attempts": 1}),
+        ]:
+            bench.start(type_, **fields)
+            events.append((await bench.ending()).event)
+
+        assert events == [Event.RETRY, Event.FAIL, Event.FAIL, Event.RETRY, Event.FAIL]
+
+    async def test_progress_is_reported_from_a_loop_and_from_a_thread(self, make: Make, until: Until) -> None:
+        @handler("loop")
+        async def on_loop(context: Context) -> None:
+            context.progress(-3, "x" * 1000)
+
+        @handler("thread")
+        def in_thread(context: Context) -> None:
+            context.progress(150.5)
+
+        bench = make(on_loop, in_thread)
+        bench.start("loop")
+        bench.start("thread")
+        await bench.ending()
+
+        await until(lambda: len(bench.reported) == 2)
+        assert sorted(progress.percent for progress in bench.reported) == [0, 100]
+        assert {len(progress.message or "") for progress in bench.reported} == {0, 500}
+
+
+class TestTimeouts:
+    async def test_an_async_handler_is_cancelled(self, make: Make) -> None:
+        cleaned = []
+
+        @handler("t", timeout_seconds=0.02)
+        async def run() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cleaned.append(1)
+
+        bench = make(run)
+        bench.start("t")
+
+        ending = await bench.ending()
+
+        assert ending.event is Event.RETRY
+        assert ending.error is not None
+        assert (ending.error.code, ending.error.message) == (ErrorCode.TIMEOUT, "the handler ran longer than 0.02 s")
+        assert cleaned == [1]
+
+    async def test_the_value_of_a_thread_that_ends_after_its_timeout_is_dropped(self, make: Make) -> None:
+        seen = []
+
+        @handler("t", timeout_seconds=0.02)
+        def run(context: Context) -> str:
+            while not context.is_stopped:
+                time.sleep(0.001)
+            seen.append(1)
+            return "too late"
+
+        bench = make(run)
+        bench.start("t")
+
+        ending = await bench.ending()
+
+        assert (ending.event, ending.result, seen) == (Event.RETRY, None, [1])
+        assert ending.error is not None
+        assert ending.error.code == ErrorCode.TIMEOUT
+
+    async def test_so_is_that_of_an_async_handler_that_swallows_its_cancellation(self, make: Make) -> None:
+        @handler("t", timeout_seconds=0.02)
+        async def run() -> str:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return "all the same"
+            return ""
+
+        bench = make(run)
+        bench.start("t")
+
+        ending = await bench.ending()
+
+        assert ending.event is Event.RETRY
+
+    async def test_the_tasks_own_timeout_wins(self, make: Make) -> None:
+        @handler("t", timeout_seconds=600)
+        async def run() -> None:
+            await asyncio.Event().wait()
+
+        bench = make(run)
+        bench.start("t", timeout_seconds=0.01)
+
+        assert (await bench.ending()).event is Event.RETRY
+
+    async def test_a_thread_that_does_not_end_keeps_its_slot_and_is_reported(
+        self, make: Make, until: Until, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("task_worker.executor._OVERDUE_SECONDS", 0.02)
+        let_go = threading.Event()
+
+        @handler("t", timeout_seconds=0.01)
+        def run() -> None:
+            let_go.wait(10)
+
+        bench = make(run)
+        with capture_logs() as logs:
+            attempt = bench.start("t")
+            await until(lambda: [line for line in logs if line["event"] == "code_overdue"])
+        assert logs[0]["task_id"] == str(attempt.claim.id)
+        assert logs[0]["reason"] == StopReason.TIMEOUT
+        assert (bench.slots.free, bench.endings) == (4, [])
+
+        let_go.set()
+
+        assert (await bench.ending()).event is Event.RETRY
+        assert bench.slots.free == 5
+
+
+class TestStopping:
+    async def test_a_stopped_handler_is_released(self, make: Make, until: Until) -> None:
+        began = asyncio.Event()
+
+        @handler("t")
+        async def run() -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+        for reason in (StopReason.CANCEL, StopReason.DRAIN, StopReason.LEASE_LOST, StopReason.NOT_HELD):
+            bench = make(run)
+            attempt = bench.start("t")
+            await began.wait()
+            began.clear()
+
+            attempt.stop(reason)
+
+            ending = await bench.ending()
+            assert (ending.event, ending.error, ending.delay) == (Event.RELEASE, None, timedelta())
+
+    async def test_a_success_after_a_wish_to_cancel_counts(self, make: Make) -> None:
+        began = asyncio.Event()
+
+        @handler("t")
+        async def run() -> str:
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return "done already"
+            return ""
+
+        bench = make(run)
+        attempt = bench.start("t")
+        await began.wait()
+
+        attempt.stop(StopReason.CANCEL)
+
+        ending = await bench.ending()
+        assert (ending.event, ending.result) == (Event.COMPLETE, '"done already"')
+
+    @pytest.mark.parametrize("error", [ValueError, TaskCancelled, Fail])
+    async def test_a_failure_after_being_stopped_is_put_down_to_that(
+        self, make: Make, until: Until, error: type[BaseException]
+    ) -> None:
+        @handler("t")
+        def run(context: Context) -> None:
+            while not context.is_stopped:
+                time.sleep(0.001)
+            raise Fail("no") if error is Fail else error
+
+        bench = make(run)
+        attempt = bench.start("t")
+
+        attempt.stop(StopReason.CANCEL)
+
+        assert (await bench.ending()).event is Event.RELEASE
+
+    async def test_a_wish_to_snooze_counts_after_being_stopped(self, make: Make) -> None:
+        @handler("t")
+        async def run() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise Snooze(after_seconds=60) from None
+
+        bench = make(run)
+        attempt = bench.start("t")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        attempt.stop(StopReason.DRAIN)
+
+        ending = await bench.ending()
+        assert ending.event is Event.RELEASE
+
+    async def test_raise_if_stopped_ends_a_thread(self, make: Make) -> None:
+        @handler("t")
+        def run(context: Context) -> None:
+            while True:
+                try:
+                    context.raise_if_stopped()
+                except Exception:  # noqa: BLE001 # what is tested
+                    return
+                time.sleep(0.001)
+
+        bench = make(run)
+        attempt = bench.start("t")
+
+        attempt.stop(StopReason.CANCEL)
+
+        assert (await bench.ending()).event is Event.RELEASE
+
+    async def test_a_handler_that_swallows_its_cancellation_is_waited_for(self, make: Make, until: Until) -> None:
+        swallowed, let_go = asyncio.Event(), asyncio.Event()
+
+        @handler("t")
+        async def run() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.set()
+            await let_go.wait()
+            raise ValueError
+
+        bench = make(run)
+        attempt = bench.start("t")
+        await asyncio.sleep(0.01)
+        attempt.stop(StopReason.CANCEL)
+        await swallowed.wait()
+        assert attempt.is_running
+        assert not await bench.executor.wait_done(0.02)
+        assert bench.endings == []
+
+        let_go.set()
+
+        assert (await bench.ending()).event is Event.RELEASE
+
+    async def test_one_that_lost_its_lease_is_cancelled_again(self, make: Make) -> None:
+        swallowed = asyncio.Event()
+
+        @handler("t")
+        async def run() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.set()
+            await asyncio.Event().wait()
+
+        bench = make(run)
+        attempt = bench.start("t")
+        await asyncio.sleep(0.01)
+        attempt.stop(StopReason.CANCEL)
+        await swallowed.wait()
+
+        attempt.stop(StopReason.LEASE_LOST)
+
+        assert (await bench.ending()).event is Event.RELEASE
+
+    @pytest.mark.parametrize("place", ["loop", "thread"])
+    async def test_code_that_was_stopped_before_it_began_does_not_run(self, make: Make, place: str) -> None:
+        ran = []
+
+        async def on_loop() -> None:
+            ran.append(1)
+
+        def in_thread() -> None:
+            ran.append(1)
+
+        bench = make(handler("t")(on_loop if place == "loop" else in_thread))
+        attempt = bench.start("t")
+        attempt.stop(StopReason.DRAIN)
+
+        ending = await bench.ending()
+
+        assert (ending.event, ran) == (Event.RELEASE, [])
+
+    async def test_an_answer_that_comes_after_the_lease_is_released_and_never_runs(self, make: Make) -> None:
+        @handler("t")
+        async def run() -> None:
+            raise AssertionError
+
+        bench = make(run)
+        bench.lease.end()
+        bench.start("t")
+
+        assert (await bench.ending()).event is Event.RELEASE
+
+
+class TestHolding:
+    async def test_the_slot_is_free_before_the_end_is_recorded_and_the_attempt_is_held_until_then(
+        self, make: Make, until: Until
+    ) -> None:
+        @handler("t")
+        async def run() -> None: ...
+
+        bench = make(run)
+        bench.may_record.clear()
+        attempt = bench.start("t")
+        await until(lambda: not attempt.is_running)
+
+        assert (bench.slots.free, len(bench.held), bench.held.running()) == (5, 1, [])
+        bench.may_record.set()
+        await bench.ending()
+        assert bench.held.is_clear
+
+    async def test_stop_all_asks_everybody_who_runs(self, make: Make) -> None:
+        @handler("t")
+        async def run() -> None:
+            await asyncio.Event().wait()
+
+        bench = make(run)
+        for _ in range(3):
+            bench.start("t")
+        await asyncio.sleep(0)
+
+        bench.executor.stop_all(StopReason.DRAIN)
+
+        await bench.ending()
+        assert [ending.event for ending in bench.endings] == [Event.RELEASE] * 3

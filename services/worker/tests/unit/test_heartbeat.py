@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+from uuid import uuid4
+
+import pytest
+
+from task_store import Claim, Offer
+from task_worker.heartbeat import HUNG, LEASE_LOST, Heartbeat, Pulse
+from task_worker.held import Attempt, Held
+from task_worker.lease import Lease
+
+Until = Callable[..., Awaitable[Any]]
+
+
+def nothing(*_: object, **__: object) -> None:
+    pass
+
+
+class Bench:
+    """A heartbeat whose looks a test takes itself, as its thread would."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.held = Held(claim_seconds=6)
+        self.lease = Lease(30, lambda: self.now)
+        self.ended: list[int] = []
+        self.over = 0
+        self.heartbeat = Heartbeat(
+            self._open,
+            Offer(("default",), {}),
+            Pulse(nothing, nothing, self._on_over, nothing),
+            held=self.held,
+            lease=self.lease,
+            end_process=self.ended.append,
+        )
+
+    def look(self) -> None:
+        self.heartbeat._unanswered += 1
+        self.heartbeat._see_to_lease()
+        self.heartbeat._see_to_loop()
+
+    def _on_over(self) -> None:
+        self.over += 1
+
+    def _open(self) -> NoReturn:
+        raise AssertionError
+
+
+@pytest.fixture
+async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    bench = Bench()
+    monkeypatch.setattr(time, "monotonic", lambda: bench.now)
+    monkeypatch.setattr("faulthandler.dump_traceback", nothing)
+    bench.lease.begin(uuid4(), bench.now)
+    return bench
+
+
+async def test_code_is_stopped_a_sixth_of_the_lease_early_and_what_goes_on_ends_the_process(
+    bench: Bench, a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    bench.held.take(Attempt(a_claim(), 60))
+    bench.now += 24.9
+    bench.heartbeat._see_to_lease()
+    bench.now += 0.1
+    bench.heartbeat._see_to_lease()
+    bench.now += 4.9
+    bench.heartbeat._see_to_lease()
+    assert bench.ended == []
+
+    bench.now += 0.1
+    bench.heartbeat._see_to_lease()
+    bench.heartbeat._see_to_lease()
+
+    assert bench.ended == [LEASE_LOST]
+    monkeypatch.undo()
+    await until(lambda: bench.over == 1)
+
+
+async def test_code_that_has_stopped_in_time_ends_nothing(bench: Bench, a_claim: Callable[..., Claim]) -> None:
+    attempt = Attempt(a_claim(), 60)
+    bench.held.take(attempt)
+    bench.now += 25
+    bench.heartbeat._see_to_lease()
+    attempt.is_running = False
+    bench.now += 100
+    bench.heartbeat._see_to_lease()
+
+    assert bench.ended == []
+
+
+async def test_an_event_loop_that_hangs_longer_than_its_longest_handler_may_run_ends_the_process(
+    bench: Bench, a_claim: Callable[..., Claim]
+) -> None:
+    bench.held.take(Attempt(a_claim(), timeout_seconds=60))
+    bench.held.take(Attempt(a_claim(), timeout_seconds=5))
+    for _ in range(90):  # one look a second
+        bench.lease.renewed(bench.now)
+        bench.look()
+    assert bench.ended == []
+
+    bench.look()
+
+    assert bench.ended == [HUNG]
+
+
+async def test_an_answer_begins_the_count_anew(bench: Bench) -> None:
+    for _ in range(30):
+        bench.look()
+    bench.heartbeat._note_answer()
+    bench.look()
+
+    assert bench.ended == []
+
+
+async def test_a_process_that_was_frozen_as_a_whole_has_not_hung(bench: Bench) -> None:
+    bench.look()
+    bench.now += 3600
+    bench.look()
+
+    assert bench.ended == []
+
+
+async def test_poking_is_harmless_before_it_begins_and_after_it_ended(bench: Bench) -> None:
+    bench.heartbeat.poke()
+
+    def closed() -> None:
+        raise RuntimeError("Event loop is closed")
+
+    bench.heartbeat._poked = closed
+    bench.heartbeat.poke()

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from task_worker import HandlerError
+from task_worker.loader import folders_of, forget_modules, load_handlers
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Write a file, and leave no module behind."""
+    modules, path = dict(sys.modules), list(sys.path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a file that changes twice in a second keeps its cache
+    monkeypatch.chdir(tmp_path)
+
+    def file(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+        return path
+
+    yield file
+    sys.path[:] = path
+    for name in set(sys.modules) - set(modules):
+        del sys.modules[name]
+
+
+ONE = """
+    from task_worker import handler
+
+    @handler("{type}")
+    def run() -> str:
+        return "{type}"
+"""
+
+
+def test_without_a_place_there_are_the_built_in_ones() -> None:
+    assert set(load_handlers(None)) == set(load_handlers("")) == {"echo"}
+
+
+def test_a_file_is_loaded_by_its_path(write: Write) -> None:
+    path = write("jobs.py", ONE.format(type="one"))
+
+    assert load_handlers(str(path))["one"].function() == "one"
+    assert "one" in load_handlers("jobs.py")
+    assert "one" in load_handlers("./jobs.py")
+
+
+def test_a_module_is_loaded_by_its_name(write: Write) -> None:
+    write("acme/__init__.py", "")
+    write("acme/handlers.py", ONE.format(type="one"))
+
+    assert set(load_handlers("acme.handlers")) == {"echo", "one"}
+
+
+def test_every_file_of_a_folder_is_loaded_but_those_with_an_underscore(write: Write) -> None:
+    write("folder/a.py", ONE.format(type="a"))
+    write("folder/b.py", ONE.format(type="b"))
+    write("folder/_c.py", ONE.format(type="c"))
+    write("folder/deeper/d.py", ONE.format(type="d"))
+
+    assert set(load_handlers("folder")) == {"echo", "a", "b"}
+
+
+def test_several_places_are_separated_by_commas(write: Write) -> None:
+    write("one.py", ONE.format(type="one"))
+    write("two/a.py", ONE.format(type="two"))
+
+    assert set(load_handlers("one.py, two/,")) == {"echo", "one", "two"}
+
+
+@pytest.mark.parametrize(("importing", "imported"), [("a", "z"), ("z", "a")])
+def test_neighbours_are_one_module_whoever_comes_first(write: Write, importing: str, imported: str) -> None:
+    write(f"folder/{imported}.py", ONE.format(type="shared"))
+    write(f"folder/{importing}.py", f"from {imported} import run as other\n" + dedent(ONE.format(type="own")))
+
+    found = load_handlers("folder")
+
+    assert set(found) == {"echo", "shared", "own"}
+
+
+def test_a_file_with_the_name_of_a_known_module_is_loaded_and_hides_nothing(write: Write) -> None:
+    import json
+
+    write("folder/json.py", ONE.format(type="one"))
+
+    assert "one" in load_handlers("folder")
+    assert sys.modules["json"] is json
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("x = 1 / 0\n", "{file} cannot be imported: jobs.py, line 1: ZeroDivisionError: division by zero"),
+        ("def f(:\n", "{file} cannot be imported: line 1: SyntaxError: "),
+        ("\n\nimport nothing_like_it\n", "{file} cannot be imported: jobs.py, line 3: ModuleNotFoundError: "),
+        ("import sys\nsys.exit(3)\n", "{file} cannot be imported: jobs.py, line 2: SystemExit: 3"),
+        ("from broken import x\n", "{file} cannot be imported: broken.py, line 2: RuntimeError: no"),
+        (
+            "from task_worker import handler\nhandler('a b')\n",
+            "{file}: 'a b' is not a type: letters, digits and . _ : / - only, at most 100",
+        ),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line_with_its_place(write: Write, text: str, line: str) -> None:
+    write("broken.py", "\nraise RuntimeError('no')\n")
+    path = write("jobs.py", text)
+
+    with pytest.raises(HandlerError) as caught:
+        load_handlers("jobs.py")
+
+    assert str(caught.value).startswith(line.format(file=path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("place", "text"), [("nowhere.py", "no such file"), ("no/folder", "no such file")])
+def test_a_place_where_nothing_is_is_an_error(write: Write, place: str, text: str) -> None:
+    with pytest.raises(HandlerError, match=text):
+        load_handlers(place)
+
+
+def test_a_module_that_does_not_exist_is_an_error(write: Write) -> None:
+    with pytest.raises(HandlerError, match="acme_nothing cannot be imported: ModuleNotFoundError"):
+        load_handlers("acme_nothing")
+
+
+def test_two_handlers_of_one_type_are_an_error(write: Write) -> None:
+    write("folder/a.py", ONE.format(type="same"))
+    write("folder/b.py", ONE.format(type="same"))
+
+    with pytest.raises(HandlerError, match="two handlers have the type same"):
+        load_handlers("folder")
+
+
+def test_a_wrong_handler_is_an_error_that_names_its_type(write: Write) -> None:
+    write("jobs.py", ONE.format(type="one").replace("run()", "run(a, b, c)"))
+
+    with pytest.raises(HandlerError, match="one: a handler takes"):
+        load_handlers("jobs.py")
+
+
+def test_a_changed_file_is_read_again_once_it_is_forgotten(write: Write) -> None:
+    keep = frozenset(sys.modules)
+    write("helper.py", "VALUE = 'old'\n")
+    text = ONE.format(type="one").replace('return "one"', "return helper.VALUE")
+    write("jobs.py", "import helper\n" + dedent(text))
+    assert load_handlers("jobs.py")["one"].function() == "old"
+
+    write("helper.py", "VALUE = 'brand new'\n")
+    forget_modules("jobs.py", keep)
+
+    assert load_handlers("jobs.py")["one"].function() == "brand new"
+
+
+def test_a_file_that_was_broken_loads_once_it_is_mended(write: Write) -> None:
+    write("jobs.py", "raise RuntimeError")
+    with pytest.raises(HandlerError):
+        load_handlers("jobs.py")
+
+    write("jobs.py", ONE.format(type="one"))
+
+    assert "one" in load_handlers("jobs.py")
+
+
+def test_only_what_loading_brought_is_forgotten(write: Write, tmp_path: Path) -> None:
+    write("early.py", "")
+    sys.path.insert(0, str(tmp_path))
+    import early  # type: ignore[import-not-found] # written above
+
+    keep = frozenset(sys.modules)
+    write("jobs.py", "import early, json\n" + dedent(ONE.format(type="one")))
+    load_handlers("jobs.py")
+
+    forget_modules("jobs.py", keep)
+
+    assert sys.modules["early"] is early
+    assert "json" in sys.modules
+    assert "jobs" not in sys.modules
+
+
+def test_the_folders_to_watch_are_those_of_the_files(write: Write, tmp_path: Path) -> None:
+    write("one/a.py", "")
+    write("two.py", "")
+
+    assert folders_of("one, two.py, some.module") == {tmp_path / "one", tmp_path}

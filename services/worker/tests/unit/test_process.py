@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from task_runtime import Misconfigured
+from task_store import DatabaseFacts
+from task_worker import handler
+from task_worker.handlers import Handler
+from task_worker.loader import load_handlers
+from task_worker.process import handlers_or_misconfigured, run_worker, warnings_for
+from task_worker.settings import WorkerSettings
+
+HandlersOf = Callable[..., dict[str, Handler]]
+
+
+@handler("quick", timeout_seconds=5)
+async def quick() -> None: ...
+
+
+@handler("slow", timeout_seconds=100)
+async def slow() -> None: ...
+
+
+@handler("open")
+async def open_ended() -> None: ...
+
+
+def facts(**fields: Any) -> DatabaseFacts:
+    defaults = {
+        "version": "18.1",
+        "version_num": 180001,
+        "database": "tasks",
+        "max_connections": 100,
+        "fsync": "on",
+        "synchronous_commit": "on",
+    }
+    return DatabaseFacts(**{**defaults, **fields})
+
+
+def settings(**fields: Any) -> WorkerSettings:
+    return WorkerSettings(**{"database_url": "postgresql:///tasks", "broker_url": "amqp://mq", **fields})
+
+
+def test_with_handlers_that_fit_the_drain_there_is_nothing_to_warn_of(handlers_of: HandlersOf) -> None:
+    assert warnings_for(settings(), {**load_handlers(None), **handlers_of(quick)}, facts()) == []
+
+
+def test_a_worker_with_nothing_but_what_is_built_in_is_told_once(handlers_of: HandlersOf) -> None:
+    (warning,) = warnings_for(settings(), load_handlers(None), facts())
+
+    assert warning.startswith("no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS")
+
+
+@pytest.mark.parametrize(("function", "longest"), [(slow, "100"), (open_ended, "600")])
+def test_a_drain_shorter_than_a_handler_is_warned_of(
+    handlers_of: HandlersOf, function: Callable[..., Any], longest: str
+) -> None:
+    (warning,) = warnings_for(settings(), handlers_of(function), facts())
+
+    assert f"TASK_WORKER_DRAIN_SECONDS (30) is shorter than the longest timeout of a handler ({longest})" in warning
+
+
+@pytest.mark.parametrize(
+    ("fields", "server", "word"),
+    [
+        ({"retention_days": 0}, {}, "TASK_WORKER_RETENTION_DAYS"),
+        ({}, {"fsync": "off"}, "fsync"),
+        ({}, {"synchronous_commit": "off"}, "synchronous_commit"),
+    ],
+)
+def test_what_an_operator_should_know_is_warned_of(
+    handlers_of: HandlersOf, fields: dict[str, Any], server: dict[str, Any], word: str
+) -> None:
+    (warning,) = warnings_for(settings(**fields), handlers_of(quick), facts(**server))
+
+    assert word in warning
+
+
+def test_a_misspelt_setting_is_warned_of(handlers_of: HandlersOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_WORKER_CONCURENCY", "5")
+
+    (warning,) = warnings_for(settings(), handlers_of(quick), facts())
+
+    assert "TASK_WORKER_CONCURRENCY" in warning
+
+
+def test_handlers_that_cannot_be_used_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text("x = 1 / 0\n")
+
+    with pytest.raises(Misconfigured) as caught:
+        handlers_or_misconfigured(str(tmp_path / "jobs.py"))
+
+    assert str(caught.value).startswith("TASK_WORKER_HANDLERS: ")
+    assert "jobs.py, line 1: ZeroDivisionError" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_the_broker_of_one_process_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="TASK_BROKER_URL"):
+        await run_worker(settings(broker_url="memory://"))

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from task_contracts import ErrorCode, limits
+from task_worker import Fail, Retry, Snooze, TaskCancelled
+from task_worker.outcomes import Failed, Snoozed
+from task_worker.runners.raised import happened_by
+
+
+def thrown(error: BaseException) -> None:
+    secret = "".join(["a local ", "value"])
+    if secret:
+        raise error
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        thrown(error)
+    except BaseException as caught:  # noqa: BLE001 # whatever it is
+        return caught
+    raise AssertionError
+
+
+def test_fail_is_final_and_has_no_traceback() -> None:
+    happened = happened_by(raised(Fail("no such customer", code="no_customer")))
+
+    assert isinstance(happened, Failed)
+    assert (happened.error.code, happened.error.message, happened.is_final) == ("no_customer", "no such customer", True)
+    assert happened.traceback is None
+
+
+def test_retry_carries_its_wish() -> None:
+    happened = happened_by(raised(Retry(after_seconds=9)))
+
+    assert isinstance(happened, Failed)
+    assert (happened.error.code, happened.after_seconds, happened.is_final) == (ErrorCode.RETRY, 9.0, False)
+
+
+def test_snooze_is_no_failure() -> None:
+    assert happened_by(raised(Snooze(after_seconds=3))) == Snoozed(3.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ZeroDivisionError("division by zero"), "division by zero"),
+        (ValueError(), "ValueError"),
+        (SystemExit(3), "3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (asyncio.CancelledError(), "CancelledError"),
+        (TaskCancelled(), "TaskCancelled"),
+        (GeneratorExit(), "GeneratorExit"),
+        (BaseExceptionGroup("two", [SystemExit(1), ValueError("x")]), "two (2 sub-exceptions)"),
+        (ValueError("a\x00b\ud800"), "a�b�"),
+    ],
+)
+def test_anything_else_is_an_error_of_the_handler(error: BaseException, message: str) -> None:
+    happened = happened_by(raised(error))
+
+    assert isinstance(happened, Failed)
+    assert happened.error.code == ErrorCode.HANDLER_ERROR
+    assert happened.error.message == message
+    assert happened.error.type == type(error).__name__
+    assert happened.traceback is not None
+    assert not happened.is_final
+
+
+def test_the_traceback_shows_where_and_no_values() -> None:
+    happened = happened_by(raised(ValueError("wrong")))
+
+    assert isinstance(happened, Failed)
+    assert happened.traceback is not None
+    assert "raise error" in happened.traceback
+    assert happened.traceback.endswith("ValueError: wrong")
+    assert "a local value" not in happened.traceback
+
+
+def test_long_texts_are_cut() -> None:
+    happened = happened_by(raised(RuntimeError("é" * 1_000_000)))
+
+    assert isinstance(happened, Failed)
+    assert len(happened.error.message) == limits.ERROR_MESSAGE_CHARS
+    assert happened.traceback is not None
+    assert len(happened.traceback.encode()) <= limits.TRACEBACK_BYTES
+
+
+def test_a_deep_chain_of_causes_is_cut() -> None:
+    error: BaseException = ValueError("first")
+    for number in range(500):
+        later = RuntimeError(f"cause {number} " + "x" * 1000)
+        later.__cause__ = error
+        error = later
+
+    happened = happened_by(raised(error))
+
+    assert isinstance(happened, Failed)
+    assert happened.traceback is not None
+    assert len(happened.traceback.encode()) <= limits.TRACEBACK_BYTES
+    assert "cause 499" in happened.traceback
+
+
+class UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+
+def test_an_exception_whose_text_cannot_be_read_is_told_by_its_name() -> None:
+    happened = happened_by(raised(UnreadableError()))
+
+    assert isinstance(happened, Failed)
+    assert (happened.error.code, happened.error.message) == (ErrorCode.HANDLER_ERROR, "UnreadableError")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from task_contracts import ErrorCode, Progress
+from task_contracts.lifecycle import Event
+from task_store import Claim, DatabaseUnavailableError, Ended, Ending, RejectedError
+from task_worker.held import Attempt
+from task_worker.recorder import Recorder
+
+Until = Callable[..., Awaitable[Any]]
+
+
+class FakeAttempts:
+    """Answers with what stands in `answers`, then as asked."""
+
+    def __init__(self) -> None:
+        self.answers: list[Exception | None] = []
+        self.recorded: list[Ending] = []
+        self.progress: list[tuple[UUID, float]] = []
+
+    async def record(self, ending: Ending) -> Ended | None:
+        self.recorded.append(ending)
+        if self.answers:
+            answer = self.answers.pop(0)
+            if answer is None:
+                return None
+            raise answer
+        return Ended(ending.id, ending.lease_token, ending.event, "t", 1, uuid4(), 0)
+
+    async def report_progress(self, task_id: UUID, lease_token: UUID, reported: Progress) -> bool:
+        del lease_token
+        self.progress.append((task_id, reported.percent))
+        return True
+
+
+class Bench:
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempts = FakeAttempts()
+        self.rings = 0
+        self.attempt = attempt
+        self.recorder = Recorder(self.attempts, self._ring)  # type: ignore[arg-type] # the two calls that are used
+
+    def _ring(self) -> None:
+        self.rings += 1
+
+
+@pytest.fixture
+def bench(a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr("task_worker.recorder._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("task_worker.recorder._PROGRESS_PAUSE_SECONDS", 0.02)
+    return Bench(Attempt(a_claim(), 60))
+
+
+async def test_an_end_without_an_answer_is_repeated_until_there_is_one(bench: Bench) -> None:
+    bench.attempts.answers = [DatabaseUnavailableError("gone")] * 3
+
+    ended = await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, "1"))
+
+    assert ended is not None
+    assert ended.event is Event.COMPLETE
+    assert len(bench.attempts.recorded) == 4
+
+
+async def test_no_row_means_that_nothing_more_is_owed(bench: Bench) -> None:
+    bench.attempts.answers = [DatabaseUnavailableError("gone"), None]
+
+    assert await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, "1")) is None
+    assert len(bench.attempts.recorded) == 2
+
+
+async def test_what_the_database_refuses_becomes_a_failure(bench: Bench) -> None:
+    bench.attempts.answers = [RejectedError("no", sqlstate="22P05")]
+
+    ended = await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, "1"))
+
+    assert ended is not None
+    assert ended.event is Event.FAIL
+    error = bench.attempts.recorded[-1].error
+    assert error is not None
+    assert error.code == ErrorCode.UNSTORABLE_RESULT
+
+
+async def test_an_attempt_that_is_dropped_is_owed_to_nobody(bench: Bench, until: Until) -> None:
+    bench.attempts.answers = [DatabaseUnavailableError("gone")] * 1000
+    recording = asyncio.create_task(bench.recorder.record(bench.attempt, Ending.release(bench.attempt.claim)))
+    await until(lambda: bench.attempts.recorded)
+
+    bench.attempt.is_dropped = True
+
+    assert await recording is None
+
+
+@pytest.mark.parametrize(("event", "rings"), [("complete", 0), ("release", 1)])
+async def test_it_rings_when_a_task_waits_again(bench: Bench, event: str, rings: int) -> None:
+    claim = bench.attempt.claim
+    ending = Ending.complete(claim, None) if event == "complete" else Ending.release(claim)
+
+    await bench.recorder.record(bench.attempt, ending)
+
+    assert bench.rings == rings
+
+
+async def test_the_last_progress_is_written_before_the_end(bench: Bench) -> None:
+    bench.recorder.report(bench.attempt, Progress(percent=10))
+    bench.recorder.report(bench.attempt, Progress(percent=100))
+
+    await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, None))
+
+    assert bench.attempts.progress == [(bench.attempt.claim.id, 100)]
+
+
+async def test_progress_in_quick_succession_is_folded_together(bench: Bench, until: Until) -> None:
+    writing = asyncio.create_task(bench.recorder.write_progress())
+    for percent in range(51):
+        bench.recorder.report(bench.attempt, Progress(percent=percent))
+    await until(lambda: bench.attempts.progress)
+    bench.recorder.report(bench.attempt, Progress(percent=70))
+    bench.recorder.report(bench.attempt, Progress(percent=80))
+    await until(lambda: len(bench.attempts.progress) == 2)
+    writing.cancel()
+
+    assert [percent for _, percent in bench.attempts.progress] == [50, 80]
+
+
+async def test_progress_after_the_code_has_ended_is_not_written(bench: Bench) -> None:
+    bench.attempt.is_running = False
+    bench.recorder.report(bench.attempt, Progress(percent=10))
+
+    await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, None))
+
+    assert bench.attempts.progress == []
+
+
+async def test_a_release_that_fails_is_left_to_the_next_read_back(bench: Bench) -> None:
+    bench.attempts.answers = [DatabaseUnavailableError("gone")]
+
+    await bench.recorder.release(bench.attempt.claim)
+
+    assert (len(bench.attempts.recorded), bench.rings) == (1, 0)
+
+
+async def test_a_release_of_what_is_no_longer_ours_rings_nobody(bench: Bench) -> None:
+    bench.attempts.answers = [None]
+
+    await bench.recorder.release(bench.attempt.claim)
+
+    assert bench.rings == 0

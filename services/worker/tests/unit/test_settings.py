@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+
+from task_contracts import Priority
+from task_runtime import read_settings
+from task_worker.settings import WorkerSettings
+
+REQUIRED = {"TASK_DATABASE_URL": "postgresql://u:secret@db/tasks", "TASK_BROKER_URL": "amqp://u:secret@mq/"}
+
+
+@pytest.fixture(autouse=True)
+def required(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_everything_else_has_a_default() -> None:
+    settings = read_settings(WorkerSettings)
+
+    assert settings.serves == ("default",)
+    assert settings.priority_weights == {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}
+    assert (settings.concurrency, settings.lease_seconds, settings.drain_seconds) == (50, 30, 30)
+    assert (settings.timeout_seconds, settings.max_attempts, settings.retention_days) == (600, 3, 30)
+
+
+def test_weights_are_read_from_high_to_low(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_WORKER_PRIORITY_WEIGHTS", " 10:5 :1")
+
+    settings = read_settings(WorkerSettings)
+
+    assert settings.priority_weights == {Priority.HIGH: 10, Priority.MEDIUM: 5, Priority.LOW: 1}
+    assert list(settings.priority_weights) == [Priority.HIGH, Priority.MEDIUM, Priority.LOW]
+
+
+def test_a_worker_serves_the_queues_that_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_QUEUES", "default,reports,mails")
+    assert read_settings(WorkerSettings).serves == ("default", "reports", "mails")
+
+    monkeypatch.setenv("TASK_WORKER_QUEUES", "mails, reports")
+    assert read_settings(WorkerSettings).serves == ("mails", "reports")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("PRIORITY_WEIGHTS", "6:3", "must be three numbers for HIGH:MEDIUM:LOW, such as 6:3:1"),
+        ("PRIORITY_WEIGHTS", "6:3:x", "must be three numbers for HIGH:MEDIUM:LOW, such as 6:3:1"),
+        ("PRIORITY_WEIGHTS", "6:3:-1", "must be three numbers for HIGH:MEDIUM:LOW, such as 6:3:1"),
+        ("PRIORITY_WEIGHTS", "6:3:0", "must hold a weight of 1 to 1000 for each of HIGH:MEDIUM:LOW, such as 6:3:1"),
+        ("PRIORITY_WEIGHTS", "6:3:1001", "must hold a weight of 1 to 1000 for each of HIGH:MEDIUM:LOW, such as 6:3:1"),
+        ("CONCURRENCY", "0", "input should be greater than or equal to 1"),
+        ("CONCURRENCY", "many", "input should be a valid integer, unable to parse string as an integer"),
+        ("LEASE_SECONDS", "0.5", "input should be greater than or equal to 1"),
+        ("DRAIN_SECONDS", "-1", "input should be greater than or equal to 0"),
+        ("DRAIN_SECONDS", "nan", "input should be less than or equal to 86400"),
+        ("TIMEOUT_SECONDS", "1e9", "input should be less than or equal to 604800"),
+        ("MAX_ATTEMPTS", "26", "input should be less than or equal to 25"),
+        ("RETENTION_DAYS", "-1", "input should be greater than or equal to 0"),
+        ("API_URL", "127.0.0.1:9000", "string should match pattern '^https?://'"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(f"TASK_WORKER_{name}", value)
+
+    with pytest.raises(SystemExit) as caught:
+        read_settings(WorkerSettings)
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"error: TASK_WORKER_{name}: {line}\n"
+
+
+def test_what_is_wrong_with_the_queues_is_said_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TASK_WORKER_QUEUES", "Reports")
+
+    with pytest.raises(SystemExit):
+        read_settings(WorkerSettings)
+
+    assert "error: TASK_WORKER_QUEUES: string should match pattern" in capsys.readouterr().err
+
+
+def test_a_queue_that_does_not_exist_cannot_be_served(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TASK_QUEUES", "default")
+    monkeypatch.setenv("TASK_WORKER_QUEUES", "default,reports,mails")
+
+    with pytest.raises(SystemExit):
+        read_settings(WorkerSettings)
+
+    assert (
+        capsys.readouterr().err
+        == "error: no queue of TASK_QUEUES is called mails, reports, as TASK_WORKER_QUEUES says\n"
+    )
+
+
+def test_what_a_worker_serves_does_not_say_which_queues_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_WORKER_QUEUES", "reports")
+
+    with pytest.raises(SystemExit):
+        read_settings(WorkerSettings)
