@@ -1,0 +1,85 @@
+"""Servers and databases of a test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from task_bus.testing import RabbitServer
+from task_store.testing import PostgresServer
+
+_SECONDS = 20.0
+
+
+@asynccontextmanager
+async def new_database(server: PostgresServer, name: str) -> AsyncIterator[str]:
+    """Give the URL of an empty database, without the schema; it is dropped at the end of the block."""
+    connection = await asyncpg.connect(server.url(), timeout=_SECONDS, command_timeout=_SECONDS)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+        yield server.url(name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close(timeout=_SECONDS)
+
+
+class Broker:
+    """A virtual host of a RabbitMQ that the test may break. Whatever it does, `mend` makes good."""
+
+    def __init__(self, server: RabbitServer, vhost: str) -> None:
+        self._server = server
+        self._is_down = False
+        self._is_frozen = False
+        self.vhost = vhost
+
+    @property
+    def url(self) -> str:
+        """Where it is: the same over every stop and start."""
+        return self._server.url(self.vhost)
+
+    async def stop(self) -> None:
+        """Stop it in an orderly way."""
+        self._is_down = True
+        await asyncio.to_thread(self._server.stop)
+
+    async def kill(self) -> None:
+        """End it as kill -9 does."""
+        # RabbitMQ writes its books of a new quorum queue within seconds; killed before that, 3.10 finds the queue again
+        # but never elects a leader for it. The queues of a test are that new: have the books written.
+        await self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
+        self._is_down = True
+        await asyncio.to_thread(self._server.kill)
+
+    async def start(self) -> None:
+        """Start it again, with what it kept."""
+        await asyncio.to_thread(self._server.start)
+        self._is_down = False
+
+    async def wipe(self) -> None:
+        """Forget everything in it: exchanges, queues, messages, connections."""
+        await asyncio.to_thread(self._server.delete_vhost, self.vhost)
+        await asyncio.to_thread(self._server.add_vhost, self.vhost)
+
+    def pause(self) -> None:
+        """Freeze it."""
+        self._is_frozen = True
+        self._server.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._server.resume()
+        self._is_frozen = False
+
+    async def ctl(self, *arguments: str) -> str:
+        """Run rabbitmqctl."""
+        return await asyncio.to_thread(self._server.ctl, *arguments)
+
+    async def mend(self) -> None:
+        """See that it runs."""
+        if self._is_frozen:
+            self.resume()
+        if self._is_down:
+            await self.start()

@@ -1,0 +1,187 @@
+"""A world for one test: a database, a broker, and the processes that work on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import aio_pika
+
+from harness.api import Accepted, Api
+from harness.checker import Evidence, findings
+from harness.journal import Journal
+from harness.processes import Process, Processes, command
+from harness.tables import Tables
+from harness.waiting import SECONDS, eventually
+from task_contracts import TaskCreate
+from task_store import Database, NewTask, Tasks
+
+HANDLERS = Path(__file__).parents[1] / "handlers"
+LEASE_SECONDS = 3.0
+PRIORITIES = ("high", "medium", "low")
+_BROKER_SECONDS = 10.0
+
+
+class Gate:
+    """What handlers wait at (`handlers/steps.py`) until a test opens it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def payload(self) -> dict[str, str]:
+        """What to give a task that is to wait here."""
+        return {"gate": str(self.path)}
+
+    def open(self) -> None:
+        """Let everybody through, from now on."""
+        self.path.touch()
+
+
+class World:
+    """Processes over one database and one broker, until the end of the `async with` block.
+
+    Without a broker's URL the processes are not told of servers at all: `task-service` then brings its own.
+    """
+
+    def __init__(self, database_url: str, broker_url: str | None, folder: Path) -> None:
+        self.database_url = database_url
+        self.broker_url = broker_url
+        self.folder = folder
+        self.processes = Processes(folder)
+        self.accepted = Accepted()
+        self.tables = Tables(database_url)
+        self.journal = Journal(folder / "journal")
+        self.settings = {
+            **({"TASK_DATABASE_URL": database_url, "TASK_BROKER_URL": broker_url} if broker_url else {}),
+            "TASK_LOG_FORMAT": "json",
+            "TASK_API_PORT": "0",
+            "TASK_WORKER_HANDLERS": str(HANDLERS),
+            "TASK_WORKER_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
+            "TASK_WORKER_DRAIN_SECONDS": "10",
+            "TASK_TEST_JOURNAL": str(self.journal.folder),
+        }
+        self._apis: list[Api] = []
+        self._database = Database(database_url)
+        self._tasks = Tasks(self._database)
+
+    @classmethod
+    def embedded(cls, folder: Path) -> World:
+        """Return a world for `task-service`, which brings database and broker."""
+        return cls(f"postgresql://task@/tasks?host={folder / 'data' / 'socket'}&port=5432", None, folder)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where an embedded database is kept."""
+        return self.folder / "data"
+
+    def start(self, *words: str, **settings: str) -> Process:
+        """Start a command of the project; `settings` are environment variables on top of the world's own."""
+        return self.processes.start([command(words[0]), *words[1:]], {**self.settings, **settings})
+
+    async def worker(self, **settings: str) -> Process:
+        """Start a worker and return it once it has a lease."""
+        process = self.start("task-worker", **settings)
+        await process.logged("worker_registered")
+        return process
+
+    async def api(self, **settings: str) -> Api:
+        """Start an API process and return it once it answers."""
+        return await self.reach(self.start("task-api", **settings))
+
+    async def service(self, *options: str, **settings: str) -> Api:
+        """Start a service over its own database, or where it was left, and return it once it answers."""
+        return await self.reach(self.start("task-service", "--data-dir", str(self.data_dir), *options, **settings))
+
+    async def reach(self, process: Process, *, seconds: float = SECONDS) -> Api:
+        """Return the API that a process serves, as soon as it says where."""
+        said = await process.logged("listening", seconds=seconds)
+        api = Api(process, said["url"], self.accepted)
+        self._apis.append(api)
+        return api
+
+    def gate(self, name: str = "gate") -> Gate:
+        """Return a closed gate."""
+        return Gate(self.folder / name)
+
+    async def insert(self, asked: Sequence[TaskCreate]) -> list[UUID]:
+        """Create tasks past the API, by the store: thousands a second."""
+        created = await asyncio.gather(*(self._tasks.create(NewTask(one, one.type or "echo")) for one in asked))
+        self.accepted.ids.update(task.id for task in created)
+        return [task.id for task in created]
+
+    async def ready(self, queues: Sequence[str] = ("default",)) -> dict[str, int]:
+        """Return how many messages wait in each broker queue, and in the one of dead letters."""
+        names = [f"tasks.{queue}.{priority}" for queue in queues for priority in PRIORITIES]
+        async with asyncio.timeout(_BROKER_SECONDS):
+            async with await aio_pika.connect(self.broker_url) as connection:
+                channel = await connection.channel()
+                declared = [await channel.declare_queue(name, passive=True) for name in [*names, "tasks.dead"]]
+                return {queue.name: queue.declaration_result.message_count or 0 for queue in declared}
+
+    async def settle(self, *, seconds: float = SECONDS) -> None:
+        """Wait until every task has ended."""
+
+        async def is_settled() -> bool:
+            return await self.tables.are_all_ended()
+
+        await eventually(is_settled, "every task has ended", seconds=seconds)
+
+    async def check(self, *, is_broker_up: bool = True, seconds: float = SECONDS) -> None:
+        """Wait until all is at rest, stop all processes, and hold what they left against the invariants.
+
+        A database that goes with its service is read before.
+        """
+        await self.settle(seconds=seconds)
+        if self.broker_url is None:
+            _assert_sound(await self._evidence())
+            await self.close()
+            return
+        if is_broker_up:
+            await eventually(self._is_broker_empty, "the broker queues are empty")
+        await self.close()
+        ready = await self.ready() if is_broker_up else {}
+        _assert_sound(await self._evidence(ready=ready, connections=await self._connections()))
+
+    async def close(self) -> None:
+        """Stop all processes, and give back all connections. Safe to repeat."""
+        for part in [*self._apis, self._database]:
+            await part.aclose()
+        self._apis.clear()
+        await self.processes.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _is_broker_empty(self) -> bool:
+        return not any((await self.ready()).values())
+
+    async def _connections(self) -> int:
+        others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        return len(await self.tables.rows(others))
+
+    async def _evidence(self, *, ready: Mapping[str, int] = {}, connections: int = 0) -> Evidence:
+        return Evidence(
+            accepted=frozenset(self.accepted.ids),
+            cancelled=frozenset(self.accepted.cancelled),
+            tasks=await self.tables.tasks(),
+            attempts=await self.tables.attempts(),
+            notes=self.journal.notes(),
+            frozen=frozenset(process.pid for process in self.processes.all if process.was_frozen),
+            ready=ready,
+            connections=connections,
+        )
+
+
+def _assert_sound(evidence: Evidence) -> None:
+    found = findings(evidence)
+    assert not found, "\n".join(found)

@@ -1,0 +1,106 @@
+"""What cannot work is said in one line at the start, with exit code 2: no traceback, nothing half started."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from harness.processes import Process
+from harness.servers import new_database
+from harness.world import World
+from task_store.testing import PostgresServer
+
+MISCONFIGURED = 2
+SERVERS = {"TASK_DATABASE_URL": "postgresql://u:hush@127.0.0.1:1/x", "TASK_BROKER_URL": "amqp://u:hush@127.0.0.1:1/"}
+BROKEN = {
+    "syntax.py, line 1": "def broken(:\n",
+    "raises.py, line 2": "\nraise RuntimeError('not today')\n",
+    "step.odd: a handler takes": "from task_worker import handler\n\n@handler('step.odd')\ndef odd(a, b, c): ...\n",
+}
+
+
+async def refused(process: Process) -> str:
+    """Return the one line with which a process has ended."""
+    assert await process.ended() == MISCONFIGURED, process.tail()
+    lines = process.log.splitlines()
+    assert len(lines) == 1, process.log
+    assert "hush" not in lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "named"),
+    [
+        ("task-worker", {"TASK_DATABASE_URL": ""}, "TASK_DATABASE_URL"),
+        ("task-worker", {"TASK_DATABASE_URL": "mysql://u:hush@db/x"}, "TASK_DATABASE_URL"),
+        ("task-worker", {"TASK_BROKER_URL": "http://u:hush@mq/"}, "TASK_BROKER_URL"),
+        ("task-worker", {"TASK_BROKER_URL": "memory://"}, "TASK_BROKER_URL"),
+        ("task-worker", {"TASK_WORKER_CONCURRENCY": "0"}, "TASK_WORKER_CONCURRENCY"),
+        ("task-worker", {"TASK_WORKER_PRIORITY_WEIGHTS": "6:3"}, "TASK_WORKER_PRIORITY_WEIGHTS"),
+        ("task-worker", {"TASK_WORKER_QUEUES": "reports"}, "TASK_WORKER_QUEUES"),
+        ("task-worker", {"TASK_WORKER_HANDLERS": "no.such.module"}, "TASK_WORKER_HANDLERS"),
+        ("task-worker", {"TASK_LOG_LEVEL": "LOUD"}, "TASK_LOG_LEVEL"),
+        ("task-api", {"TASK_BROKER_URL": "memory://"}, "TASK_BROKER_URL"),
+        ("task-api", {"TASK_API_PORT": "99999"}, "TASK_API_PORT"),
+        ("task-api", {"TASK_QUEUES": "Not A Queue"}, "TASK_QUEUES"),
+        ("task-service", {"TASK_WORKER_LEASE_SECONDS": "soon"}, "TASK_WORKER_LEASE_SECONDS"),
+        ("task-service", {"TASK_WORKER_HANDLERS": "./nowhere.py"}, "nowhere.py"),
+        ("task-migrate", {"TASK_DATABASE_URL": "mysql://u:hush@db/x"}, "TASK_DATABASE_URL"),
+    ],
+)
+async def test_a_wrong_setting_is_one_line_that_names_it(
+    tmp_path: Path, command: str, settings: dict[str, str], named: str
+) -> None:
+    async with World.embedded(tmp_path) as world:
+        own = {} if command == "task-service" else SERVERS
+        line = await refused(world.start(command, **{**own, **settings}))
+
+        assert named in line
+
+
+@pytest.mark.parametrize(("said", "code"), BROKEN.items())
+async def test_handlers_that_cannot_be_loaded_are_one_line_that_says_where(
+    tmp_path: Path, said: str, code: str
+) -> None:
+    file = tmp_path / f"{said.split('.')[0]}.py"
+    file.write_text(code)
+    async with World.embedded(tmp_path) as world:
+        assert said in await refused(world.start("task-worker", **SERVERS, TASK_WORKER_HANDLERS=str(file)))
+
+
+async def test_a_port_in_use_is_one_line_that_says_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with World.embedded(tmp_path) as world:
+            service = world.start("task-service", "--data-dir", str(world.data_dir), "--port", port)
+            api = world.start("task-api", **SERVERS, TASK_API_PORT=port)
+
+            assert f"port {port}" in await refused(service)
+            assert f"port {port}" in await refused(api)
+            assert not world.data_dir.exists()
+
+
+async def test_a_schema_that_is_too_old_is_one_line_with_the_command_that_mends_it(
+    postgres_server: PostgresServer, broker_url: str, tmp_path: Path
+) -> None:
+    async with new_database(postgres_server, "without_schema") as url, World(url, broker_url, tmp_path) as world:
+        assert "task-migrate" in await refused(world.start("task-worker"))
+        assert "task-migrate" in await refused(world.start("task-api", TASK_API_MIGRATE="false"))
+
+        migrate = world.start("task-migrate")
+        assert await migrate.ended() == 0
+        await world.worker()
+
+
+async def test_data_of_another_major_version_is_one_line_and_stays_untouched(tmp_path: Path) -> None:
+    async with World.embedded(tmp_path) as world:
+        cluster = world.data_dir / "postgres"
+        cluster.mkdir(parents=True)
+        (cluster / "PG_VERSION").write_text("9\n")
+
+        line = await refused(world.start("task-service", "--data-dir", str(world.data_dir)))
+
+        assert "PostgreSQL 9" in line
+        assert [path.name for path in cluster.iterdir()] == ["PG_VERSION"]

@@ -1,0 +1,66 @@
+"""Several processes of a kind, over the same servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.api import Api
+from harness.servers import new_database
+from harness.waiting import eventually
+from harness.world import World
+from task_store.testing import PostgresServer
+
+pytestmark = pytest.mark.every_postgres
+REPLICAS = 3
+
+
+async def test_several_apis_start_at_once_on_an_empty_database(
+    postgres_server: PostgresServer, broker_url: str, tmp_path: Path
+) -> None:
+    async with new_database(postgres_server, "for_replicas") as url, World(url, broker_url, tmp_path) as world:
+        processes = [world.start("task-api") for _ in range(REPLICAS)]
+        apis = [await world.reach(process) for process in processes]
+        await world.worker()
+
+        tasks = [await api.create(type="step.noop") for api in apis]
+        for api, task in zip(apis, reversed(tasks), strict=True):
+            await api.reaches(task["id"], "COMPLETED")
+        await world.check()
+
+
+async def test_two_workers_share_the_work(world: World) -> None:
+    api = await world.api()
+    workers = [await world.worker(TASK_WORKER_CONCURRENCY="5") for _ in range(2)]
+    ids = await api.create_all([{"type": "step.pause", "payload": {"seconds": 0.02}}] * 300)
+    await api.all_complete(ids)
+
+    shares = [sum(note.pid == worker.pid for note in world.journal.notes()) for worker in workers]
+    assert sum(shares) == len(ids)
+    assert min(shares) > len(ids) / 5
+    await world.check()
+
+
+async def test_a_worker_serves_the_queues_that_it_is_told_to_and_health_names_those_without(world: World) -> None:
+    queues = {"TASK_QUEUES": "default,reports"}
+    api = await world.api(**queues)
+    await world.worker(**queues, TASK_WORKER_QUEUES="default")
+    for_nobody = await api.create(type="step.noop", queue="reports")
+    ours = await api.create_all([{"type": "step.noop"}] * 20)
+    await api.all_complete(ours)
+
+    code, body = await api.health()
+    assert (code, body["status"]) == (200, "degraded")
+    assert "reports" in body["checks"]["workers"]["detail"]
+    assert (await api.get(for_nobody["id"]))["status"] == "NEW"
+
+    other = await world.worker(**queues, TASK_WORKER_QUEUES="reports")
+    await api.reaches(for_nobody["id"], "COMPLETED")
+    assert [note.pid for note in world.journal.notes()[len(ours) :]] == [other.pid]
+    await eventually(lambda: _is_well(api), "every queue is served")
+    await world.check()
+
+
+async def _is_well(api: Api) -> bool:
+    return (await api.health())[1]["status"] == "ok"
