@@ -33,7 +33,7 @@ LOADED_BY_NAME = {
 }
 """What a member declares and never imports, and why it needs it."""
 
-UNIT = ("unit",)
+UNIT = ("unit", "lifecycle_model")
 INTEGRATION = ("integration", "embedded")
 TYPING = ("typing",)
 """The rings of tests: folders of these names under a member's `tests`."""

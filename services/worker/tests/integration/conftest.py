@@ -142,6 +142,14 @@ class LosingBus:
         del queue, ids, timeout
 
 
+class RepeatingBus(LosingBus):
+    """A bus that delivers every message five times."""
+
+    async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], *, timeout: float) -> None:
+        for _ in range(5):
+            await self._bus.publish(queue, ids, timeout=timeout)
+
+
 class Running:
     """A worker that runs in this process, until it is finished."""
 
@@ -200,14 +208,14 @@ async def start(
 ) -> AsyncIterator[Start]:
     """Start a worker with these handlers, those at its setting `handlers` and the built-in ones.
 
-    `losing`: its messages get lost. `apart`: no signal reaches it. `connected=False`: it never reaches the broker.
+    `losing`: its messages get lost. `repeating`: each comes five times. `connected=False`: it never reaches the broker.
     """
     started: list[Running] = []
 
     async def one(
         *functions: Callable[..., Any],
         losing: bool = False,
-        apart: bool = False,
+        repeating: bool = False,
         connected: bool = True,
         url: str = database_url,
         **fields: Any,
@@ -223,12 +231,13 @@ async def start(
         }
         settings = WorkerSettings(**{**defaults, **fields})
         bus: Any = open_bus("memory://", queues=settings.queues, name="worker", hub=hub)
-        signals = open_signals("memory://", name="worker", hub=MemoryHub() if apart else hub)
+        signals = open_signals("memory://", name="worker", hub=hub)
         if connected:
             bus.start()
             signals.start()
         handlers = {**load_handlers(settings.handlers), **handlers_of(*functions)}
-        running = Running(settings, handlers, LosingBus(bus) if losing else bus, signals)
+        kind = LosingBus if losing else RepeatingBus if repeating else None
+        running = Running(settings, handlers, kind(bus) if kind else bus, signals)
         _count_net_claims(running)
         started.append(running)
         await until(lambda: running.id or running.task.done())
@@ -265,12 +274,12 @@ async def worker_process(
     """Start a worker in a process of its own, with the handlers of a file."""
     started: list[asyncio.subprocess.Process] = []
 
-    async def one(handlers: Path, **fields: Any) -> asyncio.subprocess.Process:
+    async def one(handlers: Path, *, stderr: int | None = None, **fields: Any) -> asyncio.subprocess.Process:
         named = {"database_url": database_url, "handlers": str(handlers), **fields}
         script = Path(__file__).with_name("worker_process.py")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASK_")}
         command = (sys.executable, str(script), json.dumps(named))
-        started.append(await asyncio.create_subprocess_exec(*command, env=environment, cwd=tmp_path))
+        started.append(await asyncio.create_subprocess_exec(*command, env=environment, cwd=tmp_path, stderr=stderr))
         return started[-1]
 
     yield one

@@ -14,6 +14,7 @@ import pytest
 
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind, Task
+from task_contracts.lifecycle import Event
 from task_store import Tasks
 from task_worker import Context, handler
 
@@ -184,3 +185,34 @@ async def test_no_answer_is_given_before_the_code_has_stopped(
     assert await table.status(task.id) == "IN_PROGRESS"
     tidied.set()
     assert (await ended(task.id))["status"] == "CANCELLED"
+
+
+async def test_a_cancel_about_the_moment_of_completion_has_one_winner(
+    start: Start, create: Create, ended: Ended, tasks: Tasks
+) -> None:
+    @handler("t")
+    async def run() -> str:
+        await asyncio.sleep(0.02)
+        return "done"
+
+    await start(run, concurrency=100)
+
+    async def race(after_seconds: float) -> tuple[Event | None, dict[str, Any]]:
+        task = await create("t")
+        await asyncio.sleep(after_seconds)  # the moment is what is tested
+        changed = await tasks.cancel(task.id)
+        assert changed is not None
+        return changed.event, await ended(task.id)
+
+    raced = await asyncio.gather(*(race(n / 2_000) for n in range(150)))
+
+    for event, row in raced:
+        assert (row["status"] == "COMPLETED") == (row["result"] == "done")
+        assert row["attempt"] <= 1
+        match event:
+            case Event.CANCEL:
+                assert (row["status"], row["attempt"]) == ("CANCELLED", 0)
+            case Event.REQUEST_CANCEL:
+                assert row["status"] in {"COMPLETED", "CANCELLED"}
+            case _:
+                assert row["status"] == "COMPLETED"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +19,7 @@ from task_contracts.testing import a_create
 from task_store import Attempts, Database, NewTask, Offer, Tasks
 from task_store.testing import PrivatePostgres
 from task_worker import handler
-from task_worker.heartbeat import LEASE_LOST
+from task_worker.heartbeat import HUNG, LEASE_LOST
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]
@@ -245,6 +247,81 @@ async def test_a_claim_after_a_failover_does_not_run_beside_the_attempt_in_our_h
 
     await until(completed, 20)
     assert overlaps == []
+
+
+async def test_a_busy_event_loop_loses_no_lease(start: Start, create: Create, ended: Ended, table: Any) -> None:
+    @handler("t")
+    async def run() -> str:
+        time.sleep(2.5)  # noqa: ASYNC251 # what is tested
+        return "done"
+
+    running = await start(run, lease_seconds=1)
+    worker_id = running.id
+    task = await create("t")
+
+    row = await ended(task.id)
+
+    assert (row["status"], row["attempt"], row["worker_id"]) == ("COMPLETED", 1, worker_id)
+    assert [worker["dead_at"] for worker in await table.fetch("SELECT dead_at FROM workers")] == [None]
+    assert (running.id, running.exit_codes) == (worker_id, [])
+
+
+async def test_a_hung_event_loop_ends_the_process_with_its_stacks(
+    worker_process: Callable[..., Awaitable[asyncio.subprocess.Process]], create: Create, table: Any, tmp_path: Path
+) -> None:
+    handlers = tmp_path / "hangs.py"
+    handlers.write_text(
+        'from task_worker import handler\n\n@handler("t", timeout_seconds=0.5)\nasync def spin_for_ever() -> None:\n'
+        "    while True:\n        pass\n"
+    )
+    process = await worker_process(handlers, lease_seconds=1, stderr=asyncio.subprocess.PIPE)
+    task = await create("t")
+
+    async with asyncio.timeout(20):
+        _, written = await process.communicate()
+
+    assert process.returncode == HUNG
+    assert b"event_loop_hangs" in written
+    assert b"in spin_for_ever" in written
+    assert await table.status(task.id) == "IN_PROGRESS"
+
+
+async def test_a_worker_that_was_frozen_for_two_leases_goes_on_under_a_new_id_and_changes_nothing(
+    worker_process: Callable[..., Awaitable[asyncio.subprocess.Process]],
+    start: Start,
+    create: Create,
+    ended: Ended,
+    table: Any,
+    until: Until,
+    tmp_path: Path,
+) -> None:
+    handlers = tmp_path / "waits.py"
+    handlers.write_text(
+        'import asyncio\nfrom task_worker import handler\n\n@handler("t")\nasync def run() -> str:\n'
+        '    await asyncio.sleep(3)\n    return "the first"\n'
+    )
+    process = await worker_process(handlers, lease_seconds=1)
+    task = await create("t")
+    (frozen,) = await until(lambda: table.fetch("SELECT worker_id FROM tasks WHERE status = 'IN_PROGRESS'"))
+
+    @handler("t")
+    async def run() -> str:
+        return "the second"
+
+    process.send_signal(signal.SIGSTOP)
+    await start(run, lease_seconds=1)
+    row = await ended(task.id)
+    assert row["result"] == "the second"
+    process.send_signal(signal.SIGCONT)
+
+    await until(
+        lambda: table.fetch(
+            "SELECT 1 FROM workers WHERE id NOT IN ($1, $2) AND dead_at IS NULL", frozen["worker_id"], row["worker_id"]
+        )
+    )
+    assert process.returncode is None
+    after = await table.task(task.id)
+    assert after == row
 
 
 async def test_a_worker_begins_once_the_database_is_there(

@@ -334,17 +334,21 @@ async def test_one_that_ignores_sigterm_is_killed_at_once_when_the_lease_is_lost
 async def test_it_ends_with_its_worker_however_that_went(
     worker_process: Callable[..., Awaitable[asyncio.subprocess.Process]],
     create: Create,
+    ended: Ended,
     handlers_file: Path,
     tmp_path: Path,
     pids: Callable[..., Awaitable[list[int]]],
     until: Until,
 ) -> None:
     process = await worker_process(handlers_file)
+    # There the loop is uvloop's, which starts processes in a way of its own.
+    aborts = await create("forks", payload={"path": str(tmp_path / "third"), "seconds": 1}, max_attempts=1)
     await create("stubborn", payload={"path": str(tmp_path / "pids"), "seconds": 60})
     await create("forks", payload={"path": str(tmp_path / "other"), "seconds": 0})
     (pid,) = await pids()
-    await until((tmp_path / "other").exists)
-    grandchild = int((tmp_path / "other").read_text())
+    other = tmp_path / "other"
+    grandchild = int(await until(lambda: other.exists() and other.read_text()))
+    assert (await ended(aborts.id))["error"]["code"] == "process_died"
 
     process.send_signal(signal.SIGKILL)
     await process.wait()

@@ -59,6 +59,24 @@ async def test_with_a_healthy_bus_and_free_slots_the_net_finds_nothing(
     assert sum(worker.net_claims for worker in workers) == 0
 
 
+async def test_messages_that_come_again_and_again_run_no_task_twice(
+    start: Start, create: Create, table: Any, until: Until
+) -> None:
+    calls = []
+
+    @handler("t")
+    async def run() -> None:
+        calls.append(1)
+        await asyncio.sleep(0.01)
+
+    for _ in range(2):
+        await start(run, repeating=True, concurrency=5)
+    await create_many(create, 100, type_="t")
+
+    await until(lambda: _all(table, "COMPLETED", 100))
+    assert len(calls) == 100
+
+
 async def test_by_the_net_alone_low_keeps_its_share_though_slots_come_free_one_at_a_time(
     start: Start, create: Create, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:

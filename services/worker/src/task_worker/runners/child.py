@@ -6,6 +6,7 @@ What the handler starts in turn holds neither pipe: else its worker would not se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import io
 import os
@@ -39,6 +40,7 @@ def main() -> None:
 
 def _taken_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
     """Return the two pipes, for us alone: the handler reads nothing, and what it prints goes to stderr."""
+    _close_twins()
     orders, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -47,6 +49,14 @@ def _taken_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
         # The raw one: another thread may hold the buffer's lock in the moment of the fork.
         os.register_at_fork(after_in_child=pipe.raw.close)
     return orders, answers
+
+
+def _close_twins() -> None:
+    """Close what else we have of the two pipes: uvloop 0.23 leaves its own ends open in a process that it starts."""
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 # numbers, not paths
+        with contextlib.suppress(OSError):  # the listing's own, closed by now
+            if int(name) > 2 and any(os.path.sameopenfile(int(name), standard) for standard in (0, 1)):
+                os.close(int(name))
 
 
 def _end_with_worker(orders: io.BufferedReader) -> None:
