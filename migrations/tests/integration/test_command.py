@@ -21,14 +21,12 @@ async def invoke(*arguments: str, url: str | None = None) -> Any:
     return await asyncio.to_thread(CliRunner().invoke, _app, arguments, env={"TASK_DATABASE_URL": url})
 
 
-async def test_migrated_database_is_exit_code_0_and_one_line(
-    run: Run, database_url: str, connection: asyncpg.Connection
-) -> None:
-    outcome = await run("-m", "task_migrations", database_url=database_url)
+async def test_migrated_database_is_exit_code_0_and_one_line(database_url: str, connection: asyncpg.Connection) -> None:
+    first = await invoke(url=database_url)
     again = await invoke("--database-url", database_url, "--revision", head())
 
-    assert (outcome.code, outcome.out, outcome.err) == (0, f"the schema is at revision {head()}\n", "")
-    assert (again.exit_code, again.stdout) == (0, f"the schema is at revision {head()}\n")
+    for outcome in (first, again):
+        assert (outcome.exit_code, outcome.output) == (0, f"the schema is at revision {head()}\n")
     assert await connection.fetchval("SELECT version_num FROM alembic_version") == head()
 
 

@@ -35,7 +35,7 @@ async def test_many_replicas_may_migrate_at_once(
     outcomes = await asyncio.gather(*(run("-m", "task_migrations", database_url=database_url) for _ in range(5)))
 
     assert [outcome.code for outcome in outcomes] == [0] * 5, outcomes
-    assert {outcome.out.strip() for outcome in outcomes} == {f"the schema is at revision {head()}"}
+    assert {(outcome.out, outcome.err) for outcome in outcomes} == {(f"the schema is at revision {head()}\n", "")}
     assert await connection.fetch("SELECT version_num FROM alembic_version") == [(head(),)]
 
 
