@@ -55,6 +55,12 @@ async def every_call_is_503_in_time(api: Api) -> float:
     return max(seconds for _, seconds in answers)
 
 
+async def checked(world: World, api: Api) -> int:
+    """Return the exit code of the API's own check, as a container's health check runs it."""
+    port = api.url.rsplit(":", 1)[1]
+    return await world.start("task-api", "check", TASK_API_PORT=port).ended()
+
+
 async def first_accepted(api: Api) -> float:
     """Return after how many seconds a task is accepted again."""
     began = time.monotonic()
@@ -75,9 +81,11 @@ async def test_p1_with_the_database_down_callers_get_503_and_all_recovers_by_its
     running = await api.create(type="step.gate", payload=gate.payload)
     await api.reaches(running["id"], "IN_PROGRESS")
     await api.create_all([{"type": "step.noop"}] * 100)
+    assert await checked(world, api) == 0
 
     await breakable_postgres.stop(immediate=True)
     slowest = await every_call_is_503_in_time(api)
+    assert await checked(world, api) == 1
     await worker.logged("lease_over", seconds=2 * LEASE_SECONDS)
     await breakable_postgres.start()
     back = await first_accepted(api)

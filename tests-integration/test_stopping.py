@@ -18,8 +18,8 @@ async def all_are_at_the_gate(world: World, tasks: int) -> None:
     await eventually(lambda: len(world.journal.notes()) == tasks, f"{tasks} handlers have begun")
 
 
-async def steady_load(world: World) -> None:
-    while True:
+async def steady_load(world: World, is_enough: asyncio.Event) -> None:
+    while not is_enough.is_set():
         await world.insert([TaskCreate(name="load", type="step.pause", payload={"seconds": 0.05})] * 20)
         await asyncio.sleep(0.1)
 
@@ -88,12 +88,13 @@ async def test_a_thread_that_does_not_stop_ends_the_process_and_its_task_runs_ag
 
 async def test_a_rolling_restart_under_load_counts_no_failure_and_runs_nothing_twice(world: World) -> None:
     workers = [await world.worker(), await world.worker()]
+    is_enough = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        load = group.create_task(steady_load(world))
+        group.create_task(steady_load(world, is_enough))
         for _ in range(3):
             workers.append(await world.worker())
             assert await workers.pop(0).stop() == 0
-        load.cancel()
+        is_enough.set()
 
     await world.check()
     rows = await world.tables.tasks()

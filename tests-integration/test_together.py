@@ -12,10 +12,10 @@ from harness.waiting import eventually
 from harness.world import World
 from task_store.testing import PostgresServer
 
-pytestmark = pytest.mark.every_postgres
 REPLICAS = 3
 
 
+@pytest.mark.every_postgres
 async def test_several_apis_start_at_once_on_an_empty_database(
     postgres_server: PostgresServer, broker_url: str, tmp_path: Path
 ) -> None:
@@ -30,6 +30,7 @@ async def test_several_apis_start_at_once_on_an_empty_database(
         await world.check()
 
 
+@pytest.mark.every_postgres
 async def test_two_workers_share_the_work(world: World) -> None:
     api = await world.api()
     workers = [await world.worker(TASK_WORKER_CONCURRENCY="5") for _ in range(2)]

@@ -51,7 +51,7 @@ class Workers:
         await self._database.fetch(workers.DRAIN, {"worker_id": worker_id})
 
     async def retire(self, worker_id: UUID) -> None:
-        """End the lease of a worker that holds nothing any more."""
+        """End the lease of a worker that stops. What it still holds is brought back, and counts as no loss."""
         await self._database.fetch(workers.RETIRE, {"worker_id": worker_id})
 
     async def tick(

@@ -11,7 +11,7 @@ from task_api.settings import ApiSettings
 from task_runtime import unknown_variables
 from task_store import SCHEMA_REVISION, DatabaseFacts
 
-TESTED_MAJORS = (15, 17, 18)
+TESTED_MAJORS = (15, 18)
 """The versions of PostgreSQL that the tests run on."""
 
 _SHIPPED_PASSWORDS = frozenset({"tasks", "guest"})

@@ -98,5 +98,4 @@ async def _signals(url: str) -> AsyncIterator[Signals]:
     try:
         yield signals
     finally:
-        async with asyncio.timeout(_CLOSING_SECONDS):
-            await signals.aclose()
+        await asyncio.wait([asyncio.create_task(signals.aclose())], timeout=_CLOSING_SECONDS)

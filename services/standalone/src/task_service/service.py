@@ -90,7 +90,9 @@ class Service:
         """
         async with AsyncExitStack() as stack:
             health = await stack.enter_async_context(self._database(1))
-            revision = await prepare_schema(self._settings.api, health)
+            revision = await asked.unless_stopped(prepare_schema(self._settings.api, health))
+            if revision is None:
+                return
             self._show(await health.facts(), revision)
             database = await stack.enter_async_context(self._database(self._settings.api.database_pool_size))
             bus, signals = await stack.enter_async_context(self._bus())
@@ -151,8 +153,9 @@ class Service:
         try:
             yield bus, signals
         finally:
-            async with asyncio.timeout(_CLOSING_SECONDS):
-                await asyncio.gather(signals.aclose(), bus.aclose())
+            await asyncio.wait(
+                [asyncio.create_task(part.aclose()) for part in (signals, bus)], timeout=_CLOSING_SECONDS
+            )
 
     def _show(self, facts: DatabaseFacts, revision: str) -> None:
         api, worker, handlers = self._settings.api, self._settings.worker, self._reloading.handlers

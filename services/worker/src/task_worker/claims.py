@@ -124,7 +124,7 @@ class Claims:
     async def _cast_net(self) -> None:
         """Claim one suspect if none is in hand, and what is overdue: a backlog is not to hide the suspects."""
         suspects = None if self._held.has_unknown_claim else await self._claim(self._claim_suspect)
-        overdue = await self._claim(self._claim_overdue) if self._slots.free else []
+        overdue = await self._claim(self._claim_overdue) if self._slots.free and not self._is_stopping else []
         found = None if overdue is None else [*(suspects or []), *overdue]
         if found:
             # With nothing delivered, each of these is a hint that was lost; in a backlog they are merely the oldest.

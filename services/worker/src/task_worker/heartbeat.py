@@ -107,7 +107,8 @@ class Heartbeat:
     async def _live(self) -> None:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         self._poked = lambda: loop.call_soon_threadsafe(woken.set)
-        async with asyncio.TaskGroup() as group, self._open() as database:
+        database = self._open()
+        async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch())
             workers = Workers(database)
             while not self._is_stopping:
@@ -116,6 +117,8 @@ class Heartbeat:
                 woken.clear()
             watch.cancel()
         self._poked = None
+        with contextlib.suppress(StoreError):  # leaving anyway
+            await database.aclose()
 
     async def _beat(self, workers: Workers) -> None:
         try:

@@ -91,7 +91,7 @@ class Held:
     @property
     def is_clear(self) -> bool:
         """Whether nothing is held, and no claim under way could yet bring anything. Safe from any thread."""
-        return not self._by_id and not self._under_way
+        return not self._under_way and not self._by_id  # in the order in which a claim moves from one to the other
 
     def __contains__(self, task_id: UUID) -> bool:
         return task_id in self._by_id
@@ -129,6 +129,11 @@ class Held:
         """Note that a claim was given up and may yet take place."""
         self._unknown[lease_token] = time.monotonic()
         self._under_way.discard(lease_token)
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether a claim is under way."""
+        return bool(self._under_way)
 
     @property
     def has_unknown_claim(self) -> bool:

@@ -116,8 +116,8 @@ def result_text(value: Any) -> str | None:
         text = orjson.dumps(check_json(plain))
     except UnstorableJsonError:
         raise
-    except (TypeError, ValueError, RecursionError, MemoryError) as error:
-        raise UnstorableJsonError((), f"is not JSON: {error}") from error
+    except Exception as error:  # code of the user's runs here: a model's fields, a mapping's items
+        raise UnstorableJsonError((), f"is not JSON: {type(error).__name__}: {error}") from error
     if len(text) > limits.RESULT_BYTES:
         raise UnstorableJsonError((), f"is larger than {limits.RESULT_BYTES} bytes")
     return text.decode()

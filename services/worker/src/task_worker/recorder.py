@@ -41,7 +41,7 @@ class Recorder:
             try:
                 ended = await self._attempts.record(ending)
             except RejectedError as error:
-                _log.error("ending_refused", sqlstate=error.sqlstate)  # its traceback holds the row
+                _log.error("ending_refused", sqlstate=error.sqlstate, constraint=error.constraint)  # no row, no payload
                 ending = Ending.fail(attempt.claim, unstorable("the database refuses it"))
             except StoreError as error:
                 _log.warning("recording_delayed", reason=str(error), again_in_seconds=pause)

@@ -214,7 +214,7 @@ class Worker:
         self._executor.stop_all(StopReason.LEASE_LOST)
 
     def _on_cancel_signal(self, signal: Signal) -> None:
-        if any(task_id in self._held for task_id in signal.ids):
+        if self._held.is_claiming or any(task_id in self._held for task_id in signal.ids):
             self._heartbeat.poke()
 
     def _ring(self) -> None:

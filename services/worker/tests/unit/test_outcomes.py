@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 
 from task_contracts import ErrorCode, TaskError, UnstorableJsonError, limits
 from task_contracts.lifecycle import Event
@@ -192,3 +192,15 @@ def test_outcomes_take_what_users_give_them() -> None:
     assert Retry(after_seconds="5").after_seconds == 5.0  # type: ignore[arg-type] # as users do
     with pytest.raises(TypeError):
         Snooze(after_seconds=timedelta(seconds=5))  # type: ignore[arg-type] # told in the handler, where it can be seen
+
+
+class _Broken(BaseModel):
+    @computed_field  # type: ignore[prop-decorator] # as pydantic's documentation has it
+    @property
+    def size(self) -> int:
+        raise KeyError("size")
+
+
+def test_a_model_whose_own_code_fails_while_it_is_dumped_cannot_be_stored() -> None:
+    with pytest.raises(UnstorableJsonError, match="KeyError"):
+        result_text(_Broken())

@@ -63,7 +63,7 @@ READ_BACK = select(
 DRAIN = update(WorkerRow).values(draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine)
 """Parameters: worker_id."""
 
-RETIRE = update(WorkerRow).values(dead_at=NOW).where(_is_mine)
+RETIRE = update(WorkerRow).values(dead_at=NOW, draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine)
 """Parameters: worker_id."""
 
 

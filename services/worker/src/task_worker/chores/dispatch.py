@@ -32,6 +32,8 @@ _FULL_PAUSE_SECONDS = 0.1
 """A full window is worth seconds of work, so this keeps nobody waiting."""
 _FAILED_PAUSE_SECONDS = 0.5
 _OFFERS_SECONDS = 5.0
+_LOCKED_PAUSE_SECONDS = 0.02
+"""Where something is due and yet was not marked, somebody else has it locked."""
 _MARK_IDS_MAX = 1_000
 """Ids that one statement marks in one broker queue."""
 
@@ -93,7 +95,7 @@ class Dispatch:
         until = await self._dispatches.next_due(rooms, self._offers)
         is_full = len(rooms) < len(self._served())
         longest = _FULL_PAUSE_SECONDS if is_full else _LOOK_AGAIN_SECONDS
-        return longest if until is None else min(longest, max(0.0, until.total_seconds()))
+        return longest if until is None else min(longest, max(_LOCKED_PAUSE_SECONDS, until.total_seconds()))
 
     def _served(self) -> list[BrokerQueue]:
         return [queue for queue in self._windows if queue.queue in self._offers.types_by_queue]

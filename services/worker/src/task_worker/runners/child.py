@@ -14,6 +14,7 @@ import pickle
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -69,12 +70,15 @@ def _run(order: Order, answers: io.BufferedWriter) -> Happened:
         answers.write(framed(progress))
         answers.flush()
 
-    handler = load_handlers(order.setup.handlers_place)[order.facts.type]
-    context = Context(order.facts, report=report, is_stopped=lambda: False)
-    arguments = handler.arguments(order.payload, context)
-    if inspect.iscoroutinefunction(handler.function):
-        return call(lambda: asyncio.run(handler.function(*arguments)), ())
-    return call(handler.function, arguments)
+    def load_and_run() -> Any:
+        # Loading is part of the attempt: what is wrong with a changed file is said as its error.
+        handler = load_handlers(order.setup.handlers_place)[order.facts.type]
+        arguments = handler.arguments(order.payload, Context(order.facts, report=report, is_stopped=lambda: False))
+        if inspect.iscoroutinefunction(handler.function):
+            return asyncio.run(handler.function(*arguments))
+        return handler.function(*arguments)
+
+    return call(load_and_run, ())
 
 
 def _plain(happened: Happened) -> Happened:
