@@ -267,6 +267,27 @@ async def test_answer_to_delete_is_the_row_after_the_wait_never_a_stale_one(
     assert answer.task.version == (2 if event is None else 3)
 
 
+async def test_delete_that_waited_for_a_claim_asks_the_running_task_to_stop(
+    tasks: Tasks, table: Any, connect: Any, waiting_for_lock: WaitingForLock
+) -> None:
+    task_id, worker_id = await table.put(TaskStatus.PENDING), await table.worker()
+    other = await connect()
+
+    async with asyncio.TaskGroup() as group, other.transaction():
+        await other.execute(
+            "UPDATE tasks SET status = 'IN_PROGRESS', attempt = 1, started_at = now(), worker_id = $2,"
+            " lease_token = $2, version = version + 1 WHERE id = $1",
+            task_id,
+            worker_id,
+        )
+        cancelling = group.create_task(tasks.cancel(task_id))
+        await waiting_for_lock()
+
+    answer = cancelling.result()
+    assert (answer.event, answer.task.status) == (Event.REQUEST_CANCEL, TaskStatus.IN_PROGRESS)
+    assert answer.task.cancel_requested_at is not None
+
+
 async def test_delete_that_waited_for_a_purge_finds_no_task(
     tasks: Tasks, table: Any, connect: Any, waiting_for_lock: WaitingForLock
 ) -> None:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -155,14 +155,26 @@ def values_of_picked(
 def _column_case(
     name: str, by_event: Mapping[Event, dict[str, ColumnElement[Any]]], picked: ColumnElement[str]
 ) -> ColumnElement[Any]:
-    groups: list[tuple[ColumnElement[Any], list[ColumnElement[str]]]] = []
+    groups: list[tuple[ColumnElement[Any], list[Event]]] = []
     for event, written in by_event.items():
         if name in written:
             same = next((events for value, events in groups if value.compare(written[name])), None)
             if same is None:
                 groups.append((written[name], same := []))
-            same.append(constant(event))
+            same.append(event)
     column = TaskRow.__table__.c[name]
     if len(groups) == 1 and len(groups[0][1]) == len(by_event):
         return groups[0][0]
-    return case(*((picked.in_(events), cast(value, column.type)) for value, events in groups), else_=column)
+    ways = ((_takes_place(picked, events), cast(value, column.type)) for value, events in groups)
+    return case(*ways, else_=column)
+
+
+def _takes_place(picked: ColumnElement[str], events: Sequence[Event]) -> ColumnElement[bool]:
+    """Return the condition that one of `events` was picked, and that the row at hand is the one it was picked for.
+
+    An UPDATE first makes its row from the version that its statement's snapshot saw, checks the constraints on that,
+    and only then finds the version that was locked, and makes the row again: a REQUEST_CANCEL picked on a row that was
+    claimed while we waited for its lock would otherwise break the constraint of the PENDING one.
+    """
+    sources = {status for event in events for status in LIFECYCLE[event].sources}
+    return and_(picked.in_([constant(event) for event in events]), is_status(sources))
