@@ -29,6 +29,10 @@ from task_worker.worker import Worker
 _log = structlog.get_logger(__name__)
 _DATABASE_SECONDS = 60.0
 _CLOSING_SECONDS = 5.0
+_TESTED_MAJORS = (15, 18)
+"""The versions of PostgreSQL that the tests run on."""
+_UNTESTED = "PostgreSQL {} is not among the versions that were tested ({})"
+_NEWER_SCHEMA = "the schema ({}) is newer than this version knows ({}): update task-worker"
 _SHORT_DRAIN = (
     "TASK_WORKER_DRAIN_SECONDS ({:g}) is shorter than the longest timeout of a handler ({:g}): "
     "a task that still runs then is stopped and runs again"
@@ -99,7 +103,8 @@ def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: Data
         ("concurrency", str(settings.concurrency)),
     ]
     title = f"task-worker {importlib.metadata.version('task-worker')}"
-    start_block(title, rows, warnings_for(settings, handlers, facts), log_format=settings.log_format)
+    newer = [_NEWER_SCHEMA.format(revision, SCHEMA_REVISION)] if revision > SCHEMA_REVISION else []
+    start_block(title, rows, warnings_for(settings, handlers, facts) + newer, log_format=settings.log_format)
 
 
 def warnings_for(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts) -> list[str]:
@@ -111,5 +116,6 @@ def warnings_for(settings: WorkerSettings, handlers: Mapping[str, Handler], fact
         (settings.retention_days == 0, "TASK_WORKER_RETENTION_DAYS is 0: ended tasks are kept for ever"),
         (settings.drain_seconds < longest, _SHORT_DRAIN.format(settings.drain_seconds, longest)),
         (not facts.is_durable, "fsync or synchronous_commit is off: a power cut can lose tasks that were accepted"),
+        (facts.major not in _TESTED_MAJORS, _UNTESTED.format(facts.major, ", ".join(map(str, _TESTED_MAJORS)))),
     ]
     return [text for is_so, text in checks if is_so] + unknown_variables(type(settings))

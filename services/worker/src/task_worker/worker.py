@@ -125,7 +125,14 @@ class Worker:
             end_process=end_process,
         )
         leadership = Leadership()
-        self._dispatch = Dispatch(bus, Dispatches(self._database), self._workers, leadership, settings.queues)
+        self._dispatch = Dispatch(
+            bus,
+            Dispatches(self._database),
+            self._workers,
+            leadership,
+            settings.queues,
+            settings.priority_weights,
+        )
         self._ticker = Ticker(self._workers, self._lease, leadership, self._reaches_broker)
         retention = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._loops = {

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from task_client import AsyncTaskClient, TaskClient
 from task_contracts import Progress
 from task_worker import Context, TaskCancelled
 from task_worker.context import Facts
@@ -60,3 +61,15 @@ def test_a_stop_is_seen_and_raised(bench: Bench) -> None:
 async def test_without_a_client_there_is_nothing_to_close(bench: Bench) -> None:
     assert not bench.context.has_clients
     await bench.context.aclose()
+
+
+async def test_clients_are_made_when_they_are_asked_for_and_once(bench: Bench) -> None:
+    client, sync_client = bench.context.client, bench.context.sync_client
+    assert (type(client), type(sync_client)) == (AsyncTaskClient, TaskClient)
+    assert (bench.context.client, bench.context.sync_client) == (client, sync_client)
+    assert bench.context.has_clients
+
+    await bench.context.aclose()
+
+    assert client._http.is_closed
+    assert sync_client._http.is_closed

@@ -17,6 +17,7 @@ from task_worker.chores.tick import Leadership
 
 Until = Callable[..., Awaitable[Any]]
 ME = uuid4()
+WEIGHTS = {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}
 
 
 class FakeBus:
@@ -76,7 +77,7 @@ class Bench:
         self.bus = FakeBus()
         self.table = FakeTable()
         self.leadership = Leadership()
-        self.dispatch = Dispatch(self.bus, self.table, self.table, self.leadership, queues)  # type: ignore[arg-type] # what is used of each
+        self.dispatch = Dispatch(self.bus, self.table, self.table, self.leadership, queues, WEIGHTS)  # type: ignore[arg-type] # what is used of each
 
     @asynccontextmanager
     async def leading(self) -> AsyncIterator[None]:
@@ -125,6 +126,16 @@ async def test_never_more_than_the_window_and_a_full_queue_keeps_no_other_out(un
 
     assert len(bench.table.waiting["default", Priority.LOW]) == 500
     assert {room.priority for rooms in bench.table.rooms for room in rooms} == {Priority.HIGH, Priority.MEDIUM}
+
+
+async def test_a_round_is_shared_by_the_weights(until: Until) -> None:
+    bench = Bench()
+    bench.table.waiting = {("default", priority): ids(100) for priority in Priority}
+    async with bench.leading():
+        await until(lambda: bench.bus.published)
+
+    messages = {room.priority: room.ids for room in bench.table.rooms[0]}
+    assert messages == {Priority.HIGH: 60, Priority.MEDIUM: 30, Priority.LOW: 10}
 
 
 async def test_a_new_leader_looks_before_it_publishes(until: Until) -> None:

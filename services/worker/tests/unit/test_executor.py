@@ -221,6 +221,19 @@ class TestOutcomes:
         assert sorted(progress.percent for progress in bench.reported) == [0, 100]
         assert {len(progress.message or "") for progress in bench.reported} == {0, 500}
 
+    async def test_a_client_is_closed_once_its_handler_has_ended(self, make: Make) -> None:
+        clients = []
+
+        @handler("t")
+        async def run(context: Context) -> None:
+            clients.append(context.client)
+
+        bench = make(run)
+        bench.start("t")
+
+        assert (await bench.ending()).event is Event.COMPLETE
+        assert clients[0]._http.is_closed
+
 
 class TestTimeouts:
     async def test_an_async_handler_is_cancelled(self, make: Make) -> None:

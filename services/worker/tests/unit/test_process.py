@@ -70,6 +70,7 @@ def test_a_drain_shorter_than_a_handler_is_warned_of(
         ({"retention_days": 0}, {}, "TASK_WORKER_RETENTION_DAYS"),
         ({}, {"fsync": "off"}, "fsync"),
         ({}, {"synchronous_commit": "off"}, "synchronous_commit"),
+        ({}, {"version_num": 140010}, "PostgreSQL 14 is not among the versions that were tested (15, 18)"),
     ],
 )
 def test_what_an_operator_should_know_is_warned_of(

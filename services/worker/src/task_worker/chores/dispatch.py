@@ -5,6 +5,9 @@
 - Mark first, publish after: a message exists only once its mark has committed. Whatever is lost in between is a hint,
   and the net has it.
 - Each broker queue is read for itself, as far as its own window has room.
+- A round is small, and shared by the weights: publishing for LOW must not let HIGH, which is taken faster, run dry.
+  (Measured with workers whose threads keep the processor busy, where 600 messages take seconds: median ranks of first
+  starts of HIGH, MEDIUM and LOW among 2,400 tasks 860, 1170 and 1500 with whole windows, 700, 1340 and 2000 now.)
 - While it cannot publish, nothing is marked.
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -36,6 +39,8 @@ _LOCKED_PAUSE_SECONDS = 0.02
 """Where something is due and yet was not marked, somebody else has it locked."""
 _MARK_IDS_MAX = 1_000
 """Ids that one statement marks in one broker queue."""
+_ROUND_MESSAGES = 10
+"""Messages that one round publishes to one broker queue, times the weight of its priority."""
 
 
 class Dispatch:
@@ -48,11 +53,13 @@ class Dispatch:
         workers: Workers,
         leadership: Leadership,
         queues: Sequence[str],
+        weights: Mapping[Priority, int],
     ) -> None:
         self._bus = bus
         self._dispatches = dispatches
         self._workers = workers
         self._leadership = leadership
+        self._weights = weights
         self._windows = {BrokerQueue(queue, priority): Window() for queue in queues for priority in Priority}
         self._rung = asyncio.Event()
         self._offers_stale_at = 0.0
@@ -80,7 +87,7 @@ class Dispatch:
             await wait_for_event(self._rung, pause)
 
     async def _round(self) -> float:
-        """Fill the windows once; return for how many seconds nothing is to be done."""
+        """Go some way to full windows; return for how many seconds nothing is to be done."""
         if time.monotonic() >= self._offers_stale_at:
             self._offers = await self._workers.live_offers()
             self._offers_stale_at = time.monotonic() + _OFFERS_SECONDS
@@ -101,12 +108,12 @@ class Dispatch:
         return [queue for queue in self._windows if queue.queue in self._offers.types_by_queue]
 
     def _rooms(self) -> list[Room]:
-        rooms = ((queue, self._windows[queue]) for queue in self._served())
-        return [
-            Room(queue.queue, queue.priority, min(window.room * window.message_ids, _MARK_IDS_MAX))
-            for queue, window in rooms
-            if window.room
-        ]
+        return [Room(queue.queue, queue.priority, ids) for queue in self._served() if (ids := self._room_ids(queue))]
+
+    def _room_ids(self, queue: BrokerQueue) -> int:
+        window = self._windows[queue]
+        messages = min(window.room, _ROUND_MESSAGES * self._weights[queue.priority])
+        return min(messages * window.message_ids, _MARK_IDS_MAX)
 
     async def _look(self, queue: BrokerQueue) -> None:
         workers = self._offers.workers_by_queue.get(queue.queue, 1)

@@ -1,0 +1,92 @@
+"""The command `task-worker`: how it starts, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from task_contracts import Task
+from task_store import SCHEMA_REVISION
+
+Create = Callable[..., Awaitable[Task]]
+Ended = Callable[..., Awaitable[dict[str, Any]]]
+Command = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+NO_BROKER = "amqp://guest:secret-of-the-broker@127.0.0.1:1/"
+
+
+@pytest.fixture
+async def command(database_url: str, tmp_path: Path) -> AsyncIterator[Command]:
+    """Start the command, with these settings and a broker that is not there."""
+    started: list[asyncio.subprocess.Process] = []
+
+    async def one(**settings: str) -> asyncio.subprocess.Process:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TASK_")}
+        named = {"TASK_DATABASE_URL": database_url, "TASK_BROKER_URL": NO_BROKER, "TASK_LOG_FORMAT": "console"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "task_worker",
+            env={**inherited, **named, **settings},
+            cwd=tmp_path,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        started.append(process)
+        return process
+
+    yield one
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def written_by(process: asyncio.subprocess.Process) -> str:
+    async with asyncio.timeout(30):
+        _, written = await process.communicate()
+    return written.decode()
+
+
+async def test_it_runs_tasks_without_a_broker_and_ends_in_order_when_asked_to(
+    command: Command, create: Create, ended: Ended, table: Any
+) -> None:
+    await table.execute("CREATE TABLE alembic_version AS SELECT $1::text AS version_num", SCHEMA_REVISION)
+    process = await command()
+    row = await ended((await create(payload={"n": 1})).id)
+    process.send_signal(signal.SIGTERM)
+    written = await written_by(process)
+
+    assert row["result"] == {"n": 1}
+    assert process.returncode == 0
+    assert f"schema revision  {SCHEMA_REVISION}" in written
+    assert "handlers         echo" in written
+    assert "warning: no handlers beyond the built-in ones" in written
+    assert "secret-of-the-broker" not in written
+    assert [worker["dead_at"] is None for worker in await table.fetch("SELECT dead_at FROM workers")] == [False]
+
+
+async def test_a_database_without_a_schema_is_one_line_and_exit_code_2(command: Command) -> None:
+    process = await command()
+    written = await written_by(process)
+
+    assert process.returncode == 2
+    line = f"error: the database has no schema, this version needs {SCHEMA_REVISION}: run `task-migrate`\n"
+    assert written == line
+
+
+async def test_handlers_that_cannot_be_imported_are_one_line_and_exit_code_2(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("import nothing_like_it\n")
+    process = await command(TASK_WORKER_HANDLERS="./tasks.py")
+    written = await written_by(process)
+
+    assert process.returncode == 2
+    assert written.startswith("error: TASK_WORKER_HANDLERS: ")
+    assert "tasks.py, line 1: ModuleNotFoundError: No module named 'nothing_like_it'" in written
+    assert written.count("\n") == 1
