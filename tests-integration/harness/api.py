@@ -89,7 +89,8 @@ class Api:
             assert task["status"] not in ENDED, f"{task_id} ended as {task['status']}, not {status}: {task['error']}"
             return None
 
-        return await eventually(look, f"{task_id} is {status}", seconds=seconds) or {}
+        task: Json = await eventually(look, f"{task_id} is {status}", seconds=seconds)
+        return task
 
     async def all_complete(self, task_ids: Sequence[object], *, seconds: float = SECONDS) -> list[Json]:
         """Return these tasks once all of them are COMPLETED."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 
@@ -31,17 +33,14 @@ class Journal:
 
     def notes(self) -> list[Note]:
         """Return all attempts in the order of their starts."""
-        starts: dict[UUID | tuple[UUID, UUID], Note] = {}
-        for line in sorted(self._lines(), key=lambda line: float(line["at"])):
-            key = (UUID(line["id"]), UUID(line["token"]))
+        note_by_lease: dict[tuple[UUID, UUID], Note] = {}
+        for line in sorted(self._lines(), key=itemgetter("at")):
+            lease = task_id, token = UUID(line["id"]), UUID(line["token"])
             if line["what"] == "start":
-                starts[key] = Note(*key[:1], line["attempt"], key[1], line["pid"], line["at"])
+                note_by_lease[lease] = Note(task_id, line["attempt"], token, line["pid"], line["at"])
             else:
-                begun = starts[key]
-                starts[key] = Note(
-                    begun.task_id, begun.attempt, begun.token, begun.pid, begun.started_at, line["at"], line["what"]
-                )
-        return list(starts.values())
+                note_by_lease[lease] = replace(note_by_lease[lease], ended_at=line["at"], how=line["what"])
+        return list(note_by_lease.values())
 
     def of(self, task_id: UUID) -> list[Note]:
         """Return the attempts of one task."""
@@ -51,7 +50,7 @@ class Journal:
         """Return the tasks in the order in which each was first started."""
         return list(dict.fromkeys(note.task_id for note in self.notes()))
 
-    def _lines(self) -> Iterator[dict[str, str]]:
+    def _lines(self) -> Iterator[dict[str, Any]]:
         for file in self.folder.glob("*.jsonl"):
             for line in file.read_text().splitlines():
                 yield json.loads(line)

@@ -89,7 +89,7 @@ class Process:
                 return []
             return found
 
-        found = await eventually(said, f"{self.name} logs {event} {fields or ''}", seconds=seconds)
+        found: list[Event] = await eventually(said, f"{self.name} logs {event} {fields or ''}", seconds=seconds)
         return found[-1]
 
     def terminate(self) -> None:

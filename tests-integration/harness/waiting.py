@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any
 
 SECONDS = 30.0
 """How long anything may take that has no deadline of its own to prove."""
-
-Answer = TypeVar("Answer")
 
 _PAUSE_SECONDS = 0.02
 _PAUSE_SECONDS_MAX = 0.25
@@ -19,10 +17,8 @@ _PAUSE_SHARE = 0.05
 """Asking costs the machine something, so the longer it takes, the less often."""
 
 
-async def eventually(
-    question: Callable[[], Answer | Awaitable[Answer]], what: str, *, seconds: float = SECONDS
-) -> Answer:
-    """Ask until the answer is true, and return it.
+async def eventually(question: Callable[[], Any], what: str, *, seconds: float = SECONDS) -> Any:
+    """Ask, or await what is asked, until the answer is true, and return it.
 
     Raises:
         AssertionError: it was not within `seconds`; says `what` was waited for, and the last answer.

@@ -126,10 +126,7 @@ class World:
     async def settle(self, *, seconds: float = SECONDS) -> None:
         """Wait until every task has ended."""
 
-        async def is_settled() -> bool:
-            return await self.tables.are_all_ended()
-
-        await eventually(is_settled, "every task has ended", seconds=seconds)
+        await eventually(self.tables.are_all_ended, "every task has ended", seconds=seconds)
 
     async def check(self, *, is_broker_up: bool = True, seconds: float = SECONDS) -> None:
         """Wait until all is at rest, stop all processes, and hold what they left against the invariants.
@@ -149,9 +146,10 @@ class World:
 
     async def close(self) -> None:
         """Stop all processes, and give back all connections. Safe to repeat."""
-        for part in [*self._apis, self._database]:
-            await part.aclose()
+        for api in self._apis:
+            await api.aclose()
         self._apis.clear()
+        await self._database.aclose()
         await self.processes.aclose()
 
     async def __aenter__(self) -> Self:
