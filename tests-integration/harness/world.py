@@ -140,8 +140,9 @@ class World:
             return
         if is_broker_up:
             await eventually(self._is_broker_empty, "the broker queues are empty")
-        await self.close()
+        # Read before the workers stop: one that stops gives back what it has not tried, stale or not.
         ready = await self.ready() if is_broker_up else {}
+        await self.close()
         _assert_sound(await self._evidence(ready=ready, connections=await self._connections()))
 
     async def close(self) -> None:
