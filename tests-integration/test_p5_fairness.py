@@ -13,7 +13,7 @@ from task_contracts import Priority, TaskCreate
 WEIGHTS = {"HIGH": 6, "MEDIUM": 3, "LOW": 1}
 SOME = 50
 MEASURED = 1_400
-IN_A_ROW = 200
+IN_A_ROW = 400
 FLOOD = 10_000
 MOMENTS = timedelta(seconds=2)
 MOMENTS_MAX = timedelta(seconds=5)

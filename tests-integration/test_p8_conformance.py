@@ -266,12 +266,24 @@ async def test_p4_a_running_task_is_asked_to_stop_and_cancelled_once_it_has(api:
     task = await api.create(type=type_, payload=world.gate("never").payload)
     await begun(world, task["id"])
 
-    first, second = await api.cancel(task["id"]), await api.cancel(task["id"])
-    assert (first.status_code, second.status_code) == (202, 202)
-    assert first.json()["cancel_requested_at"] == second.json()["cancel_requested_at"] is not None
+    answer = await api.cancel(task["id"])
+    assert (answer.status_code, answer.json()["status"]) == (202, "IN_PROGRESS")
     done = await api.reaches(task["id"], "CANCELLED")
     assert (done["attempt"], done["failures"], done["result"]) == (1, 0, None)
     assert (await api.cancel(task["id"])).status_code == 200
+
+
+async def test_p4_a_task_that_is_still_stopping_is_not_said_to_be_cancelled(api: Api, world: World) -> None:
+    gate = world.gate("tidy")
+    task = await api.create(type="step.slow_to_stop", payload=gate.payload)
+    await begun(world, task["id"])
+
+    first, second = await api.cancel(task["id"]), await api.cancel(task["id"])
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json()["cancel_requested_at"] == second.json()["cancel_requested_at"] is not None
+    assert (await api.get(task["id"]))["status"] == "IN_PROGRESS"
+    gate.open()
+    await api.reaches(task["id"], "CANCELLED")
 
 
 async def test_cancelling_a_finished_task_is_refused(api: Api) -> None:

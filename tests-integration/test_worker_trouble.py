@@ -8,8 +8,10 @@ from contextlib import suppress
 from uuid import UUID
 
 import httpx2
+import pytest
 
 from harness.api import Api
+from harness.servers import Broker
 from harness.waiting import eventually
 from harness.world import LEASE_SECONDS, World
 
@@ -59,27 +61,6 @@ async def test_the_tasks_of_a_killed_worker_run_again_in_time_and_completed_ones
     await world.check()
 
 
-async def test_p3_a_worker_that_was_taken_for_dead_changes_nothing_when_it_comes_back(world: World) -> None:
-    gate = world.gate()
-    api = await world.api()
-    frozen = await world.worker()
-    task = await api.create(type="step.gate", payload=gate.payload)
-    await eventually(lambda: world.journal.notes(), "it runs")
-    await world.worker()
-
-    frozen.pause()
-    await eventually(lambda: len(world.journal.of(UUID(task["id"]))) == 2, "another worker runs it")
-    gate.open()
-    second = await api.reaches(task["id"], "COMPLETED")
-    frozen.resume()
-    await frozen.logged("worker_registered", times=2)
-
-    assert await api.get(task["id"]) == second
-    await world.check()
-    row = await world.tables.task(UUID(task["id"]))
-    assert row["lease_token"] == world.journal.of(row["id"])[1].token
-
-
 async def test_p1_no_accepted_task_is_lost_when_the_api_is_killed_under_load(world: World) -> None:
     doomed, other = await world.api(), await world.api()
     await world.worker()
@@ -96,3 +77,35 @@ async def test_p1_no_accepted_task_is_lost_when_the_api_is_killed_under_load(wor
     assert len(strangers) <= len(callers), "stored, and killed before the answer"
     world.accepted.ids |= strangers
     await world.check()
+
+
+class TestFrozenWorker:
+    """On a broker whose books can be read."""
+
+    @pytest.fixture
+    def broker_url(self, breakable_broker: Broker) -> str:
+        return breakable_broker.url
+
+    async def test_p3_a_worker_that_was_taken_for_dead_changes_nothing_when_it_comes_back(
+        self, world: World, breakable_broker: Broker
+    ) -> None:
+        gate = world.gate()
+        api = await world.api()
+        frozen = await world.worker()
+        task = await api.create(type="step.gate", payload=gate.payload)
+        await eventually(lambda: world.journal.notes(), "it runs")
+        await world.worker()
+
+        frozen.pause()
+        await eventually(lambda: len(world.journal.of(UUID(task["id"]))) == 2, "another worker runs it")
+        gate.open()
+        second = await api.reaches(task["id"], "COMPLETED")
+        frozen.resume()
+        await frozen.logged("worker_registered", times=2)
+
+        assert await api.get(task["id"]) == second
+        # What had been delivered to the frozen one may still be in its hands, where the checker cannot see it.
+        await eventually(breakable_broker.is_empty, "it has settled all that was delivered to it")
+        await world.check()
+        row = await world.tables.task(UUID(task["id"]))
+        assert row["lease_token"] == world.journal.of(row["id"])[1].token

@@ -55,6 +55,17 @@ def gate_in_process(payload: Gate, context: Context) -> str:
         return "passed"
 
 
+@handler("step.slow_to_stop")
+async def slow_to_stop(payload: Gate, context: Context) -> None:
+    """Runs until it is stopped, and then tidies up until the gate opens."""
+    with journaled(context):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            while not payload.gate.exists():  # noqa: ASYNC110 # another process opens it
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
 @handler("step.deaf")
 def deaf(payload: Gate, context: Context) -> str:
     """Cannot be stopped: it is a thread, and does not ask."""

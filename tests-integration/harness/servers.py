@@ -73,6 +73,11 @@ class Broker:
         self._server.resume()
         self._is_frozen = False
 
+    async def is_empty(self) -> bool:
+        """Return whether no queue holds a message, delivered ones that are not settled included."""
+        listed = await self.ctl("list_queues", "--vhost", self.vhost, "--quiet", "--no-table-headers", "messages")
+        return not any(int(line) for line in listed.split())
+
     async def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl."""
         return await asyncio.to_thread(self._server.ctl, *arguments)

@@ -138,6 +138,16 @@ async def test_a_round_is_shared_by_the_weights(until: Until) -> None:
     assert messages == {Priority.HIGH: 60, Priority.MEDIUM: 30, Priority.LOW: 10}
 
 
+def test_a_round_is_shared_in_tasks_however_many_a_message_carries() -> None:
+    dispatch = Bench().dispatch
+    for window in dispatch._windows.values():
+        window.looked(0, workers=1)
+    dispatch._windows[BrokerQueue("default", Priority.HIGH)]._size = 10
+
+    tasks = {priority: dispatch._room_ids(BrokerQueue("default", priority)) for priority in Priority}
+    assert tasks == {Priority.HIGH: 600, Priority.MEDIUM: 200, Priority.LOW: 100}  # MEDIUM: as far as its window goes
+
+
 async def test_a_new_leader_looks_before_it_publishes(until: Until) -> None:
     bench = Bench()
     bench.bus.ready["tasks.default.high"] = 199

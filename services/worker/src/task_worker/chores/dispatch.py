@@ -40,7 +40,7 @@ _LOCKED_PAUSE_SECONDS = 0.02
 _MARK_IDS_MAX = 1_000
 """Ids that one statement marks in one broker queue."""
 _ROUND_MESSAGES = 10
-"""Messages that one round publishes to one broker queue, times the weight of its priority."""
+"""What one round publishes to one broker queue, times the weight of its priority."""
 
 
 class Dispatch:
@@ -111,9 +111,11 @@ class Dispatch:
         return [Room(queue.queue, queue.priority, ids) for queue in self._served() if (ids := self._room_ids(queue))]
 
     def _room_ids(self, queue: BrokerQueue) -> int:
+        """Return how many ids a round may mark: in proportion to the weights, whatever a message carries."""
         window = self._windows[queue]
-        messages = min(window.room, _ROUND_MESSAGES * self._weights[queue.priority])
-        return min(messages * window.message_ids, _MARK_IDS_MAX)
+        largest = max(self._windows[BrokerQueue(queue.queue, priority)].message_ids for priority in Priority)
+        one = min(_ROUND_MESSAGES * largest, _MARK_IDS_MAX // max(self._weights.values()))
+        return min(window.room * window.message_ids, one * self._weights[queue.priority])
 
     async def _look(self, queue: BrokerQueue) -> None:
         workers = self._offers.workers_by_queue.get(queue.queue, 1)
