@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -46,8 +47,7 @@ async def test_p6_tasks_are_accepted_and_run_while_rabbitmq_is_down_and_it_is_us
     world: World, breakable_broker: Broker
 ) -> None:
     await breakable_broker.stop()
-    api = await world.api()
-    worker = await world.worker()
+    api, worker = await asyncio.gather(world.api(), world.worker())
     await shows_broker(api, "degraded")
     await api.all_complete(await api.create_all(some_tasks(100)))
 
@@ -66,8 +66,7 @@ async def test_p6_tasks_are_accepted_and_run_when_rabbitmq_is_killed_in_the_midd
     world: World, breakable_broker: Broker
 ) -> None:
     gate = world.gate()
-    api = await world.api()
-    await world.worker(TASK_WORKER_CONCURRENCY="4")
+    api, _ = await asyncio.gather(world.api(), world.worker(TASK_WORKER_CONCURRENCY="4"))
     running = await api.create_all([{"type": "step.gate", "payload": gate.payload}] * 4)
     await eventually(lambda: len(world.journal.notes()) == 4, "every slot is taken")
     queued = await api.create_all(some_tasks(200))
@@ -86,8 +85,7 @@ async def test_p6_tasks_are_accepted_and_run_when_rabbitmq_is_killed_in_the_midd
 
 async def test_p1_a_wiped_broker_costs_no_task(world: World, breakable_broker: Broker) -> None:
     gate = world.gate()
-    api = await world.api()
-    await world.worker(TASK_WORKER_CONCURRENCY="4")
+    api, _ = await asyncio.gather(world.api(), world.worker(TASK_WORKER_CONCURRENCY="4"))
     running = await api.create_all([{"type": "step.gate", "payload": gate.payload}] * 4)
     await eventually(lambda: len(world.journal.notes()) == 4, "every slot is taken")
     queued = await api.create_all(some_tasks(300))

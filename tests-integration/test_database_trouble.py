@@ -76,8 +76,7 @@ async def test_p1_with_the_database_down_callers_get_503_and_all_recovers_by_its
     world: World, breakable_postgres: PrivatePostgres, say: Callable[[str], None]
 ) -> None:
     gate = world.gate()
-    api = await world.api()
-    worker = await world.worker()
+    api, worker = await asyncio.gather(world.api(), world.worker())
     running = await api.create(type="step.gate", payload=gate.payload)
     await api.reaches(running["id"], "IN_PROGRESS")
     await api.create_all([{"type": "step.noop"}] * 100)
@@ -101,8 +100,7 @@ async def test_p1_with_the_database_down_callers_get_503_and_all_recovers_by_its
 async def test_with_the_database_frozen_callers_get_503_and_all_recovers_by_itself(
     world: World, breakable_postgres: PrivatePostgres, say: Callable[[str], None]
 ) -> None:
-    api = await world.api()
-    await world.worker()
+    api, _ = await asyncio.gather(world.api(), world.worker())
     await api.create_all([{"type": "step.noop"}] * 20)
 
     breakable_postgres.pause()
@@ -121,9 +119,7 @@ async def test_with_the_database_frozen_callers_get_503_and_all_recovers_by_itse
 async def test_p1_no_accepted_task_is_lost_when_the_database_is_killed_under_load(
     world: World, breakable_postgres: PrivatePostgres
 ) -> None:
-    api = await world.api()
-    await world.worker()
-    await world.worker()
+    api, *_ = await asyncio.gather(world.api(), world.worker(), world.worker())
     unknown = 0
 
     async def caller() -> None:

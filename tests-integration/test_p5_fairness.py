@@ -30,7 +30,7 @@ def least_in_a_row(order: list[str], priority: str) -> int:
 
 
 async def test_p5_low_keeps_its_share_under_a_steady_flood_of_high(world: World, say: Callable[[str], None]) -> None:
-    await world.insert(tasks(2 * MEASURED, Priority.HIGH))
+    await world.insert(tasks(MEASURED, Priority.HIGH))
     await world.insert(tasks(MEASURED, Priority.LOW))
 
     is_enough = asyncio.Event()
@@ -54,7 +54,6 @@ async def test_p5_low_keeps_its_share_under_a_steady_flood_of_high(world: World,
     # More than its share where HIGH, which is taken faster, had nothing delivered for a moment: slots do not wait.
     assert 0.7 * stated <= share <= 2 * stated
     assert least >= stated * IN_A_ROW / 3
-    await world.check(seconds=60)
 
 
 async def test_p5_a_high_task_starts_within_moments_under_a_flood_of_low(
@@ -82,4 +81,3 @@ async def test_p5_a_high_task_starts_within_moments_under_a_flood_of_low(
     assert left > 0, "the flood was over too soon to say anything"
     assert middle < MOMENTS
     assert slowest < MOMENTS_MAX
-    await world.check(seconds=60)

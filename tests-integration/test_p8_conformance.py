@@ -16,7 +16,7 @@ import pytest
 from harness.api import TASKS, Api, Json
 from harness.servers import new_database
 from harness.waiting import SECONDS, eventually
-from harness.world import World
+from harness.world import LEASE_SECONDS, World
 from task_bus.testing import RabbitServer
 from task_client import AsyncTaskClient, TaskClient, TaskFinishedError
 from task_contracts import TaskCreate, TaskStatus
@@ -30,10 +30,11 @@ LATER = timedelta(days=1)
 
 
 class Deployment:
-    """A world that is up, and its APIs, which take turns."""
+    """A world that is up, and its APIs, which take turns. `misspelt_id` is a task of a type that nobody offers."""
 
-    def __init__(self, world: World, apis: list[Api]) -> None:
+    def __init__(self, world: World, apis: list[Api], misspelt_id: str) -> None:
         self.world = world
+        self.misspelt_id = misspelt_id
         self._apis = apis
         self._turn = 0
 
@@ -77,13 +78,13 @@ async def _service(world: World) -> Api:
 
 async def _apart(world: World, of_each: int) -> list[Api]:
     """Start so many of each, all at once, on a database without a schema."""
-    apis = [world.start("task-api", **QUEUES) for _ in range(of_each)]
-    reached = [await world.reach(process) for process in apis]
-    own_url = {"TASK_WORKER_API_URL": reached[0].url}
+    processes = [world.start("task-api", **QUEUES) for _ in range(of_each)]
+    apis = [await world.reach(process) for process in processes]
+    own_url = {"TASK_WORKER_API_URL": apis[0].url}
     workers = [world.start("task-worker", **QUEUES, **own_url) for _ in range(of_each)]
     for worker in workers:
         await worker.logged("worker_registered")
-    return reached
+    return apis
 
 
 @pytest.fixture(scope="module", params=DEPLOYMENTS)
@@ -102,7 +103,8 @@ async def deployment(places: Places) -> AsyncIterator[Deployment]:
     """The deployment, up. At the end what all tests left there is held against the invariants."""
     async with places.world() as world:
         apis = await _apart(world, DEPLOYMENTS.index(places.name)) if world.broker_url else [await _service(world)]
-        yield Deployment(world, apis)
+        misspelt = await apis[0].create(type="step.misspelt")
+        yield Deployment(world, apis, misspelt["id"])
         await world.check()
 
 
@@ -236,10 +238,11 @@ async def test_what_goes_wrong_is_said_with_the_task(api: Api, code: str, asked:
     assert (done["error"]["code"], done["attempt"], done["failures"]) == (code, 1, 1)
 
 
-async def test_a_type_that_nobody_offers_fails_after_a_lease(api: Api) -> None:
-    task = await api.create(type="step.misspelt")
+async def test_a_type_that_nobody_offers_fails_after_a_lease(deployment: Deployment) -> None:
+    done = await deployment.api.reaches(deployment.misspelt_id, "FAILED")
 
-    done = await api.reaches(task["id"], "FAILED")
+    waited = datetime.fromisoformat(done["finished_at"]) - datetime.fromisoformat(done["created_at"])
+    assert waited >= timedelta(seconds=LEASE_SECONDS)
     assert (done["error"]["code"], done["attempt"]) == ("unknown_type", 0)
 
 

@@ -87,7 +87,7 @@ async def test_a_thread_that_does_not_stop_ends_the_process_and_its_task_runs_ag
 
 
 async def test_a_rolling_restart_under_load_counts_no_failure_and_runs_nothing_twice(world: World) -> None:
-    workers = [await world.worker(), await world.worker()]
+    workers = list(await asyncio.gather(world.worker(), world.worker()))
     is_enough = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(steady_load(world, is_enough))

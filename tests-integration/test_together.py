@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ async def test_several_apis_start_at_once_on_an_empty_database(
 
 @pytest.mark.every_postgres
 async def test_two_workers_share_the_work(world: World) -> None:
-    api = await world.api()
-    workers = [await world.worker(TASK_WORKER_CONCURRENCY="5") for _ in range(2)]
+    few = {"TASK_WORKER_CONCURRENCY": "5"}
+    api, *workers = await asyncio.gather(world.api(), world.worker(**few), world.worker(**few))
     ids = await api.create_all([{"type": "step.pause", "payload": {"seconds": 0.02}}] * 300)
     await api.all_complete(ids)
 
@@ -45,8 +46,7 @@ async def test_two_workers_share_the_work(world: World) -> None:
 
 async def test_a_worker_serves_the_queues_that_it_is_told_to_and_health_names_those_without(world: World) -> None:
     queues = {"TASK_QUEUES": "default,reports"}
-    api = await world.api(**queues)
-    await world.worker(**queues, TASK_WORKER_QUEUES="default")
+    api, _ = await asyncio.gather(world.api(**queues), world.worker(**queues, TASK_WORKER_QUEUES="default"))
     for_nobody = await api.create(type="step.noop", queue="reports")
     ours = await api.create_all([{"type": "step.noop"}] * 20)
     await api.all_complete(ours)

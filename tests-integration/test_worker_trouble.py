@@ -35,8 +35,7 @@ async def test_the_tasks_of_a_killed_worker_run_again_in_time_and_completed_ones
     world: World, say: Callable[[str], None]
 ) -> None:
     gate = world.gate()
-    api = await world.api()
-    doomed = await world.worker()
+    api, doomed = await asyncio.gather(world.api(), world.worker())
     completed = await api.create_all([{"type": "step.noop"}] * 50)
     await api.all_complete(completed)
     running = await api.create_all([{"type": type_, "payload": gate.payload} for type_ in PLACES])
@@ -62,8 +61,7 @@ async def test_the_tasks_of_a_killed_worker_run_again_in_time_and_completed_ones
 
 
 async def test_p1_no_accepted_task_is_lost_when_the_api_is_killed_under_load(world: World) -> None:
-    doomed, other = await world.api(), await world.api()
-    await world.worker()
+    doomed, other, _ = await asyncio.gather(world.api(), world.api(), world.worker())
 
     async with asyncio.TaskGroup() as group:
         callers = [group.create_task(post_until_it_breaks(doomed)) for _ in range(8)]
@@ -90,8 +88,7 @@ class TestFrozenWorker:
         self, world: World, breakable_broker: Broker
     ) -> None:
         gate = world.gate()
-        api = await world.api()
-        frozen = await world.worker()
+        api, frozen = await asyncio.gather(world.api(), world.worker())
         task = await api.create(type="step.gate", payload=gate.payload)
         await eventually(lambda: world.journal.notes(), "it runs")
         await world.worker()

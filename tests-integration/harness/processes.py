@@ -166,7 +166,11 @@ class Processes:
             AssertionError: a process did not stop, or not well.
 
         """
-        trouble = [line for process in reversed(self.all) if (line := await _wind_down(process))]
+        running = [process for process in self.all if process.exit_code is None]
+        for process in running:
+            process.resume()
+            process.terminate()
+        trouble = [line for process in running if (line := await _wound_down(process))]
         assert not trouble, "\n".join(trouble)
 
 
@@ -187,11 +191,7 @@ def _start(
         )
 
 
-async def _wind_down(process: Process) -> str | None:
-    if process.exit_code is not None:
-        return None
-    process.resume()
-    process.terminate()
+async def _wound_down(process: Process) -> str | None:
     try:
         code = await process.ended()
     except AssertionError:
