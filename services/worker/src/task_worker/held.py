@@ -39,7 +39,6 @@ class Attempt:
 
     claim: Claim
     timeout_seconds: float
-    began_at: float = field(default_factory=time.monotonic)
     stop_reason: StopReason | None = None
     is_running: bool = True
     """Whether its code may still be at work."""

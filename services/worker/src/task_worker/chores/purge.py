@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import structlog
 
-from task_store import StoreError, Workers
+from task_store import Workers
+from task_worker.chores.leading import while_leading
 from task_worker.chores.tick import Leadership
 
 _log = structlog.get_logger(__name__)
@@ -27,14 +27,13 @@ class Purge:
 
     async def run(self) -> None:
         """Purge for ever, while this worker leads."""
-        await asyncio.sleep(_FIRST_SECONDS)
-        while True:
-            await self._leadership.begun.wait()
-            try:
-                await self.purge()
-            except StoreError as error:
-                _log.warning("purge_missed", reason=str(error))
-            await asyncio.sleep(_EVERY_SECONDS)
+        await while_leading(
+            self._leadership,
+            self.purge,
+            seconds=_EVERY_SECONDS,
+            first_seconds=_FIRST_SECONDS,
+            missed="purge_missed",
+        )
 
     async def purge(self) -> None:
         """Purge once, in small statements, so that no lock is held for long."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
-from task_store import StoreError, Workers
+from task_store import Workers
+from task_worker.chores.leading import while_leading
 from task_worker.chores.tick import Leadership
 from task_worker.lease import Lease
 
@@ -24,13 +23,8 @@ class Reject:
 
     async def run(self) -> None:
         """Reject for ever, while this worker leads."""
-        while True:
-            await asyncio.sleep(self._lease.seconds)
-            await self._leadership.begun.wait()
-            try:
-                await self.reject()
-            except StoreError as error:
-                _log.warning("reject_missed", reason=str(error))
+        lease = self._lease.seconds
+        await while_leading(self._leadership, self.reject, seconds=lease, first_seconds=lease, missed="reject_missed")
 
     async def reject(self) -> None:
         """Reject once, all that there are."""

@@ -5,12 +5,11 @@ On every tick of the leader, since a claim may commit just after its worker was 
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from task_contracts.lifecycle import Event
-from task_store import StoreError, Workers
+from task_store import Workers
+from task_worker.chores.leading import while_leading
 from task_worker.chores.tick import TICKS_A_LEASE, Leadership
 from task_worker.lease import Lease
 
@@ -28,13 +27,8 @@ class Sweep:
 
     async def run(self) -> None:
         """Sweep for ever, while this worker leads."""
-        while True:
-            await self._leadership.begun.wait()
-            try:
-                await self.sweep()
-            except StoreError as error:
-                _log.warning("sweep_missed", reason=str(error))
-            await asyncio.sleep(self._lease.seconds / TICKS_A_LEASE)
+        seconds = self._lease.seconds / TICKS_A_LEASE
+        await while_leading(self._leadership, self.sweep, seconds=seconds, missed="sweep_missed")
 
     async def sweep(self) -> None:
         """Sweep once. Only a steady leader declares deaths; the statement itself tests that."""
