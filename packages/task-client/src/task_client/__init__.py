@@ -17,7 +17,7 @@ from task_client._errors import (
     ValidationFailedError,
     WaitTimeoutError,
 )
-from task_client._health import Health, HealthCheck, HealthStatus
+from task_contracts import Health, HealthCheck, HealthStatus
 
 __all__ = [
     "AsyncTaskClient",

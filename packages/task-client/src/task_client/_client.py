@@ -13,9 +13,8 @@ import httpx2
 from task_client import _calls as calls
 from task_client._calls import Call, TaskFilters
 from task_client._flows import Done, Flow, Outcome, Pause, advance, ask, wait
-from task_client._health import Health
 from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options
-from task_contracts import Task, TaskCreate, TaskPage, TaskState, TaskSummary, View
+from task_contracts import Health, Task, TaskCreate, TaskPage, TaskState, TaskSummary, View
 
 Result = TypeVar("Result")
 

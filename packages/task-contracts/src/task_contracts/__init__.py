@@ -6,6 +6,7 @@ documents, and the messages on the broker. Depends on pydantic alone and does no
 
 from task_contracts import _limits as limits
 from task_contracts._enums import ErrorCode, Priority, SortOrder, TaskStatus, View
+from task_contracts._health import Health, HealthCheck, HealthStatus
 from task_contracts._json import (
     JsonObject,
     JsonValue,
@@ -43,6 +44,9 @@ __all__ = [
     "DueTasks",
     "ErrorCode",
     "FieldProblem",
+    "Health",
+    "HealthCheck",
+    "HealthStatus",
     "JsonObject",
     "JsonValue",
     "LabelKey",

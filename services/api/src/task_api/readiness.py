@@ -6,58 +6,21 @@ keeps its tasks.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict, Field
-
 from task_api.deadlines import within
 from task_api.parts import ApiParts
+from task_contracts import Health, HealthCheck, HealthStatus
 from task_store import SCHEMA_REVISION, LiveOffers, StoreError
 
 CHECK_SECONDS = 1.5
 
 
-class HealthStatus(StrEnum):
-    """How it is, from good to bad."""
-
-    OK = "ok"
-    DEGRADED = "degraded"
-    UNAVAILABLE = "unavailable"
-    STOPPING = "stopping"
-
-
-class HealthCheck(BaseModel):
-    """How one thing is that the service stands on."""
-
-    model_config = ConfigDict(frozen=True)
-
-    status: HealthStatus
-    detail: str | None = Field(None, description="What is wrong, for people.")
-
-
-class Readiness(BaseModel):
-    """Whether callers should be sent here."""
-
-    model_config = ConfigDict(frozen=True)
-
-    status: HealthStatus
-    checks: dict[str, HealthCheck] = Field(
-        default_factory=dict, description="By name: database, schema, broker, workers."
-    )
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether this process takes requests."""
-        return self.status in {HealthStatus.OK, HealthStatus.DEGRADED}
-
-
-async def readiness(parts: ApiParts) -> Readiness:
+async def readiness(parts: ApiParts) -> Health:
     """Look at everything, within 2 s whatever is wrong."""
     if parts.stop.is_set():
-        return Readiness(status=HealthStatus.STOPPING)
+        return Health(status=HealthStatus.STOPPING)
     checks = {**await _database_checks(parts), "broker": _broker(is_connected=parts.signals.is_connected)}
     worst = max((check.status for check in checks.values()), key=list(HealthStatus).index)
-    return Readiness(status=worst, checks=checks)
+    return Health(status=worst, checks=checks)
 
 
 async def _database_checks(parts: ApiParts) -> dict[str, HealthCheck]:

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from task_api.openapi import answer
 from task_api.parts import ApiParts
-from task_api.readiness import HealthCheck, HealthStatus, Readiness, readiness
+from task_api.readiness import readiness
+from task_contracts import Health, HealthCheck, HealthStatus
 
 
 class Liveness(BaseModel):
@@ -55,8 +56,8 @@ def add_health_calls(router: APIRouter, parts: ApiParts) -> None:
         calls.get_readiness,
         operation_id="get_readiness",
         responses={
-            200: answer(Readiness, "Send callers here", _DEGRADED),
-            503: answer(Readiness, "Send callers elsewhere", _UNAVAILABLE),
+            200: answer(Health, "Send callers here", _DEGRADED),
+            503: answer(Health, "Send callers elsewhere", _UNAVAILABLE),
         },
     )
 
@@ -69,10 +70,10 @@ _OK = HealthCheck(status=HealthStatus.OK)
 _UNSERVED = HealthCheck(status=HealthStatus.DEGRADED, detail="no live worker serves reports")
 _AWAY = HealthCheck(status=HealthStatus.UNAVAILABLE, detail="the database does not answer (TimeoutError)")
 _UNKNOWN = HealthCheck(status=HealthStatus.UNAVAILABLE, detail="unknown without the database")
-_DEGRADED = Readiness(
+_DEGRADED = Health(
     status=HealthStatus.DEGRADED, checks={"database": _OK, "schema": _OK, "workers": _UNSERVED, "broker": _OK}
 ).model_dump(mode="json")
-_UNAVAILABLE = Readiness(
+_UNAVAILABLE = Health(
     status=HealthStatus.UNAVAILABLE,
     checks={"database": _AWAY, "schema": _UNKNOWN, "workers": _UNKNOWN, "broker": _OK},
 ).model_dump(mode="json")

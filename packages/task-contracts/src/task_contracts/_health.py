@@ -23,16 +23,18 @@ class HealthCheck(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     status: HealthStatus
-    detail: str | None = None
+    detail: str | None = Field(None, description="What is wrong, for people.")
 
 
 class Health(BaseModel):
-    """How the service is; `checks` by name, such as "database" or "broker"."""
+    """How a process of the service is, and whether callers should be sent to it."""
 
     model_config = ConfigDict(frozen=True)
 
     status: HealthStatus
-    checks: dict[str, HealthCheck] = Field(default_factory=dict)
+    checks: dict[str, HealthCheck] = Field(
+        default_factory=dict, description="By name: database, schema, broker, workers."
+    )
 
     @property
     def is_ready(self) -> bool:
