@@ -52,5 +52,9 @@ def _headline(error: BaseException) -> str:
     name = (
         kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
     )
-    message = safe_text(str(error))[:_MESSAGE_CHARS]
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 # code of others, which is to break nothing here; as Python's own traceback does
+        text = "<exception str() failed>"
+    message = safe_text(text)[:_MESSAGE_CHARS]
     return f"{name}: {message}" if message else name

@@ -96,3 +96,14 @@ def test_endless_recursion_and_endless_chains_stay_short() -> None:
 
 def test_an_exception_without_a_message_is_its_name() -> None:
     assert safe_traceback(ValueError()) == "ValueError"
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_error_whose_text_cannot_be_made_is_shown_without_it() -> None:
+    shown = safe_traceback(SilentError())
+
+    assert shown.endswith("SilentError: <exception str() failed>")
