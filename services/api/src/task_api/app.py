@@ -14,7 +14,7 @@ from task_api.translation import translate_exceptions
 def create_app(parts: ApiParts) -> DocumentedApi:
     """Return the application: the same one in a process of its own, in the standalone and in tests."""
     app = DocumentedApi(
-        parts.settings.queues,
+        parts.settings,
         title=TITLE,
         version=VERSION,
         description=DESCRIPTION,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
 
 from task_api.problems import ProblemError
+from task_api.settings import ApiSettings
 from task_contracts import PROBLEM_MEDIA_TYPE, Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -50,18 +51,18 @@ def header(description: str, **schema: Any) -> dict[str, Any]:
 
 
 class DocumentedApi(FastAPI):
-    """FastAPI, with problem documents declared by their own media type, and with the queues that there are."""
+    """FastAPI, with problem documents declared by their own media type, and with what the settings make of a task."""
 
-    def __init__(self, queues: Sequence[str], **options: Any) -> None:
+    def __init__(self, settings: ApiSettings, **options: Any) -> None:
         super().__init__(**options)
-        self._queues = list(queues)
+        self._settings = settings
 
     def openapi(self) -> dict[str, Any]:
         """Return the document, made once."""
         if not self.openapi_schema:
             document = super().openapi()
             _move_problems(document)
-            _name_queues(document, self._queues)
+            _fit(document["components"]["schemas"]["TaskCreate"], self._settings)
             self.openapi_schema = document
         return self.openapi_schema
 
@@ -87,7 +88,17 @@ def _move_problems(document: dict[str, Any]) -> None:
                     content[PROBLEM_MEDIA_TYPE]["schema"] = content.pop("application/json")["schema"]
 
 
-def _name_queues(document: dict[str, Any], queues: list[str]) -> None:
-    create = document["components"]["schemas"]["TaskCreate"]
+def _fit(create: dict[str, Any], settings: ApiSettings) -> None:
+    """Have the schema of a new task name the queues that there are, and ask for a type where there is no default."""
+    queues, is_type_required = list(settings.queues), settings.default_type is None
     create["properties"]["queue"]["enum"] = queues
-    create["examples"] = [example for example in create["examples"] if example.get("queue", "default") in queues]
+    if is_type_required:
+        create["required"] = [*create["required"], "type"]
+        about = create["properties"]["type"]
+        about |= next(way for way in about.pop("anyOf") if way["type"] != "null")
+        about["description"] = "The name of the handler that runs the task."
+    create["examples"] = [
+        example
+        for example in create["examples"]
+        if example.get("queue", "default") in queues and not (is_type_required and "type" not in example)
+    ]

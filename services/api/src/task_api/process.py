@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,20 +22,18 @@ from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavail
 _log = get_logger(__name__)
 
 _CLOSING_SECONDS = 5.0
-_TALKATIVE = {"aiormq": logging.CRITICAL, "aio_pika": logging.CRITICAL, "alembic": logging.WARNING}
-"""Loggers that tell each attempt of what `task_bus` and `prepare_schema` tell once."""
 
 
 async def run_api(settings: ApiSettings) -> ExitCode:
-    """Serve until SIGTERM or SIGINT, and stop in an orderly way. FAILED if the database does not answer at the start.
+    """Serve until SIGTERM or SIGINT, and stop in an orderly way; the second one does not wait for answers.
+
+    FAILED if the database does not answer at the start.
 
     Raises:
         Misconfigured: the broker is `memory://`, the address cannot be used, or the schema is too old.
 
     """
     settings.require_shared_broker()
-    for name, level in _TALKATIVE.items():
-        logging.getLogger(name).setLevel(level)
     listener = listen(settings.host, settings.port)
     with listener.socket, ShutdownSignals() as asked:
         async with _database(settings, 1) as health:
@@ -47,7 +44,7 @@ async def run_api(settings: ApiSettings) -> ExitCode:
                 return ExitCode.FAILED
             if found is not None:
                 _show(settings, listener, *found)
-                await _run(settings, listener, asked.stop, health)
+                await _run(settings, listener, asked, health)
     return ExitCode.OK
 
 
@@ -68,12 +65,12 @@ def _show(settings: ApiSettings, listener: Listener, facts: DatabaseFacts, revis
     start_block(f"task-api {VERSION}", rows, cautions(settings, facts, revision), log_format=settings.log_format)
 
 
-async def _run(settings: ApiSettings, listener: Listener, stop: asyncio.Event, health: Database) -> None:
+async def _run(settings: ApiSettings, listener: Listener, asked: ShutdownSignals, health: Database) -> None:
     url = settings.broker_url.get_secret_value()
     async with _database(settings, settings.database_pool_size) as database, _signals(url) as signals:
         tasks = Tasks(database)
-        parts = ApiParts(settings, tasks, health, Workers(health), signals, stop)
-        await serve(create_app(parts), listener, stop)
+        parts = ApiParts(settings, tasks, health, Workers(health), signals, asked.stop)
+        await serve(create_app(parts), listener, asked.stop, asked.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):
             await tasks.aclose()
 

@@ -1,7 +1,8 @@
 """Serves an application over HTTP until it is told to stop. uvicorn does the work; signals and sockets stay ours.
 
 Stopping: `stop` is set; readiness says so (`ApiParts.stop`); no connection is taken any more, and those that are open
-close after the answer they are waiting for; what is not answered within `GRACE_SECONDS` is cancelled.
+close after the answer they are waiting for; what is not answered within `GRACE_SECONDS`, or when `hurry` is set, is
+cancelled.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def listen(host: str, port: int) -> Listener:
     return Listener(bound, f"http://{shown}:{bound.getsockname()[1]}")
 
 
-async def serve(app: ASGIApp, listener: Listener, stop: asyncio.Event) -> None:
-    """Serve `app` until `stop` is set and what was asked before has been answered."""
+async def serve(app: ASGIApp, listener: Listener, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    """Serve `app` until `stop` is set and what was asked before has been answered; `hurry` ends that waiting."""
     server = _Server(
         uvicorn.Config(
             app,
@@ -73,7 +74,7 @@ async def serve(app: ASGIApp, listener: Listener, stop: asyncio.Event) -> None:
         ),
         listener.url,
     )
-    stopper = asyncio.create_task(server.exit_after(stop))
+    stopper = asyncio.create_task(server.exit_after(stop, hurry))
     try:
         await server.serve(sockets=[listener.socket])
     finally:
@@ -97,10 +98,16 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         _log.info("listening", url=self._url)
 
-    async def exit_after(self, stop: asyncio.Event) -> None:
-        """Have the server stop when `stop` is set."""
+    async def exit_after(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+        """Have the server stop when `stop` is set, and wait for nothing any more when `hurry` is."""
         await stop.wait()
         self.should_exit = True
+        await hurry.wait()
+        self.force_exit = True
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()  # on Python 3.12 and later the listening socket waits for them
 
 
 class _Protocol(HttpToolsProtocol):

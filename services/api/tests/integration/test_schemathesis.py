@@ -26,7 +26,7 @@ SECONDS = 240
 async def url(parts: ApiParts) -> AsyncIterator[str]:
     """The application behind a real socket."""
     listener = listen("127.0.0.1", 0)
-    serving = asyncio.create_task(serve(create_app(parts), listener, parts.stop))
+    serving = asyncio.create_task(serve(create_app(parts), listener, parts.stop, asyncio.Event()))
     yield listener.url
     parts.stop.set()
     async with asyncio.timeout(20):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from task_api import examples
+from task_api.parts import ApiParts
 from task_contracts import Problem, Task, TaskPage, TaskState, TaskSummary
 
 ERRORS = {
@@ -85,6 +87,18 @@ def test_the_body_names_the_queues_that_there_are_and_shows_no_example_for_anoth
 
     assert create["properties"]["queue"]["enum"] == ["default", "reports"]
     assert [example.get("queue") for example in create["examples"]] == [None, "reports"]
+
+
+async def test_where_there_is_no_default_the_body_asks_for_a_type(parts: ApiParts, open_client: Any) -> None:
+    typeless = parts.settings.model_copy(update={"default_type": None})
+    async with open_client(replace(parts, settings=typeless)) as client:
+        document = (await client.get("/openapi.json")).json()
+
+    create = document["components"]["schemas"]["TaskCreate"]
+    assert create["required"] == ["name", "type"]
+    assert create["properties"]["type"]["type"] == "string"
+    assert "anyOf" not in create["properties"]["type"]
+    assert all("type" in example for example in create["examples"])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import socket
+from typing import Any
 
 import pytest
 
-from task_api.server import listen
+from task_api.server import GRACE_SECONDS, listen, serve
 from task_runtime import Misconfigured
 
 
@@ -24,3 +26,31 @@ def test_a_port_in_use_is_said_in_one_line() -> None:
 def test_an_address_that_is_not_of_this_machine_is_said_in_one_line(host: str) -> None:
     with pytest.raises(Misconfigured, match="TASK_API_HOST"):
         listen(host, 0)
+
+
+async def test_who_asks_twice_does_not_wait_for_what_is_being_answered() -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive, send
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    listener, stop, hurry = listen("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(serve(app, listener, stop, hurry))
+    reader, writer = await asyncio.open_connection(*listener.socket.getsockname())
+    writer.write(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+    async with asyncio.timeout(GRACE_SECONDS / 2):
+        await began.wait()
+        stop.set()
+        await asyncio.sleep(0.3)
+        assert not serving.done()
+
+        hurry.set()
+        await serving
+        await ended.wait()
+        writer.close()
+    assert not reader.at_eof() or await reader.read() == b""

@@ -100,7 +100,7 @@ class Service:
             app = create_app(ApiParts(self._settings.api, tasks, health, Workers(health), signals, asked.stop))
             drain = asyncio.Event()
             working = asyncio.create_task(self._work(bus, signals, drain, asked.hurry))
-            serving = asyncio.create_task(serve(app, self._listener, asked.stop))
+            serving = asyncio.create_task(serve(app, self._listener, asked.stop, asked.hurry))
             await asyncio.wait([working, serving], return_when=asyncio.FIRST_COMPLETED)
             asked.stop.set()  # where one part has failed, the other goes too
             await asyncio.gather(serving, return_exceptions=True)
@@ -174,7 +174,7 @@ class Service:
                 ", ".join(sorted(handlers)) + (", reloaded when changed" if self._options.is_reloading else ""),
             ),
         ]
-        warnings = dict.fromkeys([*cautions(api, facts, revision), *warnings_for(worker, handlers, facts)])
+        warnings = dict.fromkeys([*cautions(api, facts, revision), *warnings_for(worker, handlers, facts, revision)])
         title = f"task-service {importlib.metadata.version('task-service')} (Ctrl-C stops it)"
         start_block(title, rows, warnings, log_format=api.log_format)
 
