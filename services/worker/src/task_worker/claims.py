@@ -163,9 +163,11 @@ class Claims:
         except BaseException:
             self._held.claim_unanswered(lease_token)
             raise
-        for claim in claimed:
-            (self._give_back if claim.id in self._held else self._start)(claim)
-        self._held.claim_answered(lease_token)
+        try:
+            for claim in claimed:
+                (self._give_back if claim.id in self._held else self._start)(claim)
+        finally:
+            self._held.claim_answered(lease_token)  # what was not started after all, the read-back gives back
         return claimed
 
     async def _wait_for_work(self) -> None:

@@ -3,6 +3,8 @@
 **Invariants**
 
 - What this clock says is never later than what the database says: the lease runs from before the renewal was sent.
+  (But for a machine that slept, whose monotonic clock stood still: there code of a worker declared dead goes on until
+  the next beat, a sixth of a lease at most. Were sleep counted, every laptop that wakes would stop its tasks.)
 - A sixth of the lease is spare: `is_over` turns true while the database still calls the worker alive, so its code can
   be stopped in time.
 - An id that was found dead never comes back.

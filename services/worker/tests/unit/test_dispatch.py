@@ -128,6 +128,21 @@ async def test_never_more_than_the_window_and_a_full_queue_keeps_no_other_out(un
     assert {room.priority for rooms in bench.table.rooms for room in rooms} == {Priority.HIGH, Priority.MEDIUM}
 
 
+async def test_whoever_leads_again_looks_before_it_publishes() -> None:
+    bench = Bench()
+    dispatch = bench.dispatch
+    for window in dispatch._windows.values():
+        window.looked(0, workers=1)
+    bench.leadership.told(uuid4(), ME)
+    waiting = asyncio.create_task(dispatch._wait_until_leading())
+    await asyncio.sleep(0)
+
+    assert not any(window.should_look for window in dispatch._windows.values())
+    bench.leadership.told(ME, ME)
+    await waiting
+    assert all(window.should_look for window in dispatch._windows.values())
+
+
 async def test_a_round_is_shared_by_the_weights(until: Until) -> None:
     bench = Bench()
     bench.table.waiting = {("default", priority): ids(100) for priority in Priority}

@@ -77,7 +77,7 @@ class Dispatch:
     async def run(self) -> None:
         """Dispatch for ever, while this worker leads and reaches the broker."""
         while True:
-            await self._leadership.begun.wait()
+            await self._wait_until_leading()
             self._rung.clear()
             try:
                 pause = await self._round() if self._bus.is_connected else _FAILED_PAUSE_SECONDS
@@ -85,6 +85,12 @@ class Dispatch:
                 _log.warning("dispatch_failed", reason=str(error))
                 pause = _FAILED_PAUSE_SECONDS
             await wait_for_event(self._rung, pause)
+
+    async def _wait_until_leading(self) -> None:
+        if not self._leadership.is_leading:
+            await self._leadership.begun.wait()
+            # Another leader may have filled the broker queues meanwhile: look before anything is published.
+            self._windows = {queue: Window() for queue in self._windows}
 
     async def _round(self) -> float:
         """Go some way to full windows; return for how many seconds nothing is to be done."""

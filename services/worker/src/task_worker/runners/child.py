@@ -36,7 +36,7 @@ def main() -> None:
     configure_logging(order.setup.log_level, order.setup.log_format)
     answers.write(framed(_plain(_run(order, answers))))
     answers.flush()
-    os._exit(0)  # threads that the handler left running must not keep the slot
+    _end()  # what the handler left running must not keep the slot, nor outlive a worker that dies just now
 
 
 def _taken_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
@@ -62,6 +62,11 @@ def _close_twins() -> None:
 
 def _end_with_worker(orders: io.BufferedReader) -> None:
     orders.read()  # returns when the worker's end of the pipe is closed
+    _end()
+
+
+def _end() -> None:
+    """End this process and all that it started."""
     os.killpg(0, signal.SIGKILL)
 
 
