@@ -33,7 +33,8 @@ LOADED_BY_NAME = {
 }
 """What a member declares and never imports, and why it needs it."""
 
-UNIT = ("unit", "lifecycle_model")
+UNIT = ("unit",)
+MODEL = ("lifecycle_model",)
 INTEGRATION = ("integration", "embedded")
 TYPING = ("typing",)
 """The rings of tests: folders of these names under a member's `tests`."""
@@ -95,7 +96,7 @@ class Member:
 
     def strays(self) -> list[Path]:
         """Return its tests that stand in none of the rings."""
-        tests, rings = self.folder / "tests", {*UNIT, *INTEGRATION, *TYPING}
+        tests, rings = self.folder / "tests", {*UNIT, *MODEL, *INTEGRATION, *TYPING}
         return [path for path in tests.rglob("test_*.py") if path.relative_to(tests).parts[0] not in rings]
 
 
@@ -162,6 +163,14 @@ def unit(session: nox.Session, member: Member) -> None:
     """Tests that need nothing but the member."""
     sync(session, member)
     measure(session, *member.tests(*UNIT))
+
+
+@nox.session
+@each(*MODEL)
+def model(session: nox.Session, member: Member) -> None:
+    """The life cycle, searched: every state that crashes, races and losses can lead to."""
+    sync(session, member)
+    measure(session, *member.tests(*MODEL))
 
 
 @nox.session(python=PYTHONS[0], reuse_venv=False)
