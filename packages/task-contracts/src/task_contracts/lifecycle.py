@@ -6,8 +6,8 @@ test that tries every (status, event) pair on a real PostgreSQL.
 
 **Invariants**
 
-- A guard is tested on the locked row, in the statement that changes it. Facts of other rows (`Guard.is_fact`) are
-  read in that same statement.
+- A guard is tested on the locked row, in the statement that changes it. Facts of other rows are read in
+  that same statement.
 - Two groups of events end an attempt: `RECORD` (guarded by the lease token) and `SWEEP` (guarded by the death of
   the worker). Each is one statement that picks its event by a CASE: the first event of the group whose guards hold.
 - No event leads out of a terminal status but RERUN and PURGE, and both are guarded by it.
@@ -77,23 +77,6 @@ class Guard(StrEnum):
         "a live worker serves its queue, no live one offers its type there, "
         f"and none has in {limits.UNKNOWN_TYPE_DAYS} days"
     )
-
-    @property
-    def is_fact(self) -> bool:
-        """Whether the asker brings this along, rather than the task's own row showing it."""
-        return self in _FACTS
-
-
-_FACTS = frozenset(
-    {
-        Guard.TYPE_OFFERED,
-        Guard.WORKER_ALIVE,
-        Guard.LONE_SUSPECT,
-        Guard.WORKER_DEAD,
-        Guard.TYPE_UNKNOWN,
-        Guard.FINISHED_BEFORE_CUTOFF,
-    }
-)
 
 
 class Write(StrEnum):

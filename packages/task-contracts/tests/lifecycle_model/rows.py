@@ -73,7 +73,17 @@ SHOWN: dict[Guard, Callable[[Row], bool]] = {
 }
 """Guards that the row itself shows."""
 
-BROUGHT = frozenset(guard for guard in Guard if guard.is_fact) | {Guard.LEASE_TOKEN}
+BROUGHT = frozenset(
+    {
+        Guard.TYPE_OFFERED,
+        Guard.WORKER_ALIVE,
+        Guard.LONE_SUSPECT,
+        Guard.WORKER_DEAD,
+        Guard.TYPE_UNKNOWN,
+        Guard.FINISHED_BEFORE_CUTOFF,
+        Guard.LEASE_TOKEN,
+    }
+)
 """Guards that the asker brings along. The token is one: whoever remembers it also knows whether it is current."""
 
 WRITES: dict[Write, Callable[[Row], dict[str, Any]]] = {

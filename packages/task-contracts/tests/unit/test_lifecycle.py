@@ -197,17 +197,6 @@ def test_a_suspect_is_one_loss_away_from_the_end() -> None:
     assert Guard.LONE_SUSPECT in LIFECYCLE[Event.CLAIM].guards
 
 
-def test_a_fact_is_what_the_row_itself_does_not_show() -> None:
-    assert {guard for guard in Guard if guard.is_fact} == {
-        Guard.TYPE_OFFERED,
-        Guard.WORKER_ALIVE,
-        Guard.LONE_SUSPECT,
-        Guard.WORKER_DEAD,
-        Guard.TYPE_UNKNOWN,
-        Guard.FINISHED_BEFORE_CUTOFF,
-    }
-
-
 def test_every_guard_and_every_write_is_used() -> None:
     assert {guard for line in LIFECYCLE.values() for guard in line.guards} == set(Guard)
     assert {write for line in LIFECYCLE.values() for write in line.writes} == set(Write)

@@ -7,7 +7,7 @@ leader. Every call is one statement in a transaction of its own, with a deadline
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._models import Base
 from task_store.attempts import Attempts, new_lease_token
-from task_store.database import Database, DatabaseFacts, normalised_url
+from task_store.database import Database, normalised_url
 from task_store.dispatches import Dispatches
 from task_store.errors import (
     ContentionError,
@@ -16,13 +16,14 @@ from task_store.errors import (
     SchemaMismatchError,
     StoreError,
 )
+from task_store.facts import SCHEMA_REVISION, DatabaseFacts
 from task_store.records import (
+    AttemptKey,
     Changed,
     Claim,
     Ended,
     Ending,
-    Held,
-    Lease,
+    HeldRow,
     LiveOffers,
     NewTask,
     Offer,
@@ -35,12 +36,10 @@ from task_store.records import (
 from task_store.tasks import Tasks
 from task_store.workers import Workers, new_worker_id
 
-SCHEMA_REVISION = "0001"
-"""The revision of the schema that this code needs. Revisions sort as text: a smaller one is older."""
-
 __all__ = [
     "FOREIGN_ERRORS",
     "SCHEMA_REVISION",
+    "AttemptKey",
     "Attempts",
     "Base",
     "Changed",
@@ -52,8 +51,7 @@ __all__ = [
     "Dispatches",
     "Ended",
     "Ending",
-    "Held",
-    "Lease",
+    "HeldRow",
     "LiveOffers",
     "NewTask",
     "Offer",

@@ -11,7 +11,6 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +22,7 @@ from task_contracts import limits
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._statements.parameters import named
 from task_store.errors import DatabaseUnavailableError, SchemaMismatchError
+from task_store.facts import FACTS, DatabaseFacts
 
 _log = logging.getLogger(__name__)
 
@@ -51,35 +51,6 @@ def normalised_url(url: str) -> URL:
     if "sslmode" in query:
         query["ssl"] = query.pop("sslmode")
     return parsed.set(drivername="postgresql+asyncpg", query=query)
-
-
-@dataclass(frozen=True)
-class DatabaseFacts:
-    """How the server is set up: what the block at a process's start shows, and warns of."""
-
-    version: str
-    version_num: int
-    database: str
-    max_connections: int
-    fsync: str
-    synchronous_commit: str
-
-    @property
-    def major(self) -> int:
-        """The major version, such as 18."""
-        return self.version_num // 10000
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether a commit that was answered survives a power cut."""
-        return self.fsync == "on" and self.synchronous_commit != "off"
-
-
-_FACTS = text(
-    "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS version_num,"
-    " current_database() AS database, current_setting('max_connections')::int AS max_connections,"
-    " current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
-)
 
 
 class Database:
@@ -153,7 +124,7 @@ class Database:
 
     async def facts(self) -> DatabaseFacts:
         """Return what an operator should know of the server and how it is set up."""
-        (row,) = await self.fetch(_FACTS)
+        (row,) = await self.fetch(FACTS)
         return DatabaseFacts(**row._mapping)  # noqa: SLF001 # SQLAlchemy's documented name
 
     async def revision(self) -> str | None:

@@ -97,7 +97,7 @@ class Claim:
     lease_token: UUID
 
 
-class Lease(Protocol):
+class AttemptKey(Protocol):
     """What names one attempt: the task, and the token under which it was claimed."""
 
     @property
@@ -126,24 +126,24 @@ class Ending:
     delay: timedelta = timedelta()
 
     @classmethod
-    def complete(cls, lease: Lease, result: str | None) -> Ending:
+    def complete(cls, key: AttemptKey, result: str | None) -> Ending:
         """End as COMPLETED, with a result as JSON text that `check_json` has let through, or none."""
-        return cls(lease.id, lease.lease_token, Event.COMPLETE, result=result)
+        return cls(key.id, key.lease_token, Event.COMPLETE, result=result)
 
     @classmethod
-    def retry(cls, lease: Lease, error: TaskError, *, after: timedelta, traceback: str | None = None) -> Ending:
+    def retry(cls, key: AttemptKey, error: TaskError, *, after: timedelta, traceback: str | None = None) -> Ending:
         """Count a failure; another attempt follows `after` this."""
-        return cls(lease.id, lease.lease_token, Event.RETRY, error=error, traceback=traceback, delay=after)
+        return cls(key.id, key.lease_token, Event.RETRY, error=error, traceback=traceback, delay=after)
 
     @classmethod
-    def fail(cls, lease: Lease, error: TaskError, *, traceback: str | None = None) -> Ending:
+    def fail(cls, key: AttemptKey, error: TaskError, *, traceback: str | None = None) -> Ending:
         """Count a failure and end as FAILED."""
-        return cls(lease.id, lease.lease_token, Event.FAIL, error=error, traceback=traceback)
+        return cls(key.id, key.lease_token, Event.FAIL, error=error, traceback=traceback)
 
     @classmethod
-    def release(cls, lease: Lease, *, after: timedelta = timedelta()) -> Ending:
+    def release(cls, key: AttemptKey, *, after: timedelta = timedelta()) -> Ending:
         """Give the task back as if it had not been tried, to be claimed `after` this."""
-        return cls(lease.id, lease.lease_token, Event.RELEASE, delay=after)
+        return cls(key.id, key.lease_token, Event.RELEASE, delay=after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldRow:
     """A row that the database says this worker holds."""
 
     id: UUID

@@ -11,9 +11,9 @@ from uuid_utils.compat import uuid7
 
 from task_contracts import Priority
 from task_contracts.lifecycle import Event
-from task_store._statements import record, retention, workers
+from task_store._statements import purge, record, reject, workers
 from task_store.database import Database
-from task_store.records import Ended, Held, LiveOffers, Offer, Tick
+from task_store.records import Ended, HeldRow, LiveOffers, Offer, Tick
 
 
 def new_worker_id() -> UUID:
@@ -41,10 +41,10 @@ class Workers:
         """Prolong the lease to `lease` from now; False if this worker is dead and must go on under a new id."""
         return bool(await self._database.fetch(workers.RENEW, {"worker_id": worker_id, "lease": lease}))
 
-    async def read_back(self, worker_id: UUID) -> list[Held]:
+    async def read_back(self, worker_id: UUID) -> list[HeldRow]:
         """Return what the database says this worker holds."""
         rows = await self._database.fetch(workers.READ_BACK, {"worker_id": worker_id})
-        return [Held(**row._mapping) for row in rows]  # noqa: SLF001 # SQLAlchemy's documented name
+        return [HeldRow(**row._mapping) for row in rows]  # noqa: SLF001 # SQLAlchemy's documented name
 
     async def drain(self, worker_id: UUID) -> None:
         """Say that this worker takes nothing more: losing it from now on counts against no task."""
@@ -96,11 +96,11 @@ class Workers:
     async def reject(self, lease: timedelta, *, rows: int) -> list[tuple[UUID, str]]:
         """FAIL up to `rows` tasks whose type nobody offers; return their ids and types."""
         values = {"priority": [str(priority) for priority in Priority], "lease": lease, "rows": rows}
-        return [(row.id, row.type) for row in await self._database.fetch(retention.REJECT, values)]
+        return [(row.id, row.type) for row in await self._database.fetch(reject.REJECT, values)]
 
     async def purge(self, age: timedelta, *, rows: int) -> int:
         """Delete up to `rows` tasks that ended longer than `age` ago; return how many."""
-        return len(await self._database.fetch(retention.PURGE, {"age": age, "rows": rows}))
+        return len(await self._database.fetch(purge.PURGE, {"age": age, "rows": rows}))
 
     async def forget_dead(self, age: timedelta) -> None:
         """Delete the rows of workers that have been dead for `age` and hold nothing."""

@@ -41,7 +41,7 @@ ABSENT = None
 
 
 @dataclass(frozen=True)
-class Lease:
+class Key:
     id: UUID
     lease_token: UUID = TOKEN
 
@@ -80,16 +80,16 @@ class World:
         return Event.CLAIM if [claim.id for claim in claimed] == [task_id] else None
 
     async def _complete(self, task_id: UUID) -> Event | None:
-        return await self._record(Ending.complete(Lease(task_id), '{"words": 7}'))
+        return await self._record(Ending.complete(Key(task_id), '{"words": 7}'))
 
     async def _retry(self, task_id: UUID) -> Event | None:
-        return await self._record(Ending.retry(Lease(task_id), ERROR, after=DELAY))
+        return await self._record(Ending.retry(Key(task_id), ERROR, after=DELAY))
 
     async def _fail(self, task_id: UUID) -> Event | None:
-        return await self._record(Ending.fail(Lease(task_id), ERROR))
+        return await self._record(Ending.fail(Key(task_id), ERROR))
 
     async def _release(self, task_id: UUID) -> Event | None:
-        return await self._record(Ending.release(Lease(task_id), after=DELAY))
+        return await self._record(Ending.release(Key(task_id), after=DELAY))
 
     async def _confirm_cancel(self, task_id: UUID) -> Event | None:
         return await self._record(Ending(task_id, TOKEN, Event.CONFIRM_CANCEL))

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from task_contracts import Priority, SortOrder, TaskStatus, limits
 from task_store import Database, TaskFilter
-from task_store._statements import changes, claims, create, dispatch, pages, progress, record, retention, workers
+from task_store._statements import changes, claims, create, dispatch, pages, progress, purge, record, reject, workers
 from task_store._statements.parameters import named
 
 PRIORITIES = [str(priority) for priority in Priority]
@@ -150,12 +150,12 @@ def statements(known: Known) -> dict[str, Case]:
         "rerun": Case(changes.RERUN, one, rows=2, pages=50),
         "reschedule": Case(changes.RESCHEDULE, {**one, "priority": "HIGH", "run_at": None}, rows=2, pages=100),
         "reject": Case(
-            retention.REJECT,
+            reject.REJECT,
             {"priority": PRIORITIES, "lease": timedelta(seconds=30), "rows": 100},
             rows=2 * 100 + 3 * 3,
             pages=3_000,
         ),
-        "purge": Case(retention.PURGE, {"age": timedelta(days=1), "rows": 100}, rows=2 * 100, is_hot=False),
+        "purge": Case(purge.PURGE, {"age": timedelta(days=1), "rows": 100}, rows=2 * 100, is_hot=False),
         "first page": Case(pages.page(TaskFilter(), is_full=True, items=50), {}, rows=51, pages=200, is_hot=False),
         "page of the oldest": Case(
             pages.page(TaskFilter(order=SortOrder.OLDEST, after=ids[0], queue="default"), is_full=False, items=50),

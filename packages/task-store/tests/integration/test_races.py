@@ -22,7 +22,7 @@ from task_store import (
     Dispatches,
     Ended,
     Ending,
-    Held,
+    HeldRow,
     LiveOffers,
     Offer,
     Room,
@@ -55,10 +55,10 @@ async def at_once(one: Awaitable[Any], other: Awaitable[Any]) -> tuple[Any, Any]
     return first, second
 
 
-async def hold(table: Any, worker: UUID, count: int) -> list[Held]:
+async def hold(table: Any, worker: UUID, count: int) -> list[HeldRow]:
     """Put tasks that a worker holds."""
     tokens = {await table.running(worker, lease_token=token): token for token in (uuid4() for _ in range(count))}
-    return [Held(task_id, token, is_cancel_requested=False) for task_id, token in tokens.items()]
+    return [HeldRow(task_id, token, is_cancel_requested=False) for task_id, token in tokens.items()]
 
 
 async def test_purge_and_rerun_of_one_task_have_one_winner(tasks: Tasks, other_database: Database, table: Any) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from task_store import Held, Offer, RejectedError, Tick, Workers, new_worker_id
+from task_store import HeldRow, Offer, RejectedError, Tick, Workers, new_worker_id
 
 LEASE = timedelta(seconds=30)
 INTERVAL = timedelta(seconds=5)
@@ -100,8 +100,8 @@ async def test_read_back_tells_what_the_rows_say_this_worker_holds(workers: Work
 
     tokens = {task_id: (await table.row(task_id))["lease_token"] for task_id in (held, unwanted)}
     assert sorted(rows, key=lambda row: row.id) == [
-        Held(held, tokens[held], is_cancel_requested=False),
-        Held(unwanted, tokens[unwanted], is_cancel_requested=True),
+        HeldRow(held, tokens[held], is_cancel_requested=False),
+        HeldRow(unwanted, tokens[unwanted], is_cancel_requested=True),
     ]
 
 

@@ -13,7 +13,7 @@ def test_face_is_sorted_and_names_all_that_is_imported_for_it() -> None:
     assert task_store.__all__ == sorted(
         task_store.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name)
     )
-    assert set(task_store.__all__) == {*imported, "SCHEMA_REVISION"}
+    assert set(task_store.__all__) == imported
     assert all(hasattr(task_store, name) for name in task_store.__all__)
 
 

@@ -16,30 +16,30 @@ AFTER = timedelta(seconds=9)
 
 
 @dataclass(frozen=True)
-class Lease:
+class Key:
     id: UUID
     lease_token: UUID
 
 
-LEASE = Lease(uuid4(), uuid4())
-NAMES = (LEASE.id, LEASE.lease_token)
+KEY = Key(uuid4(), uuid4())
+NAMES = (KEY.id, KEY.lease_token)
 
 
 @pytest.mark.parametrize(
     ("made", "spelled_out"),
     [
-        (Ending.complete(LEASE, "[1]"), Ending(*NAMES, Event.COMPLETE, result="[1]")),
-        (Ending.complete(LEASE, None), Ending(*NAMES, Event.COMPLETE)),
+        (Ending.complete(KEY, "[1]"), Ending(*NAMES, Event.COMPLETE, result="[1]")),
+        (Ending.complete(KEY, None), Ending(*NAMES, Event.COMPLETE)),
         (
-            Ending.retry(LEASE, ERROR, after=AFTER, traceback="here"),
+            Ending.retry(KEY, ERROR, after=AFTER, traceback="here"),
             Ending(*NAMES, Event.RETRY, error=ERROR, delay=AFTER, traceback="here"),
         ),
         (
-            Ending.fail(LEASE, ERROR, traceback="here"),
+            Ending.fail(KEY, ERROR, traceback="here"),
             Ending(*NAMES, Event.FAIL, error=ERROR, traceback="here"),
         ),
-        (Ending.release(LEASE), Ending(*NAMES, Event.RELEASE, delay=timedelta())),
-        (Ending.release(LEASE, after=AFTER), Ending(*NAMES, Event.RELEASE, delay=AFTER)),
+        (Ending.release(KEY), Ending(*NAMES, Event.RELEASE, delay=timedelta())),
+        (Ending.release(KEY, after=AFTER), Ending(*NAMES, Event.RELEASE, delay=AFTER)),
     ],
 )
 def test_each_ending_holds_what_belongs_to_it(made: Ending, spelled_out: Ending) -> None:

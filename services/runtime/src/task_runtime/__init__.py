@@ -4,9 +4,9 @@ A process reads its settings (`read_settings`), runs its main coroutine (`run_pr
 (`start_block`), keeps its loops running (`Supervisor`) and stops when it is asked to (`ShutdownSignals`).
 """
 
-from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl
+from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl, is_loopback
 from task_runtime.banner import start_block
-from task_runtime.environment import read_settings, unknown_variables, variable_names
+from task_runtime.environment import read_settings, settings_warnings, unknown_variables, variable_names
 from task_runtime.exits import ExitCode, Misconfigured
 from task_runtime.logs import LogFormat, LogLevel, configure_logging
 from task_runtime.process import run_process
@@ -31,11 +31,13 @@ __all__ = [
     "ShutdownSignals",
     "Supervisor",
     "configure_logging",
+    "is_loopback",
     "read_settings",
     "run_process",
     "safe_text",
     "safe_traceback",
     "safe_url",
+    "settings_warnings",
     "start_block",
     "unknown_variables",
     "variable_names",

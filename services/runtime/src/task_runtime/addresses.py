@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
 _POSTGRESQL_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
 _BROKER_SCHEMES = frozenset({"amqp", "amqps", "memory"})
+_SHIPPED_PASSWORDS = frozenset({"tasks", "guest"})
+"""What our compose file and RabbitMQ come with."""
 
 IN_PROCESS_BROKER = "memory://"
 """The broker of a process that has both ends in it."""
@@ -46,6 +49,22 @@ def broker_url(url: str) -> str:
     if not parts.hostname and parts.scheme != "memory":
         raise ValueError("must name a host, as in amqp://user:password@host:5672/")
     return url.strip()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches `host`, a name or an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, which may mean any address
+        return False
+
+
+def has_shipped_password(url: str) -> bool:
+    """Whether an address bears a password that everybody knows, and leads to where others may come too."""
+    parts = urlsplit(url)
+    return unquote(parts.password or "") in _SHIPPED_PASSWORDS and not is_loopback(parts.hostname or "localhost")
 
 
 def _split(url: str) -> SplitResult:

@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from task_runtime.addresses import has_shipped_password
 from task_runtime.exits import ExitCode
 from task_runtime.settings import ProcessSettings
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
+_SHIPPED = "the password is the shipped one; choose your own where others reach the server"
 _OWNED_PREFIXES = ("TASK_API_", "TASK_CLIENT_", "TASK_SERVICE_", "TASK_TEST_", "TASK_WORKER_")
 """Variables of one process each: another process has no opinion on them, since they often share an environment."""
 
@@ -61,6 +63,16 @@ def unknown_variables(*classes: type[ProcessSettings], environment: Mapping[str,
     names = {name.upper() for name in (os.environ if environment is None else environment)}
     strangers = sorted(n for n in names - known if n.startswith("TASK_") and not n.startswith(foreign))
     return [line for name in strangers if (line := _warning(name, known, is_own=name.startswith(own)))]
+
+
+def settings_warnings(settings: ProcessSettings) -> list[str]:
+    """Return what an operator should look at in the settings of a process, each a sentence that says what to do.
+
+    Passwords that everybody knows, and the `unknown_variables`; no secret is repeated.
+    """
+    urls = {"TASK_DATABASE_URL": settings.database_url, "TASK_BROKER_URL": settings.broker_url}
+    shipped = [name for name, url in urls.items() if has_shipped_password(url.get_secret_value())]
+    return [*(f"{name}: {_SHIPPED}" for name in shipped), *unknown_variables(type(settings))]
 
 
 def _complaints(cls: type[ProcessSettings], error: ValidationError) -> list[str]:

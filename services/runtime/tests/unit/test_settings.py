@@ -7,7 +7,15 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 import task_runtime.settings
-from task_runtime import Misconfigured, ProcessSettings, QueueNames, read_settings, unknown_variables, variable_names
+from task_runtime import (
+    Misconfigured,
+    ProcessSettings,
+    QueueNames,
+    read_settings,
+    settings_warnings,
+    unknown_variables,
+    variable_names,
+)
 
 
 class ShopSettings(ProcessSettings):
@@ -193,3 +201,25 @@ def test_unknown_variables_are_looked_for_in_the_real_environment(environment: p
     environment.setenv("TASK_WORKER_NONSENSE", "1")
 
     assert "TASK_WORKER_NONSENSE is not a setting" in unknown_variables(ShopSettings)
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [("TASK_DATABASE_URL", "postgresql://tasks:tasks@db/tasks"), ("TASK_BROKER_URL", "amqp://guest:guest@mq:5672/")],
+)
+def test_a_shipped_password_that_others_can_use_is_warned_of_and_not_repeated(
+    name: str, url: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv(name, url)
+
+    (line,) = settings_warnings(read_settings(ShopSettings))
+
+    assert line.startswith(f"{name}: the password is the shipped one")
+    assert url not in line
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_shipped_password_on_loopback_is_fine(host: str, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("TASK_DATABASE_URL", f"postgresql://tasks:tasks@{host}/tasks")
+
+    assert settings_warnings(read_settings(ShopSettings)) == []

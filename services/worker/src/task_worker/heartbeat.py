@@ -23,8 +23,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from task_store import Database, Offer, StoreError, Workers, new_worker_id
-from task_store import Held as HeldRow
+from task_store import Database, HeldRow, Offer, StoreError, Workers, new_worker_id
 from task_worker.held import Attempt, Held
 from task_worker.lease import Lease
 from task_worker.waiting import wait_for_event

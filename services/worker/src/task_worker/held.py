@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-from task_store import Claim
-from task_store import Held as HeldRow
+from task_store import Claim, HeldRow
 
 
 class StopReason(StrEnum):

@@ -16,23 +16,19 @@ from task_runtime import (
     Misconfigured,
     ShutdownSignals,
     safe_url,
+    settings_warnings,
     start_block,
-    unknown_variables,
 )
 from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError
 from task_worker import builtin
 from task_worker.handlers import Handler, HandlerError
 from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
-from task_worker.worker import Worker
+from task_worker.worker import CONNECTIONS, Worker
 
 _log = structlog.get_logger(__name__)
 _DATABASE_SECONDS = 60.0
 _CLOSING_SECONDS = 5.0
-_TESTED_MAJORS = (15, 18)
-"""The versions of PostgreSQL that the tests run on."""
-_UNTESTED = "PostgreSQL {} is not among the versions that were tested ({})"
-_NEWER_SCHEMA = "the schema ({}) is newer than this version knows ({}): update task-worker"
 _SHORT_DRAIN = (
     "TASK_WORKER_DRAIN_SECONDS ({:g}) is shorter than the longest timeout of a handler ({:g}): "
     "a task that still runs then is stopped and runs again"
@@ -103,11 +99,12 @@ def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: Data
         ("concurrency", str(settings.concurrency)),
     ]
     title = f"task-worker {importlib.metadata.version('task-worker')}"
-    newer = [_NEWER_SCHEMA.format(revision, SCHEMA_REVISION)] if revision > SCHEMA_REVISION else []
-    start_block(title, rows, warnings_for(settings, handlers, facts) + newer, log_format=settings.log_format)
+    start_block(title, rows, warnings_for(settings, handlers, facts, revision), log_format=settings.log_format)
 
 
-def warnings_for(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts) -> list[str]:
+def warnings_for(
+    settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str
+) -> list[str]:
     """Return what an operator should look at before trusting this worker with work."""
     own = [handler for name, handler in handlers.items() if name not in vars(builtin)]
     longest = max((handler.timeout_seconds or settings.timeout_seconds for handler in own), default=0.0)
@@ -115,7 +112,6 @@ def warnings_for(settings: WorkerSettings, handlers: Mapping[str, Handler], fact
         (not own, "no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS to a module, file or folder"),
         (settings.retention_days == 0, "TASK_WORKER_RETENTION_DAYS is 0: ended tasks are kept for ever"),
         (settings.drain_seconds < longest, _SHORT_DRAIN.format(settings.drain_seconds, longest)),
-        (not facts.is_durable, "fsync or synchronous_commit is off: a power cut can lose tasks that were accepted"),
-        (facts.major not in _TESTED_MAJORS, _UNTESTED.format(facts.major, ", ".join(map(str, _TESTED_MAJORS)))),
     ]
-    return [text for is_so, text in checks if is_so] + unknown_variables(type(settings))
+    texts = [text for is_so, text in checks if is_so]
+    return [*texts, *facts.warnings(revision, CONNECTIONS), *settings_warnings(settings)]

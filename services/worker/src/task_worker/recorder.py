@@ -9,7 +9,7 @@ import structlog
 
 from task_contracts import Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE
-from task_store import Attempts, Ended, Ending, Lease, RejectedError, StoreError
+from task_store import AttemptKey, Attempts, Ended, Ending, RejectedError, StoreError
 from task_worker.held import Attempt
 from task_worker.outcomes import unstorable
 
@@ -53,15 +53,15 @@ class Recorder:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         return None
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, key: AttemptKey) -> None:
         """Give back a task that is ours and that nobody here runs. What fails is left to the next read-back."""
         try:
-            ended = await self._attempts.record(Ending.release(lease))
+            ended = await self._attempts.record(Ending.release(key))
         except StoreError as error:
-            _log.warning("release_delayed", reason=str(error), task_id=str(lease.id))
+            _log.warning("release_delayed", reason=str(error), task_id=str(key.id))
             return
         if ended is not None:
-            _log.warning("unheld_task_released", task_id=str(lease.id))
+            _log.warning("unheld_task_released", task_id=str(key.id))
             self._ring()
 
     def report(self, attempt: Attempt, progress: Progress) -> None:

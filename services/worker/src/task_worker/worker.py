@@ -23,8 +23,7 @@ from task_bus import TaskBus
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
 from task_runtime import Supervisor
-from task_store import Attempts, Claim, Database, Dispatches, Offer, StoreError, Workers
-from task_store import Held as HeldRow
+from task_store import AttemptKey, Attempts, Database, Dispatches, HeldRow, Offer, StoreError, Workers
 from task_worker.chores.dispatch import Dispatch
 from task_worker.chores.ears import Ears
 from task_worker.chores.offer import Offering
@@ -47,6 +46,8 @@ from task_worker.slots import Slots
 _log = structlog.get_logger(__name__)
 
 _POOL_SIZE = 4
+CONNECTIONS = _POOL_SIZE + 2
+"""How many connections to the database a worker opens, at most: the net and the heartbeat have one each."""
 _STATEMENT_SECONDS = 3.0
 _NET_SECONDS = 0.25
 _STOPPING_SECONDS = GRACE_SECONDS + 2.0
@@ -186,6 +187,7 @@ class Worker:
         await self._tell_the_database(self._workers.retire)
         self._signals.send(Signal(kind=SignalKind.DUE))
         self._executor.close()
+        await self._attempts.aclose()
         await asyncio.gather(self._database.aclose(), self._net.aclose(), return_exceptions=True)
 
     async def _tell_the_database(self, statement: Callable[[UUID], Awaitable[None]]) -> None:
@@ -209,8 +211,8 @@ class Worker:
         for row in differences.unknown:
             self._give_back(row)
 
-    def _give_back(self, lease: HeldRow | Claim) -> None:
-        self._executor.spawn(self._recorder.release(lease))
+    def _give_back(self, key: AttemptKey) -> None:
+        self._executor.spawn(self._recorder.release(key))
 
     def _on_lease_over(self) -> None:
         self._executor.stop_all(StopReason.LEASE_LOST)

@@ -6,8 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from task_store import Claim
-from task_store import Held as HeldRow
+from task_store import Claim, HeldRow
 from task_worker.held import Attempt, Held, StopReason
 
 MakeClaim = Callable[..., Claim]

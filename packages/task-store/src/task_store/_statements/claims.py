@@ -33,18 +33,17 @@ from task_contracts.lifecycle import LIFECYCLE, SUSPECT_LOST_COUNT, Event, Guard
 from task_store._models import TaskRow, WorkerRow
 from task_store._statements.lookups import is_picked, locked_row, only_test
 from task_store._statements.parameters import is_one_of, parameter, unnested
-from task_store._statements.transitions import NOW, constant, guards, is_status, values
+from task_store._statements.transitions import NOW, constant, guards, is_status, shown, values
+from task_store._statements.workers import is_live
 
 _me = parameter("worker_id", Uuid())
 _slots: BindParameter[int] = parameter("slots", Integer())
 _overdue = TaskRow.due_at <= NOW - parameter("overdue", Interval())
 _is_waiting = is_status(LIFECYCLE[Event.CLAIM].sources)
-_is_no_suspect = TaskRow.lost_count < constant(SUSPECT_LOST_COUNT)
+_is_no_suspect = shown(Guard.NOT_SUSPECT)
 _is_suspect = TaskRow.lost_count >= constant(SUSPECT_LOST_COUNT)
 
-_i_am_alive = exists(
-    select(WorkerRow.id).where(WorkerRow.id == _me, WorkerRow.dead_at.is_(None), WorkerRow.expires_at > NOW)
-)
+_i_am_alive = exists(select(WorkerRow.id).where(WorkerRow.id == _me, is_live()))
 _offered = and_(is_one_of(TaskRow.queue, "queues", Text()), is_one_of(TaskRow.type, "types", Text()))
 
 

@@ -106,6 +106,11 @@ _WRITES: dict[Write, Callable[[Given], dict[str, ColumnElement[Any]]]] = {
 """What each write sets. CREATION is not among them: CREATE is an INSERT, in `create.py`."""
 
 
+def shown(guard: Guard) -> ColumnElement[bool]:
+    """Return a guard that the task's row shows by itself."""
+    return _GUARDS[guard]
+
+
 def guards(event: Event, facts: Facts | None = None) -> ColumnElement[bool]:
     """Return the from-statuses and guards of an event, for a WHERE on the locked row of `tasks`."""
     line = LIFECYCLE[event]

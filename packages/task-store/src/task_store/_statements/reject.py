@@ -1,4 +1,4 @@
-"""REJECT and PURGE: the leader's ends for what nobody will run and what nobody needs any more."""
+"""REJECT: the leader's end for what nobody will run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sqlalchemy import (
     Text,
     and_,
     any_,
-    delete,
     exists,
     func,
     select,
@@ -93,16 +92,3 @@ REJECT = (
     .returning(TaskRow.id, TaskRow.queue, TaskRow.type)
 )
 """Parameters: priority (array), lease, rows."""
-
-_cutoff = {Guard.FINISHED_BEFORE_CUTOFF: TaskRow.finished_at < NOW - parameter("age", Interval())}
-_old = (
-    select(TaskRow.id)
-    .where(guards(Event.PURGE, _cutoff))
-    .order_by(TaskRow.finished_at)
-    .limit(_rows)
-    .with_for_update(skip_locked=True)
-    .cte("old")
-)
-
-PURGE = delete(TaskRow).where(is_picked(_old)).returning(TaskRow.id)
-"""Parameters: age, rows."""

@@ -1,0 +1,24 @@
+"""PURGE: the leader's end for what nobody needs any more."""
+
+from __future__ import annotations
+
+from sqlalchemy import Integer, Interval, delete, select
+
+from task_contracts.lifecycle import Event, Guard
+from task_store._models import TaskRow
+from task_store._statements.lookups import is_picked
+from task_store._statements.parameters import parameter
+from task_store._statements.transitions import NOW, guards
+
+_cutoff = {Guard.FINISHED_BEFORE_CUTOFF: TaskRow.finished_at < NOW - parameter("age", Interval())}
+_old = (
+    select(TaskRow.id)
+    .where(guards(Event.PURGE, _cutoff))
+    .order_by(TaskRow.finished_at)
+    .limit(parameter("rows", Integer()))
+    .with_for_update(skip_locked=True)
+    .cte("old")
+)
+
+PURGE = delete(TaskRow).where(is_picked(_old)).returning(TaskRow.id)
+"""Parameters: age, rows."""

@@ -1,0 +1,68 @@
+"""How a PostgreSQL server is set up, and what of it an operator should know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+SCHEMA_REVISION = "0001"
+"""The revision of the schema that this code needs. Revisions sort as text: a smaller one is older."""
+
+OLDEST_MAJOR, NEWEST_MAJOR = 15, 18
+"""The versions of PostgreSQL that the tests run on, and what lies between."""
+
+_NEAR = 0.8
+_NOT_DURABLE = "fsync or synchronous_commit is off: a power cut can lose tasks that were accepted; turn them on"
+_GREEDY = (
+    "this process alone may open {} of the database's {} connections: raise max_connections, or have it open fewer"
+)
+_UNTESTED = "PostgreSQL {} is not among the versions that were tested ({} to {})"
+_NEWER_SCHEMA = "the schema ({}) is newer than this version knows ({}): update it"
+
+FACTS = text(
+    "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS version_num,"
+    " current_setting('max_connections')::int AS max_connections,"
+    " current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
+)
+"""Returns the one row of a `DatabaseFacts`."""
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """How the server is set up: what the block at a process's start shows, and warns of."""
+
+    version: str
+    version_num: int
+    max_connections: int
+    fsync: str
+    synchronous_commit: str
+
+    @property
+    def major(self) -> int:
+        """The major version, such as 18."""
+        return self.version_num // 10000
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether a commit that was answered survives a power cut."""
+        return self.fsync == "on" and self.synchronous_commit != "off"
+
+    def warnings(self, revision: str, connections: int) -> list[str]:
+        """Return what an operator should look at, each a sentence that says what to do.
+
+        Args:
+            revision: that of the schema which was found there.
+            connections: how many the process opens, at most.
+
+        """
+        checks = [
+            (not self.is_durable, _NOT_DURABLE),
+            (connections > _NEAR * self.max_connections, _GREEDY.format(connections, self.max_connections)),
+            (
+                not OLDEST_MAJOR <= self.major <= NEWEST_MAJOR,
+                _UNTESTED.format(self.major, OLDEST_MAJOR, NEWEST_MAJOR),
+            ),
+            (revision > SCHEMA_REVISION, _NEWER_SCHEMA.format(revision, SCHEMA_REVISION)),
+        ]
+        return [text for is_so, text in checks if is_so]
