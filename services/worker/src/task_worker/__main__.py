@@ -1,4 +1,4 @@
-"""The command `task-worker`."""
+"""The command `task-worker`. What runs a worker is imported where it is used, so that `check` starts without it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,32 @@ import sys
 
 import typer
 
-from task_runtime import read_settings, run_process
-from task_worker.process import run_worker
+from task_runtime import ExitCode, read_settings, run_process
+from task_worker.alive import AliveFile
 from task_worker.settings import WorkerSettings
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @_app.callback(invoke_without_command=True)
-def run() -> None:
+def run(context: typer.Context) -> None:
     """Run tasks until asked to stop. Everything is set by environment variables: TASK_* and TASK_WORKER_*."""
     settings = read_settings(WorkerSettings)
+    if context.invoked_subcommand is not None:
+        context.obj = settings
+        return
+    from task_worker.process import run_worker
+
     sys.exit(run_process(lambda: run_worker(settings), settings))
+
+
+@_app.command()
+def check(context: typer.Context) -> None:
+    """Look whether the worker that TASK_WORKER_ALIVE_FILE belongs to lives, and say so: exit code 0, else 1."""
+    settings: WorkerSettings = context.obj
+    is_alive, line = AliveFile(settings.alive_file, settings.lease_seconds).probe()
+    typer.echo(line)
+    sys.exit(ExitCode.OK if is_alive else ExitCode.FAILED)
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import structlog
 
 from task_store import Database, HeldRow, Offer, StoreError, Workers, new_worker_id
+from task_worker.alive import TOUCHES_A_LEASE
 from task_worker.held import Attempt, Held
 from task_worker.lease import Lease
 from task_worker.waiting import wait_for_event
@@ -35,18 +36,19 @@ HUNG = 70
 LEASE_LOST = 75
 """Exit code of a process that held code which could not be stopped when its lease was over (EX_TEMPFAIL)."""
 _BEATS_A_LEASE = 6
-_WATCHES_A_LEASE = 30
 
 
 @dataclass(frozen=True)
 class Pulse:
     """What the heartbeat calls, always on the event loop.
 
-    `registered`: this worker has a lease, under a new id. `read_back`: the database says what this worker holds: the
-    time when it was asked, the attempts in hand then, and its rows. `lease_over`: the lease was not renewed in time;
-    stop everything. `found_dead`: this worker was declared dead; stop everything, and owe nothing.
+    `answered`: the event loop answers, thirty times a lease. `registered`: this worker has a lease, under a new id.
+    `read_back`: the database says what this worker holds: the time when it was asked, the attempts in hand then, and
+    its rows. `lease_over`: the lease was not renewed in time; stop everything. `found_dead`: this worker was declared
+    dead; stop everything, and owe nothing.
     """
 
+    answered: Callable[[], None]
     registered: Callable[[], None]
     read_back: Callable[[float, list[Attempt], list[HeldRow]], None]
     lease_over: Callable[[], None]
@@ -158,7 +160,7 @@ class Heartbeat:
             self._call(self._note_answer)
             self._see_to_lease()
             self._see_to_loop()
-            await asyncio.sleep(self._lease.seconds / _WATCHES_A_LEASE)
+            await asyncio.sleep(self._lease.seconds / TOUCHES_A_LEASE)
 
     def _see_to_lease(self) -> None:
         running = self._held.running()
@@ -176,7 +178,7 @@ class Heartbeat:
     def _see_to_loop(self) -> None:
         longest = max((attempt.timeout_seconds for attempt in self._held.running()), default=0.0)
         # Counted in looks, not by the clock: a process that was frozen as a whole has not hung.
-        silent_seconds = self._unanswered * self._lease.seconds / _WATCHES_A_LEASE
+        silent_seconds = self._unanswered * self._lease.seconds / TOUCHES_A_LEASE
         if silent_seconds > longest + self._lease.seconds:
             _log.critical("event_loop_hangs", silent_seconds=round(silent_seconds))
             faulthandler.dump_traceback(sys.stderr, all_threads=True)
@@ -184,6 +186,7 @@ class Heartbeat:
 
     def _note_answer(self) -> None:
         self._unanswered = 0
+        self._pulse.answered()
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:

@@ -21,6 +21,7 @@ from task_runtime import (
 )
 from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError
 from task_worker import builtin
+from task_worker.alive import AliveFile
 from task_worker.handlers import Handler, HandlerError
 from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
@@ -39,10 +40,12 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
     """Run a worker until SIGTERM or SIGINT, and drain; the second one hurries.
 
     Raises:
-        Misconfigured: a handler cannot be used, the broker is `memory://`, or the schema is too old.
+        Misconfigured: a handler cannot be used, the broker is `memory://`, the alive file cannot be written, or the
+            schema is too old.
 
     """
     settings.require_shared_broker()
+    _begin_alive_file(settings)
     handlers = handlers_or_misconfigured(settings.handlers)
     with ShutdownSignals() as asked:
         try:
@@ -77,6 +80,13 @@ def handlers_or_misconfigured(place: str | None) -> dict[str, Handler]:
         return load_handlers(place)
     except HandlerError as error:
         raise Misconfigured(f"TASK_WORKER_HANDLERS: {error}") from error
+
+
+def _begin_alive_file(settings: WorkerSettings) -> None:
+    try:
+        AliveFile(settings.alive_file, settings.lease_seconds).begin()
+    except OSError as error:
+        raise Misconfigured(f"TASK_WORKER_ALIVE_FILE: {settings.alive_file}: {error.strerror}") from error
 
 
 async def _look(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:

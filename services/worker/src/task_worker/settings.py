@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -56,6 +57,8 @@ class WorkerSettings(ProcessSettings):
     """Attempts where neither the task nor its handler says otherwise."""
     retention_days: float = Field(30.0, ge=0.0, le=36_500.0)
     """How long tasks are kept after they ended; 0 keeps them for ever."""
+    alive_file: Path | None = None
+    """A file that is touched as long as this worker lives: what `task-worker check` looks at."""
 
     @model_validator(mode="after")
     def _check_served_queues(self) -> WorkerSettings:

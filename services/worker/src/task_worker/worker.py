@@ -24,6 +24,7 @@ from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
 from task_runtime import Supervisor
 from task_store import AttemptKey, Attempts, Database, Dispatches, HeldRow, Offer, StoreError, Workers
+from task_worker.alive import AliveFile
 from task_worker.chores.dispatch import Dispatch
 from task_worker.chores.ears import Ears
 from task_worker.chores.offer import Offering
@@ -120,7 +121,13 @@ class Worker:
         self._heartbeat = Heartbeat(
             lambda: self._open("task-worker-heartbeat", 1, settings.lease_seconds / 6),
             offer,
-            Pulse(self._on_registered, self._on_read_back, self._on_lease_over, self._on_found_dead),
+            Pulse(
+                AliveFile(settings.alive_file, settings.lease_seconds).touch,
+                self._on_registered,
+                self._on_read_back,
+                self._on_lease_over,
+                self._on_found_dead,
+            ),
             held=self._held,
             lease=self._lease,
             end_process=end_process,

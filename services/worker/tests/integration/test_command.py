@@ -27,15 +27,17 @@ async def command(database_url: str, tmp_path: Path) -> AsyncIterator[Command]:
     """Start the command, with these settings and a broker that is not there."""
     started: list[asyncio.subprocess.Process] = []
 
-    async def one(**settings: str) -> asyncio.subprocess.Process:
+    async def one(*words: str, **settings: str) -> asyncio.subprocess.Process:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TASK_")}
         named = {"TASK_DATABASE_URL": database_url, "TASK_BROKER_URL": NO_BROKER, "TASK_LOG_FORMAT": "console"}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "task_worker",
+            *words,
             env={**inherited, **named, **settings},
             cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         started.append(process)
@@ -90,3 +92,34 @@ async def test_handlers_that_cannot_be_imported_are_one_line_and_exit_code_2(com
     assert written.startswith("error: TASK_WORKER_HANDLERS: ")
     assert "tasks.py, line 1: ModuleNotFoundError: No module named 'nothing_like_it'" in written
     assert written.count("\n") == 1
+
+
+async def test_an_alive_file_that_cannot_be_written_is_one_line_and_exit_code_2(command: Command) -> None:
+    process = await command(TASK_WORKER_ALIVE_FILE="/no/such/folder/alive")
+    written = await written_by(process)
+
+    assert process.returncode == 2
+    assert written == "error: TASK_WORKER_ALIVE_FILE: /no/such/folder/alive: No such file or directory\n"
+
+
+async def test_the_check_is_true_of_a_worker_that_runs_is_frozen_and_thaws(
+    command: Command, table: Any, tmp_path: Path
+) -> None:
+    await table.execute("CREATE TABLE alembic_version AS SELECT $1::text AS version_num", SCHEMA_REVISION)
+    settings = {"TASK_WORKER_ALIVE_FILE": str(tmp_path / "alive"), "TASK_WORKER_LEASE_SECONDS": "3"}
+
+    async def said(code: int) -> str:
+        """Check again and again, until the exit code is this one."""
+        async with asyncio.timeout(10):
+            while True:
+                check = await command("check", **settings)
+                line, _ = await check.communicate()
+                if check.returncode == code:
+                    return line.decode()
+
+    process = await command(**settings)
+    assert await said(0) == "alive\n"
+    process.send_signal(signal.SIGSTOP)
+    assert (await said(1)).startswith("silent for ")
+    process.send_signal(signal.SIGCONT)
+    assert await said(0) == "alive\n"

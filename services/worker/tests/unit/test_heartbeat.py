@@ -31,7 +31,7 @@ class Bench:
         self.heartbeat = Heartbeat(
             self._open,
             Offer(("default",), {}),
-            Pulse(nothing, nothing, self._on_over, nothing),
+            Pulse(nothing, nothing, nothing, self._on_over, nothing),
             held=self.held,
             lease=self.lease,
             end_process=self.ended.append,
