@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +13,27 @@ from task_migrations.upgrades import head, upgrade
 from task_store import StoreError
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_SECRET = Path("/run/secrets/TASK_DATABASE_URL")
+"""Where Docker and Kubernetes put it, as every process of the service reads it (`task_runtime.settings`)."""
+
+
+def _secret() -> str:
+    try:
+        return _SECRET.read_text().strip()
+    except OSError:
+        raise typer.BadParameter(f"is not set, and {_SECRET} cannot be read", param_hint="TASK_DATABASE_URL") from None
 
 
 @_app.command()
 def migrate(
     database_url: Annotated[
-        str, typer.Option(envvar="TASK_DATABASE_URL", help="postgresql://user:password@host:5432/tasks")
+        str,
+        typer.Option(
+            envvar="TASK_DATABASE_URL",
+            default_factory=_secret,
+            show_default=False,
+            help="postgresql://user:password@host:5432/tasks; else /run/secrets/TASK_DATABASE_URL is read.",
+        ),
     ],
     revision: Annotated[str, typer.Option(help="The revision to reach.")] = "head",
     wait_seconds: Annotated[float, typer.Option(help="How long to wait for the database and for locks.")] = 60.0,

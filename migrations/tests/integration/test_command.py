@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -74,3 +75,12 @@ async def test_missing_url_is_exit_code_2_and_named() -> None:
 
     assert outcome.exit_code == 2
     assert "TASK_DATABASE_URL" in outcome.stderr
+
+
+async def test_where_no_url_is_given_the_secret_of_that_name_is_read(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("task_migrations.__main__._SECRET", tmp_path / "TASK_DATABASE_URL")
+    (tmp_path / "TASK_DATABASE_URL").write_text(f"{database_url}\n")
+
+    assert (await invoke()).exit_code == 0

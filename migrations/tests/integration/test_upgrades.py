@@ -69,6 +69,7 @@ async def test_upgrade_gives_up_at_its_deadline_and_changes_nothing(
     assert await connection.fetchval("SELECT to_regclass('tasks')") is None
 
 
+@pytest.mark.private_servers
 async def test_upgrade_waits_for_a_database_that_is_starting(heard: Heard) -> None:
     async with PrivatePostgres() as server:
         await server.stop()
