@@ -13,6 +13,8 @@ from harness.servers import Broker
 from harness.waiting import eventually
 from harness.world import World
 
+pytestmark = pytest.mark.private_servers
+
 PRIORITIES = ("HIGH", "MEDIUM", "LOW")
 
 

@@ -16,6 +16,8 @@ from harness.world import LEASE_SECONDS, World
 from task_contracts import TaskCreate
 from task_store.testing import PrivatePostgres
 
+pytestmark = pytest.mark.private_servers
+
 ANSWER_SECONDS = 5.0
 RECOVERY_SECONDS = 5.0
 UNKNOWN = "01a20f53-28ca-7641-997a-aacc58a0ba8f"

@@ -16,6 +16,8 @@ from harness.users import ordinary_user
 from harness.waiting import eventually
 from harness.world import World
 
+pytestmark = pytest.mark.private_servers
+
 HANDLER = """
 from task_worker import handler
 

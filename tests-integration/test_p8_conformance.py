@@ -17,7 +17,7 @@ from harness.api import TASKS, Api, Json
 from harness.servers import new_database
 from harness.waiting import SECONDS, eventually
 from harness.world import LEASE_SECONDS, World
-from task_bus.testing import RabbitServer
+from task_bus.testing import VirtualHosts
 from task_client import AsyncTaskClient, TaskClient, TaskFinishedError
 from task_contracts import TaskCreate, TaskStatus
 from task_store.testing import PostgresServer
@@ -56,7 +56,7 @@ class Places:
     name: str
     folder: Path
     postgres: PostgresServer | None = None
-    rabbit: RabbitServer | None = None
+    rabbit: VirtualHosts | None = None
 
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
@@ -87,15 +87,17 @@ async def _apart(world: World, of_each: int) -> list[Api]:
     return apis
 
 
-@pytest.fixture(scope="module", params=DEPLOYMENTS)
+PRIVATE = {"embedded": pytest.mark.private_servers}
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=PRIVATE.get(name, ())) for name in DEPLOYMENTS])
 def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Places:
     """What a deployment stands on."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "embedded":
         return Places(request.param, folder)
-    return Places(
-        request.param, folder, request.getfixturevalue("postgres_server"), request.getfixturevalue("rabbitmq_server")
-    )
+    servers = map(request.getfixturevalue, ("postgres_server", "rabbitmq_vhosts"))
+    return Places(request.param, folder, *servers)
 
 
 @pytest.fixture(scope="module")

@@ -103,6 +103,7 @@ async def test_a_schema_that_is_too_old_is_one_line_with_the_command_that_mends_
         await world.worker()
 
 
+@pytest.mark.private_servers
 async def test_data_of_another_major_version_is_one_line_and_stays_untouched(tmp_path: Path) -> None:
     async with World.embedded(tmp_path) as world:
         cluster = world.data_dir / "postgres"

@@ -77,6 +77,7 @@ async def test_p1_no_accepted_task_is_lost_when_the_api_is_killed_under_load(wor
     await world.check()
 
 
+@pytest.mark.private_servers
 class TestFrozenWorker:
     """On a broker whose books can be read."""
 

@@ -126,6 +126,7 @@ async def test_p1_every_file_is_counted_though_a_worker_is_killed_in_the_middle(
     await world.check()
 
 
+@pytest.mark.private_servers
 class TestWithoutBroker:
     """The same, on a broker that may be broken."""
 

@@ -13,6 +13,8 @@ from task_bus._topology import count_ready, declare_tasks
 from task_contracts import Signal, SignalKind
 from task_contracts.testing import an_id
 
+pytestmark = pytest.mark.private_servers
+
 BACK_SECONDS = 30
 LOW_WATERMARK, USUAL_WATERMARK = "0.0000001", "0.4"
 

@@ -12,6 +12,8 @@ import pytest
 
 from task_store.embedded import EmbeddedPostgres, NoServerAccountError
 
+pytestmark = pytest.mark.private_servers
+
 StartService = Callable[..., subprocess.Popen[str]]
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is tested by root")

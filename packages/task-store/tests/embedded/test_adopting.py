@@ -13,6 +13,8 @@ import pytest
 
 from task_store.embedded import EmbeddedPostgres
 
+pytestmark = pytest.mark.private_servers
+
 StartService = Callable[..., subprocess.Popen[str]]
 
 

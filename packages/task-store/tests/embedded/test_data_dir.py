@@ -19,6 +19,8 @@ from task_store.embedded import (
     all_binaries,
 )
 
+pytestmark = pytest.mark.private_servers
+
 StartService = Callable[..., subprocess.Popen[str]]
 
 

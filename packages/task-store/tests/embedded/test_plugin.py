@@ -11,6 +11,8 @@ import pytest
 from task_store.embedded import all_binaries
 from task_store.testing import GivenPostgres, PrivatePostgres
 
+pytestmark = pytest.mark.private_servers
+
 CONFTEST = """
 import asyncpg, pytest
 from task_store.testing import server_majors

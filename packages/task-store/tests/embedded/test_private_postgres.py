@@ -13,6 +13,8 @@ import pytest
 from task_store.embedded import all_binaries
 from task_store.testing import PrivatePostgres
 
+pytestmark = pytest.mark.private_servers
+
 ORPHAN = """
 import asyncio, os
 from task_store.testing import PrivatePostgres

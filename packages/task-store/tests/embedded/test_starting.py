@@ -19,6 +19,8 @@ from task_store.embedded import (
     find_binaries,
 )
 
+pytestmark = pytest.mark.private_servers
+
 
 async def ask(url: str, statement: str) -> object:
     connection = await asyncpg.connect(url, timeout=10)

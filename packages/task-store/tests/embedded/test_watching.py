@@ -12,6 +12,8 @@ import pytest
 
 from task_store.embedded import EmbeddedPostgres
 
+pytestmark = pytest.mark.private_servers
+
 
 async def until_it_answers(url: str) -> asyncpg.Connection:
     async with asyncio.timeout(20):

@@ -13,6 +13,8 @@ from sqlalchemy import make_url, text
 from task_store import Database, DatabaseUnavailableError
 from task_store.testing import PrivatePostgres
 
+pytestmark = pytest.mark.private_servers
+
 DEADLINE_SECONDS = 0.6
 LATEST_SECONDS = DEADLINE_SECONDS + 1
 

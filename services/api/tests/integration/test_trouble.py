@@ -14,6 +14,8 @@ from task_contracts.testing import an_id
 from task_migrations import upgrade
 from task_store.testing import PrivatePostgres
 
+pytestmark = pytest.mark.private_servers
+
 TASKS = "/api/v1/tasks"
 CALLS = [
     ("POST", TASKS),

@@ -70,6 +70,7 @@ async def row_of(url: str, task_id: UUID) -> dict[str, Any]:
         await connection.close(timeout=10)
 
 
+@pytest.mark.private_servers
 async def test_a_worker_that_cannot_renew_stops_its_code_in_time_releases_it_and_goes_on(
     private_postgres: PrivatePostgres, start: Start, until: Until
 ) -> None:
@@ -97,6 +98,7 @@ async def test_a_worker_that_cannot_renew_stops_its_code_in_time_releases_it_and
     assert (running.id, running.exit_codes) == (worker_id, [])
 
 
+@pytest.mark.private_servers
 async def test_a_thread_that_goes_on_after_the_lease_ends_the_process(
     private_postgres: PrivatePostgres, start: Start, until: Until
 ) -> None:
@@ -324,6 +326,7 @@ async def test_a_worker_that_was_frozen_for_two_leases_goes_on_under_a_new_id_an
     assert after == row
 
 
+@pytest.mark.private_servers
 async def test_a_worker_begins_once_the_database_is_there(
     private_postgres: PrivatePostgres, start: Start, until: Until
 ) -> None:

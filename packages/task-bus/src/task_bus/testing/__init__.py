@@ -20,22 +20,26 @@ import pytest
 from task_bus.testing._binaries import find_installed
 from task_bus.testing._debian import unpack
 from task_bus.testing._docker import DockerRabbit, has_engine
-from task_bus.testing._given import GIVEN_QUEUES, clean
+from task_bus.testing._given import GIVEN_QUEUES, GivenRabbit, clean
 from task_bus.testing._private import PrivateRabbit
-from task_bus.testing._server import NoServerError, RabbitServer
+from task_bus.testing._server import NoServerError, RabbitServer, VirtualHosts
 
 __all__ = [
     "GIVEN_QUEUES",
     "DockerRabbit",
+    "GivenRabbit",
     "NoServerError",
     "PrivateRabbit",
     "RabbitServer",
+    "VirtualHosts",
     "broker_url",
     "rabbitmq_server",
+    "rabbitmq_vhosts",
     "start_server",
 ]
 
 BROKER_URL_VARIABLE = "TASK_TEST_BROKER_URL"
+MANAGEMENT_URL_VARIABLE = "TASK_TEST_BROKER_MANAGEMENT_URL"
 
 _ADVICE = (
     "no RabbitMQ for the tests: install the package rabbitmq-server (it need not run), or start Docker, "
@@ -86,18 +90,29 @@ def rabbitmq_server(request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def rabbitmq_vhosts(request: pytest.FixtureRequest) -> VirtualHosts:
+    """Give a broker on which virtual hosts can be created: the named one, where its management API is named too."""
+    given, management = os.environ.get(BROKER_URL_VARIABLE), os.environ.get(MANAGEMENT_URL_VARIABLE)
+    if given and management:
+        return GivenRabbit(given, management)
+    server: RabbitServer = request.getfixturevalue("rabbitmq_server")
+    return server
+
+
 @pytest.fixture
 def broker_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URL of an empty virtual host, deleted after the test.
 
-    Where `TASK_TEST_BROKER_URL` is set: that URL as it is, after our exchanges and the broker queues of
-    `GIVEN_QUEUES` have been deleted there.
+    On a broker that `TASK_TEST_BROKER_URL` names without its management API nothing can be created: there it is that
+    URL as it is, after our exchanges and the broker queues of `GIVEN_QUEUES` have been deleted.
     """
-    if url := os.environ.get(BROKER_URL_VARIABLE):
-        clean(url)
-        yield url
+    given = os.environ.get(BROKER_URL_VARIABLE)
+    if given and MANAGEMENT_URL_VARIABLE not in os.environ:
+        clean(given)
+        yield given
         return
-    server: RabbitServer = request.getfixturevalue("rabbitmq_server")
+    server: VirtualHosts = request.getfixturevalue("rabbitmq_vhosts")
     vhost = f"test-{uuid4()}"
     server.add_vhost(vhost)
     yield server.url(vhost)

@@ -26,7 +26,8 @@ class DockerRabbit:
 
     def __init__(self) -> None:
         self._amqp, management = free_ports(2)
-        self._management = Management(management)
+        self.management_url = f"http://guest:guest@127.0.0.1:{management}"
+        self._management = Management(self.management_url)
         self._name = f"task-test-rabbit-{os.getpid()}-{self._amqp}"
         self._ports = ["-p", f"127.0.0.1:{self._amqp}:5672", "-p", f"127.0.0.1:{management}:15672"]
         self._exists = False

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from urllib.parse import quote, urlsplit
 
 import aio_pika
 
 from task_bus._topology import DEAD, SIGNALS, TASKS, broker_queues
 from task_bus._within import within
+from task_bus.testing._server import Management
 
 GIVEN_QUEUES = ("default", "reports")
 """Tests that run on a named server use these queues only: nobody else's are touched."""
 CLEAN_SECONDS = 30.0
+
+
+class GivenRabbit:
+    """`VirtualHosts` of a broker that somebody named together with its management API."""
+
+    def __init__(self, url: str, management_url: str) -> None:
+        self._parts = urlsplit(url)
+        self._management = Management(management_url)
+
+    def url(self, vhost: str) -> str:
+        """See `VirtualHosts`."""
+        return self._parts._replace(path=f"/{quote(vhost, safe='')}").geturl()
+
+    def add_vhost(self, vhost: str) -> None:
+        """See `VirtualHosts`."""
+        self._management.add_vhost(vhost)
+
+    def delete_vhost(self, vhost: str) -> None:
+        """See `VirtualHosts`."""
+        self._management.delete("vhosts", vhost)
 
 
 def clean(url: str) -> None:

@@ -45,7 +45,8 @@ class PrivateRabbit:
         self._binaries = binaries
         self._folder = Path(tempfile.mkdtemp(prefix="task-test-rabbit-"))
         self._amqp, management, distribution, self._epmd_port = free_ports(4)
-        self._management = Management(management)
+        self.management_url = f"http://guest:guest@127.0.0.1:{management}"
+        self._management = Management(self.management_url)
         (self._folder / "rabbitmq.conf").write_text(_CONFIG.format(amqp=self._amqp, management=management))
         (self._folder / "plugins").write_text("[rabbitmq_management].\n")
         self._environment = self._private_environment(distribution)

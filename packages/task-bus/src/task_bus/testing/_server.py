@@ -7,17 +7,17 @@ import time
 import urllib.request
 from collections.abc import Callable
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 
 class NoServerError(Exception):
     """There is no RabbitMQ to be had here; the text says in one line what to do."""
 
 
-class RabbitServer(Protocol):
-    """A RabbitMQ server of our own. All calls block until the thing is done; on an event loop use a thread."""
+class VirtualHosts(Protocol):
+    """A broker on which tests may have virtual hosts. All calls block; on an event loop use a thread."""
 
-    def url(self, vhost: str = "/") -> str:
+    def url(self, vhost: str) -> str:
         """Return the URL of a virtual host."""
 
     def add_vhost(self, vhost: str) -> None:
@@ -25,6 +25,16 @@ class RabbitServer(Protocol):
 
     def delete_vhost(self, vhost: str) -> None:
         """Delete a virtual host, all that is in it and all connections to it."""
+
+
+class RabbitServer(VirtualHosts, Protocol):
+    """A RabbitMQ server of our own."""
+
+    management_url: str
+    """Where its management API listens."""
+
+    def url(self, vhost: str = "/") -> str:
+        """Return the URL of a virtual host."""
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl and return what it prints.
@@ -61,8 +71,12 @@ class RabbitServer(Protocol):
 class Management:
     """The few calls to the management API that tests need: 25 ms where rabbitmqctl takes 350."""
 
-    def __init__(self, port: int) -> None:
-        self._base = f"http://127.0.0.1:{port}/api"
+    def __init__(self, url: str) -> None:
+        """`url` is where the management plugin listens, such as `http://guest:guest@127.0.0.1:15672`."""
+        parts = urlsplit(url)
+        self._user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        self._token = base64.b64encode(f"{self._user}:{password}".encode()).decode()
+        self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/api"
 
     def put(self, kind: str, *names: str, body: bytes = b"{}") -> None:
         """Create or change something."""
@@ -73,16 +87,15 @@ class Management:
         self._call("DELETE", kind, *names)
 
     def add_vhost(self, vhost: str) -> None:
-        """Create a virtual host in which guest may do everything."""
+        """Create a virtual host in which our user may do everything."""
         self.put("vhosts", vhost)
-        self.put("permissions", vhost, "guest", body=b'{"configure": ".*", "write": ".*", "read": ".*"}')
+        self.put("permissions", vhost, self._user, body=b'{"configure": ".*", "write": ".*", "read": ".*"}')
 
     def _call(self, method: str, kind: str, *names: str, body: bytes | None = None) -> None:
         path = "/".join([kind, *(quote(name, safe="") for name in names)])
-        token = base64.b64encode(b"guest:guest").decode()
-        headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self._base}/{path}", body, headers, method=method)  # noqa: S310 # our own server
-        with urllib.request.urlopen(request, timeout=30):  # noqa: S310 # our own server
+        headers = {"Authorization": f"Basic {self._token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self._base}/{path}", body, headers, method=method)  # noqa: S310 # a server for tests
+        with urllib.request.urlopen(request, timeout=30):  # noqa: S310 # a server for tests
             pass
 
 
