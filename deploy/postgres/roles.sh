@@ -1,0 +1,41 @@
+#!/bin/sh
+# Three roles, so that a leak of one password opens no more than its owner needs. Run before the migration, which needs
+# its role, and after it, when the tables are there; safe to repeat at any time.
+#
+#   task_migrator   owns the database and its tables
+#   task_api        reads everything; writes tasks, deletes nothing
+#   task_worker     reads everything; writes what it runs, deletes what is old
+set -eu
+
+export PGHOST=db PGUSER=postgres PGPASSWORD="$(cat /run/secrets/postgres_password)"
+
+psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --dbname postgres \
+    --set migrator="$(cat /run/secrets/task_migrator_password)" \
+    --set api="$(cat /run/secrets/task_api_password)" \
+    --set worker="$(cat /run/secrets/task_worker_password)" <<'SQL'
+SELECT format('CREATE ROLE %I LOGIN', name)
+FROM unnest(ARRAY['task_migrator', 'task_api', 'task_worker']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
+ALTER ROLE task_migrator PASSWORD :'migrator';
+ALTER ROLE task_api PASSWORD :'api';
+ALTER ROLE task_worker PASSWORD :'worker';
+SELECT 'CREATE DATABASE tasks OWNER task_migrator'
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'tasks') \gexec
+REVOKE ALL ON DATABASE tasks FROM PUBLIC;
+GRANT CONNECT ON DATABASE tasks TO task_api, task_worker;
+\connect tasks
+SELECT format('GRANT %s ON %I TO %I', rights, relation, role)
+FROM (VALUES
+    ('task_api', 'alembic_version', 'SELECT'),
+    ('task_api', 'tasks', 'SELECT, INSERT, UPDATE'),
+    ('task_api', 'task_attempts', 'SELECT'),
+    ('task_api', 'workers', 'SELECT'),
+    ('task_api', 'task_types', 'SELECT'),
+    ('task_worker', 'alembic_version', 'SELECT'),
+    ('task_worker', 'tasks', 'SELECT, UPDATE, DELETE'),
+    ('task_worker', 'task_attempts', 'SELECT, INSERT'),
+    ('task_worker', 'workers', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('task_worker', 'task_types', 'SELECT, INSERT, UPDATE, DELETE')
+) AS granted (role, relation, rights)
+WHERE to_regclass(relation) IS NOT NULL \gexec
+SQL
