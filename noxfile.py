@@ -153,7 +153,8 @@ def dependencies(session: nox.Session, member: Member) -> None:
 @nox.parametrize("member", [nox.param(member, id=name) for name, member in {**MEMBERS, "noxfile": None}.items()])
 def types(session: nox.Session, member: Member | None) -> None:
     """Mypy, strict, each package by itself, and how types look to those who use it (tests/typing)."""
-    for path in ["noxfile.py"] if member is None else [f"{member.folder}/src", *member.tests(*TYPING)]:
+    ours = ["noxfile.py", "tools/release.py"]
+    for path in ours if member is None else [f"{member.folder}/src", *member.tests(*TYPING)]:
         in_workspace(session, "mypy", path)
 
 
@@ -192,6 +193,12 @@ def wheels(session: nox.Session) -> None:
     wheel_by_name = {path.name.split("-")[0].replace("_", "-"): path for path in dist.glob("*.whl")}
     for member in MEMBERS.values():
         check_wheel(session, member, wheel_by_name)
+
+
+@nox.session(venv_backend="none")
+def tools(session: nox.Session) -> None:
+    """What cuts a release, tried in clones: one member moves alone, and the wheels of all still fit together."""
+    in_workspace(session, "pytest", "-q", "tools", *session.posargs)
 
 
 @nox.session
@@ -235,6 +242,12 @@ def fmt(session: nox.Session) -> None:
     """Format everything, and mend what ruff can mend."""
     in_workspace(session, "ruff", "check", "--fix")
     in_workspace(session, "ruff", "format")
+
+
+@nox.session(venv_backend="none", default=False)
+def release(session: nox.Session) -> None:
+    """Release one member: `-- task-client minor` (or major, patch, 0.2.0). Commits and tags, pushes nothing."""
+    in_workspace(session, "python", "tools/release.py", "cut", *session.posargs)
 
 
 def in_workspace(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:

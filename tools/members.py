@@ -1,0 +1,92 @@
+"""The members of the workspace, and the bounds that they set one another."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+BOUNDS = re.compile(r"[\w-]+(\[[\w,-]+\])?>=[\d.]+,<[\d.]+")
+"""`task-store[testing]>=0.1,<0.2`: how members bound one another."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One package of the workspace, as its files are now."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Where its version and its bounds stand."""
+        return self.folder / "pyproject.toml"
+
+    @property
+    def changelog(self) -> Path:
+        """Where its users read what is new."""
+        return self.folder / "CHANGELOG.md"
+
+    @cached_property
+    def project(self) -> dict[str, Any]:
+        """What its manifest says."""
+        return tomllib.loads(self.manifest.read_text())
+
+    @property
+    def name(self) -> str:
+        """The name it is installed by."""
+        return str(self.project["project"]["name"])
+
+    @property
+    def version(self) -> Version:
+        """The version that was released last, or that the first release will have."""
+        return Version(self.project["project"]["version"])
+
+    def bounds_on(self, other: Member) -> list[str]:
+        """Return what it declares of another member, extras and groups included, as it is written there."""
+        project = self.project["project"]
+        lists = [
+            project.get("dependencies", []),
+            *project.get("optional-dependencies", {}).values(),
+            *self.project.get("dependency-groups", {}).values(),
+        ]
+        declared = [one for some in lists for one in some if isinstance(one, str)]
+        return [one for one in declared if Requirement(one).name == other.name]
+
+    def admits(self, other: Member, version: Version) -> bool:
+        """Return whether it takes this version of another member; where it does not need that one, it does."""
+        return all(version in Requirement(one).specifier for one in self.bounds_on(other))
+
+    def can_move(self, other: Member) -> bool:
+        """Return whether its bounds on another member are of our form and admit what that one is now.
+
+        Others were written by somebody who meant them.
+        """
+        of_our_form = all(BOUNDS.fullmatch(one) for one in self.bounds_on(other))
+        return of_our_form and self.admits(other, other.version)
+
+    def manifest_moved(self, other: Member, version: Version) -> str:
+        """Return its manifest with bounds on another member that admit this version."""
+        text = self.manifest.read_text()
+        for one in self.bounds_on(other):
+            text = text.replace(f'"{one}"', f'"{one.partition(">=")[0]}{bounds(version)}"')
+        return text
+
+
+def members() -> dict[str, Member]:
+    """Return the members of the workspace by name."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
+    folders = sorted(path.parent for pattern in patterns for path in ROOT.glob(f"{pattern}/pyproject.toml"))
+    return {member.name: member for member in map(Member, folders)}
+
+
+def bounds(version: Version) -> str:
+    """Return the bounds for a version: up to the next minor one before 1.0, up to the next major one from then on."""
+    breaks = f"0.{version.minor + 1}" if version.major == 0 else str(version.major + 1)
+    return f">={version.major}.{version.minor},<{breaks}"
