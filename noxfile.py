@@ -113,6 +113,13 @@ def each(*rings: str, under: str = "") -> Callable[[Callable[..., None]], Callab
     return nox.parametrize("member", [nox.param(member, id=member.name) for member in chosen])
 
 
+def has_docker() -> bool:
+    """Return whether a Docker engine answers."""
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
+
+
 show_every_python_of_pyenv()
 MEMBERS = members()
 
@@ -212,7 +219,13 @@ def integration(session: nox.Session, member: Member) -> None:
 @nox.session(venv_backend="none")
 def system(session: nox.Session) -> None:
     """The whole: real PostgreSQL, real RabbitMQ, real processes, real signals."""
-    measure(session, "tests-integration")
+    measure(session, "tests-integration", "-m", "not docker")
+
+
+@nox.session(venv_backend="none", default=has_docker())
+def compose(session: nox.Session) -> None:
+    """The containers: the README's commands, a stack in trouble, the example, production. Where there is Docker."""
+    in_workspace(session, "pytest", "-q", "tests-integration/containers", *session.posargs)
 
 
 @nox.session(venv_backend="none")

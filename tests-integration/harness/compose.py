@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from task_client import HealthStatus, TaskClient, TaskClientError
+
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS = 900.0
 
@@ -109,6 +111,14 @@ def run(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] |
     )
     assert done.returncode == 0, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def is_ready(client: TaskClient) -> bool:
+    """Return whether the API answers that all is well, a worker included."""
+    try:
+        return client.ready().status is HealthStatus.OK
+    except TaskClientError:
+        return False
 
 
 def free_port() -> int:

@@ -1,0 +1,133 @@
+"""docker-compose.yml: each command of the README's table, and a stack that is troubled while it works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from harness.compose import Compose, docker, is_ready, until
+from task_client import TaskClient
+from task_contracts import Priority, TaskCreate, TaskStatus
+
+README = Path(__file__).parents[2] / "README.md"
+TABLE = README.read_text().partition("#### The order's commands and ours")[2].partition("\n\nThe order's folder")[0]
+COMMANDS = [shlex.split(row)[1:] for row in re.findall(r"^\|[^|]*\| `(docker-compose [^`]*)`", TABLE, re.MULTILINE)]
+ONE_MORE_WORKER = ["run", "--rm", "worker"]
+TASKS = 500
+HANDLER = """
+from task_worker import handler
+
+@handler("added")
+async def added() -> str:
+    return "live"
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(open_stack: Callable[..., Iterator[Compose]]) -> Iterator[Compose]:
+    """The stack of docker-compose.yml, for the tests of this module in their order."""
+    yield from open_stack()
+
+
+@pytest.fixture(scope="module")
+def client(stack: Compose) -> Iterator[TaskClient]:
+    with TaskClient(stack.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("command", COMMANDS[:-1], ids=" ".join)
+def test_each_command_of_the_table_does_what_it_says(stack: Compose, command: list[str]) -> None:
+    """In their order: the migration is applied by hand to an empty volume, before anything else has run."""
+    if command == ONE_MORE_WORKER:
+        with stack.begin(*command) as worker:
+            assert worker.stdout is not None
+            assert any('"worker_registered"' in line for line in worker.stdout)
+            worker.send_signal(signal.SIGINT)
+        return
+    said = stack(*command)
+
+    if "alembic" in command:
+        assert stack("run", "--rm", "api", "alembic", "current").strip() == "0001 (head)"
+    if "--scale" in command:
+        assert len(stack.containers("worker")) == 3
+    if "pytest" in command:
+        assert re.search(r"\d+ passed", said)
+        assert "failed" not in said
+    if "--cov" in command:
+        assert "task_api" in (stack.folder / "htmlcov" / "index.html").read_text()
+
+
+def test_the_table_ends_with_taking_the_stack_down() -> None:
+    assert len(COMMANDS) == 8
+    assert COMMANDS[-1] == ["down"]
+
+
+def test_every_container_is_healthy_and_nothing_is_published_but_on_this_machine(
+    stack: Compose, client: TaskClient
+) -> None:
+    stack("up", "-d", "--scale", "worker=2")
+    until(lambda: is_ready(client), "the API is ready")
+    containers = [one for service in ("db", "rabbitmq", "api", "worker") for one in stack.containers(service)]
+
+    for container in containers:
+        until(lambda one=container: stack.health(one) == "healthy", f"{container} is healthy", 120)
+        bindings = stack.inspect(container)["HostConfig"]["PortBindings"] or {}
+        assert {port["HostIp"] for ports in bindings.values() for port in ports} <= {"127.0.0.1"}
+    assert len(containers) == 5
+
+
+def test_a_handler_is_live_after_a_restart_of_the_worker(stack: Compose, client: TaskClient) -> None:
+    counted = client.create(TaskCreate(name="count", type="text.count", payload={"text": "to be or not To be"}))
+    assert client.wait(counted.id, 60).result == {"words": 6, "different": 4}
+
+    (stack.folder / "handlers" / "added.py").write_text(HANDLER)
+    stack("restart", "worker")
+
+    added = client.create(TaskCreate(name="added", type="added"))
+    assert client.wait(added.id, 60).result == "live"
+
+
+def test_p1_500_tasks_run_though_a_worker_is_killed_and_rabbitmq_restarted(stack: Compose, client: TaskClient) -> None:
+    def create(number: int) -> str:
+        name, priority = f"text {number}", list(Priority)[number % len(Priority)]
+        payload = {"text": "word " * (number + 1)}
+        return str(client.create(TaskCreate(name=name, type="text.count", payload=payload, priority=priority)).id)
+
+    doomed = stack.containers("worker")[0]
+    with ThreadPoolExecutor(8) as pool:
+        first = list(pool.map(create, range(TASKS // 2)))
+        docker("kill", doomed)
+        restart = pool.submit(stack, "restart", "rabbitmq")
+        ids = first + list(pool.map(create, range(TASKS // 2, TASKS)))
+        restart.result()
+
+    ended = [client.wait(task_id, 120) for task_id in ids]
+    assert {task.status for task in ended} == {TaskStatus.COMPLETED}
+    assert [task.result for task in ended] == [{"words": n + 1, "different": 1} for n in range(TASKS)]
+    assert client.page(status=TaskStatus.FAILED).items == []
+
+
+def test_a_frozen_worker_turns_unhealthy_within_a_lease(stack: Compose, client: TaskClient) -> None:
+    stack("up", "-d", "--scale", "worker=2")
+    frozen = stack.containers("worker")[0]
+    until(lambda: stack.health(frozen) == "healthy", "it is healthy", 120)
+
+    docker("kill", "--signal", "STOP", frozen)
+    until(lambda: stack.health(frozen) == "unhealthy", "a frozen worker is unhealthy within a lease", 30)
+    docker("kill", "--signal", "CONT", frozen)
+    until(lambda: stack.health(frozen) == "healthy", "it is healthy again")
+    assert is_ready(client)
+
+
+def test_a_worker_that_is_asked_to_stop_drains_and_ends_with_0(stack: Compose) -> None:
+    worker = stack.containers("worker")[0]
+    docker("stop", worker)
+
+    assert stack.inspect(worker)["State"]["ExitCode"] == 0
+    assert '"drain_ended"' in stack("logs", "--no-color", "worker")

@@ -1,0 +1,137 @@
+"""deploy/compose.production.yml: nothing but the services, each with no more rights than it needs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.compose import Compose, docker, is_ready, run, until
+from task_client import TaskClient, ValidationFailedError
+from task_contracts import TaskCreate, TaskStatus
+
+FILE = "deploy/compose.production.yml"
+SERVICES = ("api", "worker")
+
+
+@pytest.fixture(scope="module")
+def stack(open_stack: Callable[..., Iterator[Compose]]) -> Iterator[Compose]:
+    """The production stack, up."""
+    images = {"TASK_API_IMAGE": "task-api:test", "TASK_WORKER_IMAGE": "task-worker:test"}
+    for stack in open_stack(FILE, **images):
+        run([sys.executable, "deploy/make-secrets.py"], cwd=stack.folder)
+        stack("up", "-d", "--build")
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def client(stack: Compose) -> Iterator[TaskClient]:
+    with TaskClient(stack.url) as client:
+        until(lambda: is_ready(client), "the API is ready and a worker lives")
+        yield client
+
+
+def sql(stack: Compose, role: str, statement: str) -> str:
+    """Run a statement as one of the roles, and return what psql says."""
+    password = (stack.folder / "deploy" / "secrets" / f"{role}_password").read_text()
+    (db,) = stack.containers("db")
+    shell = f"PGPASSWORD={password} psql -h 127.0.0.1 -U {role} -d tasks -Atc {json.dumps(statement)} 2>&1 || true"
+    return docker("exec", db, "sh", "-c", shell)
+
+
+def test_tasks_run_and_name_their_type(client: TaskClient) -> None:
+    task = client.create(TaskCreate(name="say hello", type="echo", payload={"text": "hello"}))
+    ended = client.wait(task.id, 60)
+
+    assert (ended.status, ended.result) == (TaskStatus.COMPLETED, {"text": "hello"})
+    with pytest.raises(ValidationFailedError, match=r"body\.type"):
+        client.create(TaskCreate(name="no type"))
+
+
+def test_a_cancel_and_a_purge_are_within_the_rights(client: TaskClient) -> None:
+    task = client.create(TaskCreate(name="later", type="echo", run_at="2026-12-31T00:00:00Z"))
+
+    assert client.cancel(task.id).status is TaskStatus.CANCELLED
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_no_root_writes_nothing_and_is_healthy(stack: Compose, client: TaskClient, service: str) -> None:
+    (container,) = stack.containers(service)
+    until(lambda: stack.health(container) == "healthy", f"{service} is healthy", 90)
+    found = stack.inspect(container)
+
+    assert docker("exec", container, "id", "-u").strip() == "10001"
+    assert found["HostConfig"]["ReadonlyRootfs"]
+    assert found["HostConfig"]["CapDrop"] == ["ALL"]
+    tools = docker("exec", container, "sh", "-c", "ls /opt/task/bin")
+    assert not {"uv", "pip", "pytest"} & set(tools.split())
+    environment = "\n".join(found["Config"]["Env"])
+    assert "amqp://" not in environment
+    assert "postgresql://" not in environment
+
+
+def test_only_the_api_is_published(stack: Compose) -> None:
+    published = {
+        service: stack.inspect(one)["HostConfig"]["PortBindings"]
+        for service in ("db", "rabbitmq", "api", "worker")
+        for one in stack.containers(service)
+    }
+
+    assert {service for service, ports in published.items() if ports} == {"api"}
+    assert published["api"] == {"9000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}]}
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("task_api", "DELETE FROM tasks"),
+        ("task_api", "UPDATE workers SET dead_at = now()"),
+        ("task_api", "DROP TABLE tasks"),
+        ("task_worker", "INSERT INTO tasks DEFAULT VALUES"),
+        ("task_worker", "UPDATE alembic_version SET version_num = '0'"),
+        ("task_worker", "CREATE TABLE mine (id int)"),
+        ("task_worker", "TRUNCATE tasks CASCADE"),
+    ],
+)
+def test_a_role_may_do_no_more_than_its_service_needs(
+    stack: Compose, client: TaskClient, role: str, statement: str
+) -> None:
+    said = sql(stack, role, statement)
+
+    assert "permission denied" in said or "must be owner" in said
+    assert sql(stack, role, "SELECT count(*) > 0 FROM tasks").strip() == "t"
+
+
+def test_a_user_of_the_broker_sees_no_more_than_it_needs(stack: Compose, client: TaskClient) -> None:
+    (rabbitmq,) = stack.containers("rabbitmq")
+    users = docker("exec", rabbitmq, "rabbitmqctl", "-q", "list_permissions", "--formatter", "json")
+
+    rights = {one["user"]: one for one in json.loads(users)}
+    assert set(rights) == {"task_api", "task_worker"}
+    assert (rights["task_api"]["configure"], rights["task_api"]["write"], rights["task_api"]["read"]) == (
+        "^signals$",
+        "^signals$",
+        "^$",
+    )
+    logs = docker("exec", rabbitmq, "sh", "-c", "cat /var/log/rabbitmq/*.log")
+    assert "access to" not in logs, "a service asked for more than it may"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_stops_in_an_orderly_way_and_comes_back(stack: Compose, client: TaskClient, service: str) -> None:
+    (container,) = stack.containers(service)
+    docker("stop", container)
+
+    assert stack.inspect(container)["State"]["ExitCode"] == 0
+    stack("up", "-d")
+    until(lambda: stack.health(container) == "healthy", "it is back", 90)
+
+
+def test_the_whole_can_be_brought_up_again_over_its_data(stack: Compose, client: TaskClient) -> None:
+    stack("down")
+    stack("up", "-d")
+
+    until(lambda: is_ready(client), "it is back", 120)
+    assert client.page(status=TaskStatus.COMPLETED).items
