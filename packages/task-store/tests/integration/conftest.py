@@ -33,7 +33,7 @@ from task_store import (
     new_lease_token,
     normalised_url,
 )
-from task_store.testing import PostgresServer, server_majors
+from task_store.testing import DatabaseTemplates, PostgresServer, PrepareDatabase, server_majors
 
 DEADLINE_SECONDS = 20
 
@@ -55,10 +55,15 @@ def prepare_database() -> Callable[[str], Awaitable[None]]:
 
 
 @pytest.fixture(scope="session")
-async def store_url(postgres_server: PostgresServer, database_template: str) -> AsyncIterator[str]:
+def store_template(database_templates: DatabaseTemplates, prepare_database: PrepareDatabase) -> str:
+    return database_templates.of(prepare_database)
+
+
+@pytest.fixture(scope="session")
+async def store_url(postgres_server: PostgresServer, store_template: str) -> AsyncIterator[str]:
     """The database that most tests share, one after the other."""
     name = f"store_{uuid4().hex}"
-    await _execute(postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE {database_template}")
+    await _execute(postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE {store_template}")
     yield postgres_server.url(name)
     await _execute(postgres_server.url(), f"DROP DATABASE {name} WITH (FORCE)")
 

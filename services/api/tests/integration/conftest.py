@@ -18,7 +18,7 @@ from task_bus.signals import MemoryHub
 from task_contracts import Signal, SignalKind, TaskError
 from task_migrations import upgrade
 from task_store import Attempts, Claim, Database, Ending, Offer, Workers, new_lease_token, new_worker_id
-from task_store.testing import PostgresServer
+from task_store.testing import DatabaseTemplates, PostgresServer, PrepareDatabase
 
 TASKS = "/api/v1/tasks"
 LEASE = timedelta(minutes=5)
@@ -44,16 +44,21 @@ async def parts(
 
 
 @pytest.fixture(scope="session")
+def api_template(database_templates: DatabaseTemplates, prepare_database: PrepareDatabase) -> str:
+    return database_templates.of(prepare_database)
+
+
+@pytest.fixture(scope="session")
 async def shared_client(
     open_parts: Callable[..., AbstractAsyncContextManager[ApiParts]],
     open_client: Callable[[ApiParts], httpx2.AsyncClient],
     postgres_server: PostgresServer,
-    database_template: str,
+    api_template: str,
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of one application and one database for hundreds of quick questions."""
     name = f"api_{uuid4().hex}"
     admin = await asyncpg.connect(postgres_server.url(), timeout=10, command_timeout=10)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {database_template}")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {api_template}")
     async with open_parts(postgres_server.url(name)) as opened, open_client(opened) as client:
         yield client
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

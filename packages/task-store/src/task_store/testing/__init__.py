@@ -12,8 +12,9 @@ PYTEST_DONT_REWRITE: nothing here asserts, and pytest warns of a plugin that a c
 """
 
 from task_store.testing._fixtures import (
+    DatabaseTemplates,
     PrepareDatabase,
-    database_template,
+    database_templates,
     database_url,
     postgres_server,
     prepare_database,
@@ -23,11 +24,12 @@ from task_store.testing._private import PrivatePostgres
 from task_store.testing._servers import GivenPostgres, PostgresServer, server_majors
 
 __all__ = [
+    "DatabaseTemplates",
     "GivenPostgres",
     "PostgresServer",
     "PrepareDatabase",
     "PrivatePostgres",
-    "database_template",
+    "database_templates",
     "database_url",
     "postgres_server",
     "prepare_database",

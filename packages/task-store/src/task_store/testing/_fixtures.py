@@ -52,35 +52,55 @@ def postgres_server(request: pytest.FixtureRequest, testing_runner: asyncio.Runn
 def prepare_database() -> PrepareDatabase | None:
     """Give what creates the schema in an empty database, by its URL. Override it; by default there is no schema.
 
-    It runs once a session, on a template which `database_url` copies. It must close its connections.
+    It runs once a session, on a template which `database_url` copies: so give the same function each time. It must
+    close its connections.
     """
     return None
 
 
+class DatabaseTemplates:
+    """A prepared database for each `prepare_database`: where one run has several, each gets its own."""
+
+    def __init__(self, server: PostgresServer, runner: asyncio.Runner) -> None:
+        self._server = server
+        self._runner = runner
+        self._made: list[str] = []
+        self._names: dict[PrepareDatabase | None, str] = {None: "template1"}
+
+    def of(self, prepare: PrepareDatabase | None) -> str:
+        """Return the name of the database that `prepare` has worked on, to be copied; an empty one for None."""
+        if prepare is not None and prepare not in self._names:
+            name = _new_name()
+            self._runner.run(_execute(self._server, f"CREATE DATABASE {name}"))
+            self._made.append(name)
+            self._runner.run(_prepare(prepare, self._server.url(name)))
+            self._names[prepare] = name
+        return self._names[prepare]
+
+    def drop(self) -> None:
+        """Drop them all."""
+        for name in self._made:
+            self._runner.run(_drop(self._server, name))
+
+
 @pytest.fixture(scope="session")
-def database_template(
-    postgres_server: PostgresServer, prepare_database: PrepareDatabase | None, testing_runner: asyncio.Runner
-) -> Iterator[str | None]:
-    """Give the name of the database that `prepare_database` worked on; None where there is nothing to prepare."""
-    if prepare_database is None:
-        yield None
-        return
-    name = _new_name()
-    testing_runner.run(_execute(postgres_server, f"CREATE DATABASE {name}"))
-    try:
-        testing_runner.run(_prepare(prepare_database, postgres_server.url(name)))
-        yield name
-    finally:
-        testing_runner.run(_drop(postgres_server, name))
+def database_templates(postgres_server: PostgresServer, testing_runner: asyncio.Runner) -> Iterator[DatabaseTemplates]:
+    """Give the databases that others are copies of."""
+    templates = DatabaseTemplates(postgres_server, testing_runner)
+    yield templates
+    templates.drop()
 
 
 @pytest.fixture
 def database_url(
-    postgres_server: PostgresServer, database_template: str | None, testing_runner: asyncio.Runner
+    postgres_server: PostgresServer,
+    database_templates: DatabaseTemplates,
+    prepare_database: PrepareDatabase | None,
+    testing_runner: asyncio.Runner,
 ) -> Iterator[str]:
     """Give the URL of a database of this test alone, dropped after it whoever is still connected."""
-    name = _new_name()
-    testing_runner.run(_execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE {database_template or 'template1'}"))
+    name, template = _new_name(), database_templates.of(prepare_database)
+    testing_runner.run(_execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE {template}"))
     yield postgres_server.url(name)
     testing_runner.run(_drop(postgres_server, name))
 
