@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -52,11 +52,16 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an attempt needs of the worker: to `record` its end, to `report` progress, and how a `child` is set up."""
+    """What an attempt needs of the worker: to `record` its end, to `report` progress, and how a `child` is set up.
+
+    `context` makes what a handler is told; `threads` run the plain ones, as many as there are slots if left out.
+    """
 
     record: Callable[[Attempt, Ending], Awaitable[Ended | None]]
     report: Callable[[Attempt, Progress], None]
     child: ChildSetup
+    context: Callable[..., Context] = Context
+    threads: futures.Executor | None = None
 
 
 class Executor:
@@ -78,7 +83,7 @@ class Executor:
         self._held = held
         self._slots = slots
         self._lease = lease
-        self._threads = ThreadPoolExecutor(slots.capacity, thread_name_prefix="handler")
+        self._threads = surroundings.threads or futures.ThreadPoolExecutor(slots.capacity, "handler")
         self._attempts: set[asyncio.Task[None]] = set()
 
     def start(self, claim: Claim) -> None:
@@ -178,7 +183,7 @@ class Executor:
         def report(progress: Progress) -> None:
             loop.call_soon_threadsafe(self._around.report, attempt, progress)
 
-        return Context(
+        return self._around.context(
             self._facts(attempt),
             report=report,
             is_stopped=lambda: attempt.stop_reason is not None,

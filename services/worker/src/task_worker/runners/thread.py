@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 from task_worker.outcomes import Happened, Returned
 from task_worker.runners.raised import happened_by
 
 
-async def run_in_thread(
-    function: Callable[..., Any], arguments: tuple[Any, ...], threads: ThreadPoolExecutor
-) -> Happened:
+async def run_in_thread(function: Callable[..., Any], arguments: tuple[Any, ...], threads: Executor) -> Happened:
     """Run it to its end."""
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(threads, context.run, call, function, arguments)
