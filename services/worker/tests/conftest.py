@@ -15,7 +15,7 @@ from task_contracts import Priority
 from task_store import Claim
 from task_worker.handlers import Handler, handler_of
 
-pytest_plugins = ["task_store.testing"]
+pytest_plugins = ["task_store.testing", "task_worker.testing.plugin"]
 
 Until = Callable[..., Awaitable[Any]]
 

@@ -1,0 +1,23 @@
+"""A pytest plugin with the fixture `run_handler`.
+
+    pytest_plugins = ["task_worker.testing.plugin"]    # in a conftest.py
+
+Named there, and not found by itself: pytest would then load a worker wherever one is installed.
+
+PYTEST_DONT_REWRITE: nothing here asserts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from task_worker.testing.outcome import RunOutcome
+from task_worker.testing.runs import run
+
+
+@pytest.fixture
+def run_handler() -> Callable[..., RunOutcome]:
+    """Run one attempt of a handler as a worker would: `task_worker.testing.run`."""
+    return run
