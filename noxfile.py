@@ -209,6 +209,19 @@ def tools(session: nox.Session) -> None:
 
 
 @nox.session
+def examples(session: nox.Session) -> None:
+    """A project of a user's own: its tests in an environment of its own, with the packages as they are here."""
+    project, worker = ROOT / "examples" / "own-worker", MEMBERS["task-worker"]
+    ours = [MEMBERS[name].folder for name in sorted({worker.name, *worker.siblings})]
+    # By path: the address of the repository that it names has what was pushed there, if anything.
+    editable = [word for folder in (*ours, project) for word in ("-e", str(folder))]
+    session.install("--no-sources", *editable, "--group", f"{project}/pyproject.toml:dev")
+    in_workspace(session, "mypy", f"{project}/src")
+    with session.chdir(project):
+        session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
 @each(*INTEGRATION)
 def integration(session: nox.Session, member: Member) -> None:
     """Tests of a member against the real server that it speaks to."""

@@ -1,0 +1,104 @@
+"""The handlers: what the tasks of each type run. Three places to run in, one of each."""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+from collections.abc import Iterator
+
+from pydantic import BaseModel, Field, ValidationError
+
+from own_worker import demand, orders
+from task_worker import Context, Fail, Retry, TaskCreate, handler
+
+
+class OrderFile(BaseModel):
+    """A CSV file with the columns number, customer, quantity and price."""
+
+    csv: str
+    rows_per_part: int = Field(500, gt=0, le=2_000)
+
+
+class OrderRows(BaseModel):
+    """Rows of such a file."""
+
+    rows: list[orders.Row]
+
+
+class Imported(BaseModel):
+    """How many orders were stored, and why others were not."""
+
+    stored: int
+    rejected: list[str]
+
+
+class DemandQuestion(BaseModel):
+    """What was asked for on each day so far, and for how many days to look ahead."""
+
+    daily: list[int] = Field(min_length=1)
+    days: int = Field(30, gt=0, le=365)
+    runs: int = Field(20_000, ge=100, le=10_000_000)
+    seed: int | None = None
+
+
+class Forecast(BaseModel):
+    """What will be asked for on average, and what is enough nineteen times out of twenty."""
+
+    mean: float
+    enough: float
+
+
+@handler("orders.split", timeout_seconds=60)
+async def split_orders(payload: OrderFile, context: Context) -> list[str]:
+    """Hand a file on in parts, each a task of its own; return their ids. On the worker's event loop: it mostly waits.
+
+    A repeated attempt hands parts on again: `import_orders` bears to see an order twice.
+    """
+    try:
+        rows = orders.read_rows(payload.csv)
+    except ValueError as error:
+        raise Fail(str(error), code="wrong_columns") from error
+    ids: list[str] = []
+    for start in range(0, len(rows), payload.rows_per_part):
+        part = rows[start : start + payload.rows_per_part]
+        name = f"orders {start + 1} to {start + len(part)}"
+        payload_of_part = OrderRows(rows=part).model_dump()
+        task = await context.client.create(
+            TaskCreate(name=name, type="orders.import", labels=context.labels, payload=payload_of_part)
+        )
+        ids.append(str(task.id))
+        context.progress(100 * (start + len(part)) / len(rows), name)
+    return ids
+
+
+@handler("orders.import", timeout_seconds=60, max_attempts=5)
+def import_orders(payload: OrderRows, context: Context) -> Imported:
+    """Store the good rows, and say what is wrong with the others. In a thread: the database makes it wait."""
+    rejected: list[str] = []
+
+    def good() -> Iterator[orders.Order]:
+        for number, row in enumerate(payload.rows, 1):
+            context.raise_if_stopped()  # a thread is not interrupted: it has to look
+            try:
+                yield orders.Order.model_validate(row)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                rejected.append(f"row {number}: {first['loc'][0]}: {first['msg']}")
+            context.progress(100 * number / len(payload.rows))
+
+    try:
+        orders.store(good())
+    except sqlite3.OperationalError as error:
+        raise Retry(str(error), code="database_busy", after_seconds=5) from error
+    return Imported(stored=len(payload.rows) - len(rejected), rejected=rejected)
+
+
+@handler("demand.forecast", timeout_seconds=300, in_process=True)
+def forecast_demand(payload: DemandQuestion, context: Context) -> Forecast:
+    """Forecast by simulation. In a process of its own: it computes without a pause, and can be killed."""
+    found: list[int] = []
+    for total in demand.totals(payload.daily, payload.days, payload.runs, payload.seed):
+        found.append(total)
+        if len(found) % (payload.runs // 10) == 0:
+            context.progress(100 * len(found) / payload.runs)
+    return Forecast(mean=statistics.fmean(found), enough=statistics.quantiles(found, n=20)[-1])
