@@ -28,14 +28,15 @@ class Recorder:
         self._ring = ring
         self._progress: dict[Attempt, Progress] = {}
         self._reported = asyncio.Event()
+        self._being_written: dict[Attempt, Progress] = {}
+        self._written = asyncio.Event()
 
     async def record(self, attempt: Attempt, ending: Ending) -> Ended | None:
         """Write how an attempt ended, and before that its last progress. None: it is no longer this worker's.
 
         Goes on while the database is away, until the attempt is dropped. What the database refuses becomes a failure.
         """
-        if (progress := self._progress.pop(attempt, None)) is not None:
-            await self._write(attempt, progress)
+        await self._write_last_progress(attempt)
         pause = _FIRST_PAUSE_SECONDS
         while not attempt.is_dropped:
             try:
@@ -75,10 +76,21 @@ class Recorder:
         while True:
             await self._reported.wait()
             self._reported.clear()
-            reported, self._progress = self._progress, {}
-            writes = [self._write(attempt, progress) for attempt, progress in reported.items()]
-            await asyncio.gather(*writes)
+            self._being_written, self._progress = self._progress, {}
+            self._written.clear()
+            try:
+                writes = [self._write(attempt, progress) for attempt, progress in self._being_written.items()]
+                await asyncio.gather(*writes)
+            finally:
+                self._being_written = {}
+                self._written.set()
             await asyncio.sleep(_PROGRESS_PAUSE_SECONDS)
+
+    async def _write_last_progress(self, attempt: Attempt) -> None:
+        while attempt in self._being_written:  # what comes after the end would change nothing, and be lost
+            await self._written.wait()
+        if (progress := self._progress.pop(attempt, None)) is not None:
+            await self._write(attempt, progress)
 
     async def _write(self, attempt: Attempt, progress: Progress) -> None:
         try:

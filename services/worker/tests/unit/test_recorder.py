@@ -23,6 +23,8 @@ class FakeAttempts:
         self.answers: list[Exception | None] = []
         self.recorded: list[Ending] = []
         self.progress: list[tuple[UUID, float]] = []
+        self.may_write = asyncio.Event()
+        self.may_write.set()
 
     async def record(self, ending: Ending) -> Ended | None:
         self.recorded.append(ending)
@@ -36,6 +38,7 @@ class FakeAttempts:
     async def report_progress(self, task_id: UUID, lease_token: UUID, reported: Progress) -> bool:
         del lease_token
         self.progress.append((task_id, reported.percent))
+        await self.may_write.wait()
         return True
 
 
@@ -113,6 +116,33 @@ async def test_the_last_progress_is_written_before_the_end(bench: Bench) -> None
     await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, None))
 
     assert bench.attempts.progress == [(bench.attempt.claim.id, 100)]
+
+
+async def test_the_end_waits_for_progress_that_is_just_being_written(bench: Bench, until: Until) -> None:
+    bench.attempts.may_write.clear()
+    writing = asyncio.create_task(bench.recorder.write_progress())
+    bench.recorder.report(bench.attempt, Progress(percent=100))
+    await until(lambda: bench.attempts.progress)
+
+    recording = asyncio.create_task(bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, None)))
+    await asyncio.wait([recording], timeout=0.02)
+    assert bench.attempts.recorded == []
+
+    bench.attempts.may_write.set()
+    assert await asyncio.wait_for(recording, 10) is not None
+    writing.cancel()
+
+
+async def test_an_end_that_waits_for_progress_goes_on_when_the_writing_is_stopped(bench: Bench, until: Until) -> None:
+    bench.attempts.may_write.clear()
+    writing = asyncio.create_task(bench.recorder.write_progress())
+    bench.recorder.report(bench.attempt, Progress(percent=10))
+    await until(lambda: bench.attempts.progress)
+    recording = asyncio.create_task(bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, None)))
+
+    writing.cancel()
+
+    assert await asyncio.wait_for(recording, 10) is not None
 
 
 async def test_progress_in_quick_succession_is_folded_together(bench: Bench, until: Until) -> None:
