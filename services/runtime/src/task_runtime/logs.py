@@ -27,6 +27,8 @@ LogFormat = Literal["console", "json"]
 _QUIET = {
     # They tell as news what is none to an operator.
     "alembic": logging.WARNING,
+    # They show URLs, whose query may be secret, and at DEBUG the headers of every answer.
+    "httpcore2": logging.WARNING,
     "httpx2": logging.WARNING,
     "watchfiles": logging.WARNING,
     # They call each try to reconnect an error; task_bus reports an outage once.

@@ -90,6 +90,15 @@ def test_lines_below_the_level_are_left_out(capsys: pytest.CaptureFixture[str]) 
     assert [line["event"] for line in lines(capsys)] == ["loud"]
 
 
+def test_libraries_that_show_what_is_sent_are_not_heard_even_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("DEBUG", "json")
+
+    logging.getLogger("httpcore2.http11").debug("receive_response_headers.complete [(b'Set-Cookie', b'hush')]")
+    logging.getLogger("httpx2").info("HTTP Request: GET https://api.example.org/?token=hush")
+
+    assert lines(capsys) == []
+
+
 def test_warnings_of_python_are_log_lines(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("INFO", "json")
 
