@@ -40,6 +40,7 @@ WRONG = [
     ("task-worker", {"TASK_WORKER_CONCURRENCY": "0"}, "TASK_WORKER_CONCURRENCY"),
     ("task-worker", {"TASK_WORKER_PRIORITY_WEIGHTS": "6:3"}, "TASK_WORKER_PRIORITY_WEIGHTS"),
     ("task-worker", {"TASK_WORKER_QUEUES": "reports"}, "TASK_WORKER_QUEUES"),
+    ("task-worker", {"TASK_WORKER_HTTP_HOSTS": "https://api.example.org"}, "TASK_WORKER_HTTP_HOSTS"),
     ("task-worker", {"TASK_WORKER_HANDLERS": "no.such.module"}, "TASK_WORKER_HANDLERS"),
     ("task-worker", {"TASK_LOG_LEVEL": "LOUD"}, "TASK_LOG_LEVEL"),
     ("task-api", {"TASK_BROKER_URL": "memory://"}, "TASK_BROKER_URL"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import structlog
 from watchfiles import PythonFilter, awatch
 
+from task_worker.builtin import HttpHosts
 from task_worker.handlers import Handler, HandlerError
 from task_worker.loader import folders_of, forget_modules, load_handlers
 
@@ -15,17 +16,18 @@ _log = structlog.get_logger(__name__)
 
 
 class Reloading:
-    """The handlers at `place`, as `load_handlers` takes it.
+    """The handlers at `place`, and the built-in ones: both arguments are as `load_handlers` takes them.
 
     Raises:
         HandlerError: they cannot be loaded the first time.
 
     """
 
-    def __init__(self, place: str | None) -> None:
+    def __init__(self, place: str | None, http_hosts: HttpHosts | None = None) -> None:
         self._place = place
+        self._http_hosts = http_hosts
         self._keep = frozenset(sys.modules)
-        self.handlers: Mapping[str, Handler] = load_handlers(place)
+        self.handlers: Mapping[str, Handler] = load_handlers(place, http_hosts)
         """The last that could be loaded."""
 
     async def wait_changed(self) -> None:
@@ -39,7 +41,7 @@ class Reloading:
     def _load(self, place: str) -> bool:
         forget_modules(place, self._keep)
         try:
-            self.handlers = load_handlers(place)
+            self.handlers = load_handlers(place, self._http_hosts)
         except HandlerError as error:
             _log.error("reload_failed", reason=str(error), kept=sorted(self.handlers))  # says it all
             return False

@@ -37,7 +37,7 @@ from task_service.reloading import Reloading
 from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
 from task_store.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from task_worker.handlers import HandlerError
-from task_worker.process import warnings_for
+from task_worker.process import http_rows, warnings_for
 from task_worker.worker import Worker
 
 _log = get_logger(__name__)
@@ -54,7 +54,7 @@ async def run_service(options: Options) -> ExitCode:
     """
     settings = Settings.read(options)  # complains before anything has started
     try:
-        reloading = Reloading(settings.worker.handlers)
+        reloading = Reloading(settings.worker.handlers, settings.worker.http_hosts)
     except HandlerError as error:
         raise Misconfigured(f"--handlers: {error}") from error
     listener = listen(settings.api.host, settings.api.port)
@@ -173,6 +173,7 @@ class Service:
                 "handlers",
                 ", ".join(sorted(handlers)) + (", reloaded when changed" if self._options.is_reloading else ""),
             ),
+            *http_rows(worker),
         ]
         warnings = dict.fromkeys([*cautions(api, facts, revision), *warnings_for(worker, handlers, facts, revision)])
         title = f"task-service {importlib.metadata.version('task-service')} (Ctrl-C stops it)"

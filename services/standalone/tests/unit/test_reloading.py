@@ -7,6 +7,7 @@ import pytest
 
 from task_service.reloading import Reloading
 from task_worker import HandlerError
+from task_worker.builtin import HttpHosts
 
 _GOOD = "from task_worker import handler\n\n@handler({!r})\nasync def run(): return {}\n"
 
@@ -28,6 +29,17 @@ async def test_a_changed_file_brings_its_new_handlers(tmp_path: Path) -> None:
     await _changed(reloading, file, _GOOD.format("new", 22))
 
     assert set(reloading.handlers) == {"echo", "new"}
+
+
+async def test_what_may_be_called_is_the_same_after_a_reload(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.py"
+    file.write_text(_GOOD.format("old", 1))
+    reloading = Reloading(str(file), HttpHosts.parse("api.example.org"))
+    assert set(reloading.handlers) == {"echo", "http.request", "old"}
+
+    await _changed(reloading, file, _GOOD.format("new", 22))
+
+    assert set(reloading.handlers) == {"echo", "http.request", "new"}
 
 
 async def test_a_broken_file_leaves_the_last_good_handlers_and_is_waited_out(tmp_path: Path) -> None:

@@ -11,16 +11,17 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from task_worker import builtin
+from task_worker.builtin import HttpHosts, built_in
 from task_worker.handlers import Handler, HandlerError, handler_of
 
 
-def load_handlers(place: str | None) -> dict[str, Handler]:
+def load_handlers(place: str | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
     """Return the handlers found at `place` and the built-in ones, by type.
 
     Args:
         place: `package.module`, `path/to/tasks.py`, or a folder, each of whose `*.py` files is loaded (in order of
             name, without those that begin with an underscore); several separated by commas; None for none.
+        http_hosts: what `http.request` may call; None for no such handler.
 
     Files can import their neighbours, and each is executed once, whoever needs it first; a later call finds changes
     only after `forget_modules`.
@@ -30,10 +31,9 @@ def load_handlers(place: str | None) -> dict[str, Handler]:
 
     """
     by_type: dict[str, Handler] = {}
-    for module in _all_modules(place):
-        for handler in _handlers(module):
-            if by_type.setdefault(handler.type, handler).function is not handler.function:
-                raise HandlerError(f"two handlers have the type {handler.type}")
+    for handler in filter(None, map(handler_of, _members(place, http_hosts))):
+        if by_type.setdefault(handler.type, handler).function is not handler.function:
+            raise HandlerError(f"two handlers have the type {handler.type}")
     return by_type
 
 
@@ -72,16 +72,11 @@ def _folder(place: str) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _all_modules(place: str | None) -> Iterator[ModuleType]:
-    yield builtin
+def _members(place: str | None, http_hosts: HttpHosts | None) -> Iterator[object]:
+    yield from built_in(http_hosts)
     for one in _parts(place or ""):
-        yield from _files(one) if is_path(one) else [_module(one)]
-
-
-def _handlers(module: ModuleType) -> Iterator[Handler]:
-    for member in vars(module).values():
-        if (handler := handler_of(member)) is not None:
-            yield handler
+        for module in _files(one) if is_path(one) else [_module(one)]:
+            yield from vars(module).values()
 
 
 def _module(name: str) -> ModuleType:

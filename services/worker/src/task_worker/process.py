@@ -20,8 +20,8 @@ from task_runtime import (
     start_block,
 )
 from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError
-from task_worker import builtin
 from task_worker.alive import AliveFile
+from task_worker.builtin import HttpHosts, is_built_in
 from task_worker.handlers import Handler, HandlerError
 from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
@@ -46,7 +46,7 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
     """
     settings.require_shared_broker()
     _begin_alive_file(settings)
-    handlers = handlers_or_misconfigured(settings.handlers)
+    handlers = handlers_or_misconfigured(settings.handlers, settings.http_hosts)
     with ShutdownSignals() as asked:
         try:
             found = await asked.unless_stopped(_look(settings))
@@ -74,10 +74,10 @@ async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], asked
         await asyncio.wait([asyncio.create_task(part.aclose()) for part in (signals, bus)], timeout=_CLOSING_SECONDS)
 
 
-def handlers_or_misconfigured(place: str | None) -> dict[str, Handler]:
+def handlers_or_misconfigured(place: str | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
     """Load the handlers at `place`; a mistake there is one clear line and exit code 2."""
     try:
-        return load_handlers(place)
+        return load_handlers(place, http_hosts)
     except HandlerError as error:
         raise Misconfigured(f"TASK_WORKER_HANDLERS: {error}") from error
 
@@ -106,20 +106,29 @@ def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: Data
         ("broker", safe_url(settings.broker_url.get_secret_value())),
         ("queues", ", ".join(settings.serves)),
         ("handlers", ", ".join(sorted(handlers))),
+        *http_rows(settings),
         ("concurrency", str(settings.concurrency)),
     ]
     title = f"task-worker {importlib.metadata.version('task-worker')}"
     start_block(title, rows, warnings_for(settings, handlers, facts, revision), log_format=settings.log_format)
 
 
+def http_rows(settings: WorkerSettings) -> list[tuple[str, str]]:
+    """Return what the start block says of `http.request`: nothing where it is not offered."""
+    return [] if settings.http_hosts is None else [("HTTP hosts", settings.http_hosts.text)]
+
+
 def warnings_for(
     settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str
 ) -> list[str]:
     """Return what an operator should look at before trusting this worker with work."""
-    own = [handler for name, handler in handlers.items() if name not in vars(builtin)]
+    own = [handler for handler in handlers.values() if not is_built_in(handler)]
     longest = max((handler.timeout_seconds or settings.timeout_seconds for handler in own), default=0.0)
     checks = [
-        (not own, "no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS to a module, file or folder"),
+        (
+            not own and settings.http_hosts is None,
+            "no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS to a module, file or folder",
+        ),
         (settings.retention_days == 0, "TASK_WORKER_RETENTION_DAYS is 0: ended tasks are kept for ever"),
         (settings.drain_seconds < longest, _SHORT_DRAIN.format(settings.drain_seconds, longest)),
     ]

@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from task_contracts import Priority, limits
 from task_runtime import ProcessSettings, QueueNames
+from task_worker.builtin import HttpHosts
 
 _WEIGHT_MAX = 1_000
 
@@ -28,6 +29,12 @@ def _check_weights(weights: dict[Priority, int]) -> dict[Priority, int]:
     if set(weights) != set(Priority) or not all(1 <= weight <= _WEIGHT_MAX for weight in weights.values()):
         raise ValueError("must hold a weight of 1 to 1000 for each of HIGH:MEDIUM:LOW, such as 6:3:1")
     return weights
+
+
+def _parse_hosts(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return HttpHosts.parse(value) if value.strip() else None
 
 
 Weights = Annotated[dict[Priority, int], BeforeValidator(_parse_weights), AfterValidator(_check_weights)]
@@ -59,6 +66,8 @@ class WorkerSettings(ProcessSettings):
     """How long tasks are kept after they ended; 0 keeps them for ever."""
     alive_file: Path | None = None
     """A file that is touched as long as this worker lives: what `task-worker check` looks at."""
+    http_hosts: Annotated[HttpHosts | None, BeforeValidator(_parse_hosts)] = None
+    """What `http.request` may call; without any it is not offered."""
 
     @model_validator(mode="after")
     def _check_served_queues(self) -> WorkerSettings:

@@ -235,7 +235,7 @@ async def start(
         if connected:
             bus.start()
             signals.start()
-        handlers = {**load_handlers(settings.handlers), **handlers_of(*functions)}
+        handlers = {**load_handlers(settings.handlers, settings.http_hosts), **handlers_of(*functions)}
         kind = LosingBus if losing else RepeatingBus if repeating else None
         running = Running(settings, handlers, kind(bus) if kind else bus, signals)
         _count_net_claims(running)

@@ -20,7 +20,8 @@ async def run(settings: WorkerSettings) -> ExitCode:
     bus.start()
     signals.start()
     with ShutdownSignals() as asked:
-        await Worker(settings, load_handlers(settings.handlers), bus, signals).run(asked.stop, asked.hurry)
+        handlers = load_handlers(settings.handlers, settings.http_hosts)
+        await Worker(settings, handlers, bus, signals).run(asked.stop, asked.hurry)
     return ExitCode.OK
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from textwrap import dedent
 import pytest
 
 from task_worker import HandlerError
+from task_worker.builtin import HttpHosts
 from task_worker.loader import folders_of, forget_modules, load_handlers
 
 Write = Callable[..., Path]
@@ -43,6 +45,27 @@ ONE = """
 
 def test_without_a_place_there_are_the_built_in_ones() -> None:
     assert set(load_handlers(None)) == set(load_handlers("")) == {"echo"}
+
+
+def test_http_request_is_there_where_it_has_hosts() -> None:
+    assert set(load_handlers(None, HttpHosts.parse("api.example.org"))) == {"echo", "http.request"}
+
+
+def test_without_hosts_a_handler_of_ones_own_may_be_http_request(write: Write) -> None:
+    path = write("jobs.py", ONE.format(type="http.request"))
+
+    assert load_handlers(str(path))["http.request"].function() == "http.request"
+    with pytest.raises(HandlerError, match=r"two handlers have the type http\.request"):
+        load_handlers(str(path), HttpHosts.parse("api.example.org"))
+
+
+def test_without_hosts_no_http_library_is_loaded() -> None:
+    script = "import sys; from task_worker.loader import load_handlers; load_handlers(None); print(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+    assert "task_worker.builtin" in loaded
+    assert "httpx2" not in loaded
 
 
 def test_a_file_is_loaded_by_its_path(write: Write) -> None:

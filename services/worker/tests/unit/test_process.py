@@ -11,7 +11,7 @@ from task_store import SCHEMA_REVISION, DatabaseFacts
 from task_worker import handler
 from task_worker.handlers import Handler
 from task_worker.loader import load_handlers
-from task_worker.process import handlers_or_misconfigured, run_worker, warnings_for
+from task_worker.process import handlers_or_misconfigured, http_rows, run_worker, warnings_for
 from task_worker.settings import WorkerSettings
 
 HandlersOf = Callable[..., dict[str, Handler]]
@@ -52,6 +52,19 @@ def test_a_worker_with_nothing_but_what_is_built_in_is_told_once(handlers_of: Ha
     (warning,) = warnings_for(settings(), load_handlers(None), facts(), SCHEMA_REVISION)
 
     assert warning.startswith("no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS")
+
+
+def test_a_worker_that_may_call_hosts_has_work_without_handlers_of_its_own() -> None:
+    told = settings(http_hosts="api.example.org")
+
+    assert warnings_for(told, load_handlers(None, told.http_hosts), facts(), SCHEMA_REVISION) == []
+
+
+def test_the_start_block_names_the_hosts_where_there_are_any() -> None:
+    assert http_rows(settings(http_hosts="api.example.org,10.0.0.0/8")) == [
+        ("HTTP hosts", "api.example.org,10.0.0.0/8")
+    ]
+    assert http_rows(settings()) == []
 
 
 @pytest.mark.parametrize(("function", "longest"), [(slow, "100"), (open_ended, "600")])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from task_contracts import Priority
@@ -41,6 +43,25 @@ def test_a_worker_serves_the_queues_that_it_is_told_to(monkeypatch: pytest.Monke
     assert read_settings(WorkerSettings).serves == ("mails", "reports")
 
 
+@pytest.mark.parametrize("value", ["", "  "])
+def test_no_hosts_and_an_empty_list_of_them_are_the_same(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    assert read_settings(WorkerSettings).http_hosts is None
+
+    monkeypatch.setenv("TASK_WORKER_HTTP_HOSTS", value)
+
+    assert read_settings(WorkerSettings).http_hosts is None
+
+
+def test_hosts_are_read_with_their_ports_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_WORKER_HTTP_HOSTS", "api.internal:8443, 10.0.0.0/8")
+
+    hosts = read_settings(WorkerSettings).http_hosts
+
+    assert hosts is not None
+    assert hosts.lists("api.internal", 8443)
+    assert hosts.reaches(ip_address("10.1.2.3"))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
@@ -57,6 +78,15 @@ def test_a_worker_serves_the_queues_that_it_is_told_to(monkeypatch: pytest.Monke
         ("TIMEOUT_SECONDS", "1e9", "input should be less than or equal to 604800"),
         ("MAX_ATTEMPTS", "26", "input should be less than or equal to 25"),
         ("RETENTION_DAYS", "-1", "input should be greater than or equal to 0"),
+        (
+            "HTTP_HOSTS",
+            "api.example.org, https://user:secret@api.example.org",
+            (
+                "entry 2 must be a host (api.example.org, *.example.org, 10.0.0.5; with a :port or without) "
+                "or a network (10.0.0.0/8)"
+            ),
+        ),
+        ("HTTP_HOSTS", "10.0.0.0/8", "names no host: a network only says where the hosts that are listed may lead"),
         ("API_URL", "127.0.0.1:9000", "string should match pattern '^https?://'"),
     ],
 )
