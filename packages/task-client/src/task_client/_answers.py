@@ -85,6 +85,7 @@ def _retry_after(response: httpx2.Response) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone may be of any size
         return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # the form of asctime names no zone, and means UTC
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

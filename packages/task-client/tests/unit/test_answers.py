@@ -158,6 +158,8 @@ def test_a_status_that_comes_with_an_answer_is_no_problem() -> None:
         ("1.5", None),
         ("Sun, 01 Nov 2020 12:00:00 GMT", 0.0),
         ("Sun, 99 Nov 2020 12:00:00 GMT", None),
+        ("Sun Nov  1 12:00:00 2020", 0.0),
+        ("Sun, 01 Nov 2020 12:00:00 +99999999999999", None),
     ],
 )
 def test_retry_after_is_read_and_rubbish_in_it_ignored(header: str, seconds: float | None) -> None:

@@ -196,7 +196,8 @@ class Executor:
 def _invalid_payload(error: ValidationError) -> Failed:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "payload"
-    message = storable_text(f"the payload does not fit: {place}: {first['msg']}", limits.ERROR_MESSAGE_CHARS)
+    reason = first["msg"].removeprefix("Value error, ")
+    message = storable_text(f"the payload does not fit: {place}: {reason}", limits.ERROR_MESSAGE_CHARS)
     return Failed(TaskError(code=ErrorCode.INVALID_PAYLOAD, message=message), is_final=True)
 
 
