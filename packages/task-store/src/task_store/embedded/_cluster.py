@@ -8,10 +8,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +17,12 @@ from pathlib import Path
 
 from task_store.embedded._account import Account
 from task_store.embedded._binaries import Binaries
-from task_store.embedded.errors import ServerDidNotStartError
+from task_store.embedded._programs import run_program
+from task_store.embedded.errors import ProgramFailedError, ServerDidNotStartError
 
 SUPERUSER = "task"
 UNFINISHED = ".unfinished-"
 """Stands in the name of a folder that `initdb` has not finished."""
-PROGRAM_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
-"""Nothing of ours: PG* variables would redirect the server, and the service's secrets are none of its business."""
 
 _INITDB_SECONDS = 120.0
 
@@ -61,28 +58,12 @@ class Cluster:
             raise
 
     async def _initdb(self, folder: Path, options: tuple[str, ...]) -> None:
-        initdb = [*self.account.prefix, self.binaries.program("initdb"), "-D", str(folder), f"--username={SUPERUSER}"]
-        process = await asyncio.create_subprocess_exec(
-            *initdb,
-            *("--auth-local=trust", "--encoding=UTF8", "--locale=C", "--data-checksums", *options),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env=PROGRAM_ENVIRONMENT,
-            cwd="/",
-            start_new_session=True,
-        )
+        arguments = ["-D", str(folder), f"--username={SUPERUSER}", "--auth-local=trust", "--encoding=UTF8"]
+        arguments += ["--locale=C", "--data-checksums", *options]
         try:
-            async with asyncio.timeout(_INITDB_SECONDS):
-                _, errors = await process.communicate()
-        except TimeoutError as error:
-            raise ServerDidNotStartError("initdb", ()) from error
-        finally:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-        if process.returncode:
-            raise ServerDidNotStartError("initdb", tuple(errors.decode(errors="replace").splitlines()[-5:]))
+            await run_program(self.binaries, "initdb", *arguments, prefix=self.account.prefix, seconds=_INITDB_SECONDS)
+        except ProgramFailedError as error:
+            raise ServerDidNotStartError(error.program, error.log_lines) from error
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # it ships no types; nothing of it leaves this module
 
-from task_store.embedded._cluster import PROGRAM_ENVIRONMENT
+from task_store.embedded._programs import PROGRAM_ENVIRONMENT
 from task_store.embedded._server import Server
 from task_store.embedded.errors import ServerDidNotStartError
 

@@ -7,7 +7,8 @@
     │   ├── UnusableDataDirError     holds something else, belongs to another user, cannot be written
     │   ├── DataDirInUseError        another service runs on it
     │   └── WrongMajorVersionError   its data is of another major version than the binaries
-    └── ServerDidNotStartError       initdb or the server failed; carries the end of what it wrote
+    └── ProgramFailedError           a program of PostgreSQL failed; carries the end of what it wrote
+        └── ServerDidNotStartError   initdb or the server
 
 Each text is one line that a person can act on. None of them has changed the data, and trying again is safe.
 """
@@ -63,9 +64,14 @@ class WrongMajorVersionError(DataDirError):
         self.needed = needed
 
 
-class ServerDidNotStartError(EmbeddedPostgresError):
+class ProgramFailedError(EmbeddedPostgresError):
     """A program of PostgreSQL ended, or did not answer in time; `log_lines` is the end of what it wrote."""
 
     def __init__(self, program: str, log_lines: tuple[str, ...]) -> None:
         super().__init__(f"{program} failed: {' | '.join(log_lines) or 'it did not answer in time'}")
+        self.program = program
         self.log_lines = log_lines
+
+
+class ServerDidNotStartError(ProgramFailedError):
+    """There is no server: `initdb` or `postgres` failed."""
