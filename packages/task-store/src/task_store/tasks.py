@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
 from task_contracts.lifecycle import Event
 from task_store._gather import Gather
-from task_store._statements import changes, create, pages
+from task_store._statements import changes, counts, create, pages
 from task_store.database import Database
 from task_store.records import Changed, NewTask, Page, TaskFilter, Total
 
@@ -68,6 +68,10 @@ class Tasks:
         (row,) = await self._database.fetch(pages.total(wanted))
         is_capped = row.matching > limits.TOTAL_MAX or row.examined >= limits.EXAMINED_ROWS_MAX
         return Total(min(row.matching, limits.TOTAL_MAX), is_capped)
+
+    async def count_by_status(self) -> dict[TaskStatus, int]:
+        """Count all tasks; statuses of none are left out. Reads the whole table, so give the database time for it."""
+        return {TaskStatus(row.status): row.tasks for row in await self._database.fetch(counts.COUNT_BY_STATUS)}
 
     async def cancel(self, task_id: UUID) -> Changed | None:
         """Cancel a waiting task, or ask for a running one to be stopped. None if there is no such task.

@@ -347,3 +347,14 @@ async def test_total_goes_on_from_where_a_page_begins(tasks: Tasks, table: Any) 
     ids = await table.fill(5)
 
     assert await tasks.total(TaskFilter(order=OLDEST, after=ids[1])) == Total(3, is_capped=False)
+
+
+async def test_count_by_status_counts_every_task_and_names_no_status_without_one(tasks: Tasks, table: Any) -> None:
+    assert await tasks.count_by_status() == {}
+    await table.fill(3)
+    for status in (TaskStatus.IN_PROGRESS, TaskStatus.FAILED, TaskStatus.FAILED):
+        await table.put(status)
+
+    counted = await tasks.count_by_status()
+
+    assert counted == {TaskStatus.NEW: 3, TaskStatus.IN_PROGRESS: 1, TaskStatus.FAILED: 2}

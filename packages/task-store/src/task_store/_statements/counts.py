@@ -1,0 +1,10 @@
+"""Counting all there is: for whoever backs it up, not for a caller. It reads the whole table."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+
+from task_store._models import TaskRow
+
+COUNT_BY_STATUS = select(TaskRow.status, func.count().label("tasks")).group_by(TaskRow.status)
+"""A row for each status that occurs."""
