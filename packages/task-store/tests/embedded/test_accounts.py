@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from task_store.embedded import EmbeddedPostgres, NoServerAccountError
+from task_store.embedded import EmbeddedPostgres, NoServerAccountError, open_existing, read_dump, restoring
 
 pytestmark = pytest.mark.private_servers
 
@@ -77,6 +77,26 @@ async def test_root_without_namespaces_runs_the_server_as_nobody(
     monkeypatch.undo()
     async with EmbeddedPostgres(data_dir):  # with namespaces again: whose files they are decides
         assert look.postmaster_of(data_dir).uids().effective == nobody.pw_uid
+
+
+@as_root
+async def test_root_without_namespaces_restores_what_it_dumped(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "setpriv").symlink_to(shutil.which("setpriv"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    data_dir.parent.chmod(0o700)
+    async with EmbeddedPostgres(data_dir):
+        pass
+
+    async with open_existing(data_dir) as existing:
+        await existing.dump(data_dir.with_name("dump"))
+    async with restoring(data_dir, await read_dump(data_dir.with_name("dump")), replace=True):
+        pass
+
+    assert (data_dir / "postgres").stat().st_uid == nobody.pw_uid
+    async with EmbeddedPostgres(data_dir) as postgres:
+        assert postgres.url
 
 
 @as_root

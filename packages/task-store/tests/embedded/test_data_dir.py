@@ -49,7 +49,7 @@ async def test_data_of_another_major_version_is_refused_untouched(data_dir: Path
     version = data_dir / "postgres" / "PG_VERSION"
     version.write_text("12\n")
 
-    with pytest.raises(WrongMajorVersionError, match=r"PostgreSQL 12\b.* pg_dump") as caught:
+    with pytest.raises(WrongMajorVersionError, match=r"PostgreSQL 12\b.* the programs of 12,") as caught:
         await EmbeddedPostgres(data_dir).start()
 
     assert (caught.value.found, caught.value.needed) == (12, all_binaries()[0].major)
@@ -145,6 +145,7 @@ def test_every_error_is_one_line_and_of_one_family(data_dir: Path) -> None:
     errors = [
         DataDirInUseError(data_dir, None),
         WrongMajorVersionError(data_dir, found=15, needed=18),
+        WrongMajorVersionError(data_dir, found=18, needed=15),
         ServerDidNotStartError("postgres", ()),
         ServerDidNotStartError("postgres", ("a", "b")),
     ]

@@ -3,17 +3,22 @@
 Needs the extra `embedded`. It is our own supervisor over PostgreSQL's own programs, and knows nothing of tasks.
 """
 
-from task_store.embedded._binaries import Binaries, all_binaries, find_binaries
+from task_store.embedded._binaries import Binaries, all_binaries, find_binaries, find_binaries_of
+from task_store.embedded._existing import ExistingDatabase, binaries_for, open_existing
+from task_store.embedded._restore import Dump, Restored, read_dump, restoring
 from task_store.embedded._supervisor import EmbeddedPostgres
 from task_store.embedded.errors import (
     BinariesNotFoundError,
+    DatabaseExistsError,
     DataDirError,
     DataDirInUseError,
     EmbeddedPostgresError,
+    NoDatabaseError,
     NoServerAccountError,
     ProgramFailedError,
     ServerDidNotStartError,
     UnusableDataDirError,
+    UnusableDumpError,
     WrongMajorVersionError,
 )
 
@@ -22,13 +27,24 @@ __all__ = [
     "BinariesNotFoundError",
     "DataDirError",
     "DataDirInUseError",
+    "DatabaseExistsError",
+    "Dump",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
+    "ExistingDatabase",
+    "NoDatabaseError",
     "NoServerAccountError",
     "ProgramFailedError",
+    "Restored",
     "ServerDidNotStartError",
     "UnusableDataDirError",
+    "UnusableDumpError",
     "WrongMajorVersionError",
     "all_binaries",
+    "binaries_for",
     "find_binaries",
+    "find_binaries_of",
+    "open_existing",
+    "read_dump",
+    "restoring",
 ]

@@ -58,6 +58,22 @@ def find_binaries(named: Path | None = None) -> Binaries:
     )
 
 
+def find_binaries_of(major: int) -> Binaries:
+    """Return the preferred ones of those of a major version.
+
+    Raises:
+        BinariesNotFoundError: none of it is on this machine.
+
+    """
+    for binaries in all_binaries():
+        if binaries.major == major:
+            return binaries
+    raise BinariesNotFoundError(
+        f"no PostgreSQL {major} found, and no other reads the data of {major}: install it, or use the programs that"
+        " wrote the data"
+    )
+
+
 def all_binaries() -> list[Binaries]:
     """Return all that are found, the preferred ones first, one of each major version; empty if there is none."""
     by_major: dict[int, Binaries] = {}

@@ -18,11 +18,12 @@ from pathlib import Path
 from task_store.embedded._account import Account
 from task_store.embedded._binaries import Binaries
 from task_store.embedded._programs import run_program
+from task_store.embedded._server import Server
 from task_store.embedded.errors import ProgramFailedError, ServerDidNotStartError
 
 SUPERUSER = "task"
 UNFINISHED = ".unfinished-"
-"""Stands in the name of a folder that `initdb` has not finished."""
+"""Stands in the name of a folder that a start or a restore has not finished."""
 
 _INITDB_SECONDS = 120.0
 
@@ -52,7 +53,7 @@ class Cluster:
             os.chown(new, self.account.uid, self.account.gid)
             await self._initdb(new, initdb_options)
             _append_settings(new / "postgresql.conf", settings)
-            _publish(new, self.folder)
+            publish(new, self.folder)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
@@ -66,9 +67,14 @@ class Cluster:
             raise ServerDidNotStartError(error.program, error.log_lines) from error
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what starts that were killed left beside `folder`. What cannot be removed now is left for next time."""
+async def remove_unfinished(folder: Path) -> None:
+    """Remove what starts and restores that were killed left beside `folder`, the server of a restore included.
+
+    What cannot be removed now is left for next time.
+    """
     for rubbish in folder.parent.glob(folder.name + UNFINISHED + "*"):
+        if server := Server.find(rubbish / folder.name):
+            await server.stop(immediate=True)
         shutil.rmtree(rubbish, ignore_errors=True)
 
 
@@ -93,17 +99,18 @@ def durable_settings(major: int) -> dict[str, str]:
     return settings
 
 
-def _append_settings(path: Path, settings: Mapping[str, str]) -> None:
-    with path.open("a") as file:
-        file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _publish(new: Path, folder: Path) -> None:
+def publish(new: Path, folder: Path) -> None:
+    """Give a folder its final name, and have the name on disk."""
     new.rename(folder)
     descriptor = os.open(folder.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _append_settings(path: Path, settings: Mapping[str, str]) -> None:
+    with path.open("a") as file:
+        file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        file.flush()
+        os.fsync(file.fileno())

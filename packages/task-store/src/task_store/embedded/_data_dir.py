@@ -4,27 +4,38 @@
     postgres.log     what the server says (the one before it: postgres.log.old)
     service.lock     held by the service that runs on this folder; holds its process id
     socket           the folder of the server's socket, or a link to it
+    postgres.replaced-<when>   what `postgres` was before a restore; nothing removes it but its owner
 
 **Invariants**
 - Whatever is done to the folder is done by the holder of the lock. The kernel drops the lock when its process ends,
   however it ends, and the server does not inherit it: after a kill -9 the next service gets it at once.
 - The file of the lock is never removed: two services could then hold two locks of one name.
+- Where a restore put the old files aside and was killed before the new ones had their place, nothing begins anew.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
-from task_store.embedded._cluster import UNFINISHED
-from task_store.embedded.errors import DataDirInUseError, UnusableDataDirError, WrongMajorVersionError
+from task_store.embedded._cluster import UNFINISHED, publish
+from task_store.embedded.errors import (
+    DataDirInUseError,
+    NoDatabaseError,
+    UnusableDataDirError,
+    WrongMajorVersionError,
+)
 
 _CLUSTER = "postgres"
 _LOG = "postgres.log"
 _LOCK = "service.lock"
 _SOCKET = "socket"
+_REPLACED = f"{_CLUSTER}.replaced-"
 _OURS = {_LOG, f"{_LOG}.old", _LOCK, _SOCKET, "lost+found"}
+_LEFT = (_CLUSTER + UNFINISHED, _REPLACED)
+"""How the names of what is no stranger's begin."""
 _LOG_BYTES = 10 << 20
 
 
@@ -49,6 +60,11 @@ class DataDir:
     def socket(self) -> Path:
         """The folder of the server's socket, or a link to it."""
         return self.path / _SOCKET
+
+    @property
+    def has_cluster(self) -> bool:
+        """Whether PostgreSQL's files are there, readable or not."""
+        return (self.cluster / "PG_VERSION").exists()
 
     def acquire(self) -> None:
         """Make the folder where it is missing, and keep other services off it until `release`.
@@ -77,14 +93,28 @@ class DataDir:
         """Return the major version whose data the folder holds, or None if it is free for a new cluster.
 
         Raises:
-            UnusableDataDirError: it holds something that is not ours.
+            UnusableDataDirError: it holds something that is not ours, or lacks what was put aside.
+
+        """
+        try:
+            return self.data_major()
+        except NoDatabaseError:
+            self._check_whole()
+            self.check_free()
+            return None
+
+    def data_major(self) -> int:
+        """Return the major version whose data the folder holds. May be asked without the lock.
+
+        Raises:
+            NoDatabaseError: it holds none, or is not there.
+            UnusableDataDirError: it cannot be read.
 
         """
         try:
             return int((self.cluster / "PG_VERSION").read_text().split(".")[0])
-        except FileNotFoundError:
-            self._check_free()
-            return None
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoDatabaseError(self.path) from None
         except (OSError, ValueError) as error:
             raise UnusableDataDirError(self.path, f"holds {_CLUSTER}/PG_VERSION, which cannot be read") from error
 
@@ -101,21 +131,58 @@ class DataDir:
             raise WrongMajorVersionError(self.path, found=found, needed=needed)
         return found is not None
 
+    def aside(self) -> Path:
+        """Return a free name for a cluster that another one is to replace."""
+        return self.path / f"{_REPLACED}{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%fZ}"
+
+    def replace_cluster(self, new: Path, aside: Path | None) -> None:
+        """Make `new`, of the same file system, the cluster; the one that is there, if any, gets the name `aside`.
+
+        Raises:
+            UnusableDataDirError: it cannot be done; the old one is in its place.
+
+        """
+        try:
+            if aside:
+                publish(self.cluster, aside)
+            try:
+                publish(new, self.cluster)
+            except OSError:
+                if aside:
+                    publish(aside, self.cluster)
+                raise
+        except OSError as error:
+            raise UnusableDataDirError(self.path, f"cannot be used: {error}") from error
+
+    def check_free(self) -> None:
+        """Make sure that a new cluster puts nobody else's files among ours.
+
+        Raises:
+            UnusableDataDirError: there are some.
+
+        """
+        strangers = [name for name in self._names() if name not in _OURS and not name.startswith(_LEFT)]
+        if strangers:
+            raise UnusableDataDirError(
+                self.path, f"is not empty and not ours (it holds {min(strangers)!r}): name an empty or a new folder"
+            )
+
     def rotate_log(self) -> None:
         """Put a log of over 10 MiB aside. For a moment when no server writes it."""
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
             self.log.replace(self.log.with_name(f"{_LOG}.old"))
 
-    def _check_free(self) -> None:
-        strangers = [
-            name
-            for name in os.listdir(self.path)  # noqa: PTH208 # names are all that is wanted
-            if name not in _OURS and not name.startswith(_CLUSTER + UNFINISHED)
-        ]
-        if strangers:
+    def _check_whole(self) -> None:
+        replaced = [name for name in self._names() if name.startswith(_REPLACED)]
+        if replaced:
             raise UnusableDataDirError(
-                self.path, f"is not empty and not ours (it holds {min(strangers)!r}): name an empty or a new folder"
+                self.path,
+                f"lacks its database: a restore was interrupted. Repeat the restore, or rename {max(replaced)} to"
+                f" {_CLUSTER}",
             )
+
+    def _names(self) -> list[str]:
+        return os.listdir(self.path)  # noqa: PTH208 # names are all that is wanted
 
 
 def _locked(path: Path) -> int:

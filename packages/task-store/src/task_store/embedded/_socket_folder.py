@@ -14,11 +14,18 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from task_store.embedded._cluster import SUPERUSER
+
 PORT = 5432
 """Only part of the socket's name: nothing listens on it."""
 
 _PATH_BYTES = 103 - len(f"/.s.PGSQL.{PORT}.lock")
 _SHORT = Path("/tmp")  # noqa: S108 # mkdtemp makes a private folder in it
+
+
+def socket_url(folder: Path, database: str) -> str:
+    """Return the URL of a database of the server whose socket is in `folder`."""
+    return f"postgresql://{SUPERUSER}@/{database}?host={folder}&port={PORT}"
 
 
 def make_socket_folder(wanted: Path) -> Path:

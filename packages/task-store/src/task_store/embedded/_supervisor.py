@@ -20,15 +20,15 @@ import asyncpg
 
 from task_store.embedded._account import choose_account
 from task_store.embedded._binaries import Binaries, find_binaries
-from task_store.embedded._cluster import SUPERUSER, Cluster, durable_settings, remove_unfinished
+from task_store.embedded._cluster import Cluster, durable_settings, remove_unfinished
 from task_store.embedded._data_dir import DataDir
 from task_store.embedded._launch import launch
 from task_store.embedded._server import Server
 from task_store.embedded._socket_folder import (
-    PORT,
     clear_socket_folder,
     make_socket_folder,
     remove_socket_folder,
+    socket_url,
 )
 from task_store.embedded.errors import ServerDidNotStartError, UnusableDataDirError
 
@@ -126,7 +126,7 @@ class EmbeddedPostgres:
         has_data = data.check_major(binaries.major)
         account = choose_account(binaries, data.cluster.stat().st_uid if has_data else None)
         cluster = Cluster(data.cluster, binaries, account)
-        remove_unfinished(data.cluster)
+        await remove_unfinished(data.cluster)
         if not has_data:
             await cluster.create(durable_settings(binaries.major), "--auth-host=reject")
             _log.info("embedded_postgres_created", extra={"folder": str(data.path), "version": binaries.version})
@@ -135,8 +135,8 @@ class EmbeddedPostgres:
     async def _running(self, cluster: Cluster) -> Server:
         """Return a server that answers: the one that runs, or a new one."""
         folder = make_socket_folder(self._data_dir.socket)
-        self._url = _url(folder, DATABASE)
-        admin_url = _url(folder, "postgres")
+        self._url = socket_url(folder, DATABASE)
+        admin_url = socket_url(folder, "postgres")
         if left := Server.find(cluster.folder):
             if await left.answers(admin_url, _ADOPT_SECONDS):
                 _log.info("embedded_postgres_adopted", extra={"pid": left.pid})
@@ -180,7 +180,3 @@ class EmbeddedPostgres:
                 _log.info("embedded_postgres_stopped", extra={"pid": server.pid})
         finally:
             self._data_dir.release()
-
-
-def _url(socket_folder: Path, database: str) -> str:
-    return f"postgresql://{SUPERUSER}@/{database}?host={socket_folder}&port={PORT}"

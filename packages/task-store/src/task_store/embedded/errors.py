@@ -6,7 +6,10 @@
     ├── DataDirError
     │   ├── UnusableDataDirError     holds something else, belongs to another user, cannot be written
     │   ├── DataDirInUseError        another service runs on it
-    │   └── WrongMajorVersionError   its data is of another major version than the binaries
+    │   ├── WrongMajorVersionError   its data is of another major version than the binaries
+    │   ├── NoDatabaseError          there is none in it
+    │   └── DatabaseExistsError      there is one in it, where a restore wants to put its own
+    ├── UnusableDumpError            a file is no dump, or one that these programs cannot read
     └── ProgramFailedError           a program of PostgreSQL failed; carries the end of what it wrote
         └── ServerDidNotStartError   initdb or the server
 
@@ -57,11 +60,37 @@ class WrongMajorVersionError(DataDirError):
     def __init__(self, path: Path, *, found: int, needed: int) -> None:
         super().__init__(
             path,
-            f"holds data of PostgreSQL {found}, and this is PostgreSQL {needed}: use the binaries of {found}, or"
-            f" name another folder and bring the data over with pg_dump of {found} and psql",
+            f"holds data of PostgreSQL {found}, and this is PostgreSQL {needed}: "
+            + (
+                f"back it up by the programs of {found}, and restore that by those of {needed}"
+                if found < needed
+                else f"use the programs of {found}, none older can read it"
+            ),
         )
         self.found = found
         self.needed = needed
+
+
+class NoDatabaseError(DataDirError):
+    """There is nothing to back up: no service has run on this folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "holds no database")
+
+
+class DatabaseExistsError(DataDirError):
+    """A restore is not to replace what is there unless it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "holds a database already: name another folder, or have it replaced")
+
+
+class UnusableDumpError(EmbeddedPostgresError):
+    """The file `path` cannot be restored."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"the file {path} cannot be restored: {reason}")
+        self.path = path
 
 
 class ProgramFailedError(EmbeddedPostgresError):

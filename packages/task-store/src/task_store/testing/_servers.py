@@ -6,7 +6,7 @@ import os
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from task_store.embedded import BinariesNotFoundError, all_binaries
+from task_store.embedded import all_binaries, find_binaries_of
 from task_store.testing._private import PrivatePostgres
 
 VARIABLE = "TASK_TEST_DATABASE_URL"
@@ -43,12 +43,7 @@ def private_server(major: int | None = None) -> PrivatePostgres:
         BinariesNotFoundError: none is on this machine.
 
     """
-    if major is None:
-        return PrivatePostgres()
-    for binaries in all_binaries():
-        if binaries.major == major:
-            return PrivatePostgres(binaries)
-    raise BinariesNotFoundError(f"no PostgreSQL {major} is installed here")
+    return PrivatePostgres() if major is None else PrivatePostgres(find_binaries_of(major))
 
 
 def server_majors() -> list[int | None]:
