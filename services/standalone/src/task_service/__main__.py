@@ -1,4 +1,4 @@
-"""The command `task-service`."""
+"""The command `task-service`. Each part is imported where it is used: `backup` and `restore` need little of them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import typer
 
 from task_runtime import run_process
 from task_service.options import Options, Settings, default_data_dir
-from task_service.service import run_service
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Where the embedded database is kept (~/.local/share/task-service).")
+]
 
-@_app.command()
+
+@_app.callback(invoke_without_command=True)
 def run(
+    context: typer.Context,
     host: Annotated[str | None, typer.Option(help="The address to listen on (TASK_API_HOST, 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="The port (TASK_API_PORT, 9000); 0 takes a free one.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the embedded database is kept (~/.local/share/task-service).")
-    ] = None,
+    data_dir: DataDirOption = None,
     handlers: Annotated[
         str | None, typer.Option(help="A module, file or folder with handlers (TASK_WORKER_HANDLERS).")
     ] = None,
@@ -34,7 +36,44 @@ def run(
     With TASK_DATABASE_URL or TASK_BROKER_URL set it uses those.
     """
     options = Options(host, port, data_dir or default_data_dir(), handlers, is_reloading=reload)
+    if context.invoked_subcommand is not None:
+        context.obj = options
+        return
+    from task_service.service import run_service
+
     sys.exit(run_process(lambda: run_service(options), Settings.read(options).api))
+
+
+@_app.command()
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the dump; - is standard output.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE where it exists.")] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Write a dump of the embedded database to FILE, whether the service runs or not."""
+    from task_service.backup import backup
+    from task_service.commands import run_command
+
+    options: Options = context.obj
+    sys.exit(run_command(lambda: backup(options.own_data_dir(data_dir), file, overwrites=force)))
+
+
+@_app.command()
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A dump: of `backup`, or of `pg_dump --format=custom`.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a database that holds tasks; its files are kept aside.")
+    ] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make the dump in FILE the embedded database; the next start of the service goes on with it."""
+    from task_service.commands import run_command
+    from task_service.restore import restore
+
+    options: Options = context.obj
+    sys.exit(run_command(lambda: restore(options.own_data_dir(data_dir), file, replaces=replace)))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from task_api.settings import ApiSettings
-from task_runtime import IN_PROCESS_BROKER, read_settings
+from task_runtime import IN_PROCESS_BROKER, Misconfigured, read_settings
 from task_worker.settings import WorkerSettings
 
 _NO_DATABASE_YET = "postgresql:///tasks"
@@ -28,6 +28,20 @@ class Options:
     def has_own_database(self) -> bool:
         """Whether the database is the embedded one: nobody has named another."""
         return not os.environ.get("TASK_DATABASE_URL")
+
+    def own_data_dir(self, named: Path | None) -> Path:
+        """Return the folder of the embedded database: `named` behind a subcommand, or as the service is told.
+
+        Raises:
+            Misconfigured: there is no embedded database, as TASK_DATABASE_URL names another.
+
+        """
+        if not self.has_own_database:
+            raise Misconfigured(
+                "TASK_DATABASE_URL names a database of yours, and this is for the embedded one: use pg_dump and"
+                " pg_restore for yours, or unset it"
+            )
+        return named or self.data_dir
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -35,7 +36,13 @@ from task_service.ending import Ending
 from task_service.options import Options, Settings
 from task_service.reloading import Reloading
 from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
-from task_store.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from task_store.embedded import (
+    BinariesNotFoundError,
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    WrongMajorVersionError,
+    binaries_for,
+)
 from task_worker.handlers import HandlerError
 from task_worker.process import http_rows, warnings_for
 from task_worker.worker import Worker
@@ -186,6 +193,8 @@ async def _own_database(data_dir: Path) -> AsyncIterator[str]:
     try:
         postgres = EmbeddedPostgres(data_dir)
         url = await postgres.start()
+    except WrongMajorVersionError as error:
+        raise Misconfigured(f"{error}{_how_to_move(data_dir, error)}") from error
     except EmbeddedPostgresError as error:
         raise Misconfigured(str(error)) from error
     watch = asyncio.create_task(postgres.watch())
@@ -195,6 +204,18 @@ async def _own_database(data_dir: Path) -> AsyncIterator[str]:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         await postgres.stop()
+
+
+def _how_to_move(data_dir: Path, error: WrongMajorVersionError) -> str:
+    """Return the commands that take data to a newer major version of PostgreSQL; nothing leads to an older one."""
+    if error.found > error.needed:
+        return ""
+    try:
+        by = f"the programs of {error.found} are in {binaries_for(data_dir).folder}"
+    except BinariesNotFoundError:
+        by = f"the first by the installation that wrote the data, or once PostgreSQL {error.found} is installed"
+    at = f"--data-dir {shlex.quote(str(data_dir))}"
+    return f" (`task-service backup {at} FILE`, then `task-service restore {at} --replace FILE`; {by})"
 
 
 async def _relay(heard: asyncio.Event, told: asyncio.Event) -> None:

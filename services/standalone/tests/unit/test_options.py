@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from task_runtime import Misconfigured
 from task_service.options import Options, Settings, default_data_dir
 
 
@@ -43,6 +44,18 @@ def test_a_database_named_in_the_environment_is_used_instead_of_the_embedded_one
 
     assert not options.has_own_database
     assert "me@db" in settings.worker.database_url.get_secret_value()
+
+
+def test_backup_and_restore_are_for_the_folder_named_last_and_for_no_database_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert _options().own_data_dir(None) == Path("/data")
+    assert _options().own_data_dir(Path("/other")) == Path("/other")
+
+    monkeypatch.setenv("TASK_DATABASE_URL", "postgresql://me:hush@db/tasks")
+    with pytest.raises(Misconfigured, match=r"TASK_DATABASE_URL .* pg_dump") as refused:
+        _options().own_data_dir(Path("/other"))
+    assert "hush" not in str(refused.value)
 
 
 def test_a_broker_named_in_the_environment_is_used_instead_of_the_bus_in_process(

@@ -1,0 +1,48 @@
+"""What runs a command that does one thing and ends: `backup`, `restore`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from task_runtime import (
+    IN_PROCESS_BROKER,
+    ExitCode,
+    Misconfigured,
+    ProcessSettings,
+    ShutdownSignals,
+    read_settings,
+    run_process,
+)
+from task_store import StoreError
+from task_store.embedded import EmbeddedPostgresError, ProgramFailedError
+
+
+def run_command(work: Callable[[], Coroutine[Any, Any, str]]) -> ExitCode:
+    """Run the coroutine that `work` makes, say on stderr what it returns, and return the exit code.
+
+    OK: it is done. FAILED: it broke on the way, or somebody asked it to stop; nothing has changed. MISCONFIGURED: it
+    cannot be done as it was asked for. Whatever went wrong is one line on stderr.
+    """
+    # No server is asked for by name, and what it says is all that a person wants to read.
+    told = {"database_url": "postgresql:///tasks", "broker_url": IN_PROCESS_BROKER, "log_level": "WARNING"}
+    return run_process(lambda: _run(work()), read_settings(ProcessSettings, **told))
+
+
+async def _run(work: Coroutine[Any, Any, str]) -> ExitCode:
+    with ShutdownSignals() as asked:
+        try:
+            said = await asked.unless_stopped(work)
+        except (ProgramFailedError, StoreError, OSError) as error:
+            return _say(f"error: {error}", ExitCode.FAILED)
+        except EmbeddedPostgresError as error:
+            raise Misconfigured(str(error)) from error
+    if said is None:
+        return _say("error: it was stopped before it was done; nothing has changed", ExitCode.FAILED)
+    return _say(said, ExitCode.OK)
+
+
+def _say(text: str, code: ExitCode) -> ExitCode:
+    sys.stderr.write(f"{text}\n")
+    return code

@@ -1,0 +1,50 @@
+"""What a database of the task service holds, as `backup` and `restore` say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from task_contracts import TaskStatus
+from task_store import Database, DatabaseFacts, Tasks
+
+_COUNT_SECONDS = 600.0
+"""For counting some hundred million tasks."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """How many tasks of which status, in which schema, on which server. `revision` is None where there is no schema."""
+
+    tasks_by_status: Mapping[TaskStatus, int]
+    revision: str | None
+    facts: DatabaseFacts
+
+    @classmethod
+    async def read(cls, url: str) -> Contents:
+        """Read them.
+
+        Raises:
+            StoreError: the database cannot be used, or its schema is not ours.
+
+        """
+        async with Database(url, pool_size=1, deadline_seconds=_COUNT_SECONDS) as database:
+            revision = await database.revision()
+            tasks = {} if revision is None else await Tasks(database).count_by_status()
+            return cls(tasks, revision, await database.facts())
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks there are."""
+        return sum(self.tasks_by_status.values())
+
+    @property
+    def running(self) -> int:
+        """How many of them some worker holds."""
+        return self.tasks_by_status.get(TaskStatus.IN_PROGRESS, 0)
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        parts = [f"{self.tasks_by_status[one]:,} {one}" for one in TaskStatus if one in self.tasks_by_status]
+        tasks = f"{self.tasks:,} tasks" + (f" ({', '.join(parts)})" if parts else "")
+        return f"{tasks}, schema {self.revision}, PostgreSQL {self.facts.version}"

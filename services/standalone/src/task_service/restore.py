@@ -1,0 +1,73 @@
+"""`task-service restore`: a dump becomes the embedded database of a data folder. Changes nothing, or all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from task_runtime import Misconfigured
+from task_service.contents import Contents
+from task_store import StoreError
+from task_store.embedded import (
+    DataDirInUseError,
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    NoDatabaseError,
+    binaries_for,
+    read_dump,
+    restoring,
+)
+
+_TABLES = {"alembic_version", "tasks", "task_attempts", "workers"}
+_REPLACE = "name another folder, or say --replace, which keeps the old files beside the new ones"
+
+
+async def restore(data_dir: Path, file: Path, *, replaces: bool) -> str:
+    """Make the dump in `file` the database in `data_dir`, stopped, and return lines that say what it holds.
+
+    The next start of the service brings the schema up to date and goes on with it.
+
+    Args:
+        data_dir: where; of no running service. Made where missing.
+        file: what `backup` or `pg_dump --format=custom` has written.
+        replaces: put aside a database that holds tasks. One without any is put aside unasked.
+
+    Raises:
+        Misconfigured: the folder holds tasks already, or the file is a dump of something else.
+        EmbeddedPostgresError, StoreError: it broke on the way; the folder is as it was.
+
+    """
+    dump = await read_dump(file)
+    if not dump.tables >= _TABLES:
+        raise Misconfigured(f"the file {file} is a dump of something else than a task service's database")
+    if not replaces:
+        replaces = await _is_there_without_tasks(data_dir)
+    async with restoring(data_dir, dump, replace=replaces) as restored:
+        contents = await Contents.read(restored.url)
+        if contents.revision is None:
+            raise Misconfigured(f"the file {file} is a dump without a revision of its schema")
+    return "\n".join(_lines(data_dir, contents, restored.replaced))
+
+
+async def _is_there_without_tasks(data_dir: Path) -> bool:
+    """Return whether there is a database in the folder that may be put aside unasked."""
+    try:
+        async with EmbeddedPostgres(data_dir, binaries=binaries_for(data_dir).folder) as postgres:
+            contents = await Contents.read(postgres.url)
+    except NoDatabaseError:
+        return False
+    except DataDirInUseError:
+        raise
+    except (EmbeddedPostgresError, StoreError) as error:
+        raise Misconfigured(f"what {data_dir} holds cannot be looked at ({error}): {_REPLACE}") from error
+    if contents.tasks:
+        raise Misconfigured(f"the data folder {data_dir} holds {contents}: {_REPLACE}")
+    return True
+
+
+def _lines(data_dir: Path, contents: Contents, replaced: Path | None) -> list[str]:
+    lines = [f"restored {data_dir}: {contents}"]
+    if contents.running:
+        lines.append(f"{contents.running:,} of them were running and will run again, once their workers' lease is over")
+    if replaced:
+        lines.append(f"what was there before is kept in {replaced}")
+    return lines + [f"warning: {text}" for text in contents.facts.warnings(contents.revision or "", 0)]

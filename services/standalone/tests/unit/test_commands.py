@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from task_runtime import ExitCode, Misconfigured
+from task_service.commands import run_command
+from task_store import DatabaseUnavailableError
+from task_store.embedded import NoDatabaseError, ProgramFailedError
+
+
+@pytest.fixture(autouse=True)
+def _logging_put_back() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def test_what_was_done_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work() -> str:
+        return "backed up"
+
+    assert run_command(work) is ExitCode.OK
+    assert capsys.readouterr() == ("", "backed up\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NoDatabaseError(Path("/data")), ExitCode.MISCONFIGURED),
+        (Misconfigured("say --force"), ExitCode.MISCONFIGURED),
+        (ProgramFailedError("pg_dump", ("no space on the moon",)), ExitCode.FAILED),
+        (DatabaseUnavailableError("it is gone"), ExitCode.FAILED),
+        (OSError("no space"), ExitCode.FAILED),
+    ],
+)
+def test_what_went_wrong_is_one_line_and_an_exit_code(
+    capsys: pytest.CaptureFixture[str], error: Exception, code: ExitCode
+) -> None:
+    async def work() -> str:
+        raise error
+
+    assert run_command(work) is code
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_stops_it_is_told_that_it_is_not_done(
+    capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    async def work() -> str:
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()
+        return "done"
+
+    assert run_command(work) is ExitCode.FAILED
+    assert capsys.readouterr().err == "error: it was stopped before it was done; nothing has changed\n"
