@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from harness.processes import clean_environment, command
+from harness.servers import end_servers_on, servers_on
 from harness.users import ordinary_user
 from harness.waiting import eventually
 from harness.world import World
@@ -25,14 +25,7 @@ from task_worker import handler
 async def greet() -> str:
     return {!r}
 """
-PROGRAMS = {"initdb", "postgres"}
 HTTP_PATHS = ("/docs", "/redoc", "/openapi.json", "/health/live", "/health/ready")
-
-
-def servers_on(folder: Path) -> list[psutil.Process]:
-    """Return the programs of PostgreSQL whose files are in a folder."""
-    running = psutil.process_iter(["name", "cmdline"])
-    return [p for p in running if p.info["name"] in PROGRAMS and str(folder) in " ".join(p.info["cmdline"] or [])]
 
 
 @pytest.fixture
@@ -40,11 +33,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """A folder for the service's data, and nothing else. What still runs on it afterwards is ended."""
     async with World.embedded(tmp_path) as world:
         yield world
-    left = servers_on(tmp_path)
-    for process in left:
-        process.kill()
-    psutil.wait_procs(left, timeout=10)
-    assert not left, "the service has left something running"
+    assert not end_servers_on(tmp_path), "the service has left something running"
 
 
 async def test_the_first_day_of_a_stranger(world: World) -> None:

@@ -5,13 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
+import psutil
 
 from task_bus.testing import RabbitServer
 from task_store.testing import PostgresServer
 
 _SECONDS = 20.0
+_PROGRAMS = {"initdb", "postgres"}
+
+
+def servers_on(folder: Path) -> list[psutil.Process]:
+    """Return the programs of PostgreSQL whose files are in a folder."""
+    running = psutil.process_iter(["name", "cmdline"])
+    return [p for p in running if p.info["name"] in _PROGRAMS and str(folder) in " ".join(p.info["cmdline"] or [])]
+
+
+def end_servers_on(folder: Path) -> list[psutil.Process]:
+    """Kill them, and return those that there were."""
+    left = servers_on(folder)
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=_SECONDS)
+    return left
 
 
 @asynccontextmanager
