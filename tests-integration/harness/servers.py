@@ -39,7 +39,7 @@ async def new_database(server: PostgresServer, name: str) -> AsyncIterator[str]:
     try:
         await connection.execute(f"CREATE DATABASE {name}")
         yield server.url(name)
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     finally:
         await connection.close(timeout=_SECONDS)
 

@@ -46,5 +46,5 @@ class Contents:
     def __str__(self) -> str:
         """Say it in a line."""
         parts = [f"{self.tasks_by_status[one]:,} {one}" for one in TaskStatus if one in self.tasks_by_status]
-        tasks = f"{self.tasks:,} tasks" + (f" ({', '.join(parts)})" if parts else "")
+        tasks = f"{self.tasks:,} task{'' if self.tasks == 1 else 's'}" + (f" ({', '.join(parts)})" if parts else "")
         return f"{tasks}, schema {self.revision}, PostgreSQL {self.facts.version}"
