@@ -15,7 +15,8 @@ import pytest
 
 from harness.api import TASKS
 from harness.servers import new_database
-from harness.waiting import eventually
+from harness.tables import Tables
+from harness.waiting import SECONDS, eventually
 from harness.world import World
 from task_bus.testing import RabbitServer
 from task_contracts import TaskCreate
@@ -46,9 +47,10 @@ class Rehearsal:
         """Dump a database; return the seconds it took."""
         return await self._run("pg_dump", "--format=custom", f"--file={self.file}", url)
 
-    async def restore(self, url: str) -> float:
-        """Restore the dump into an empty database; return the seconds it took."""
-        return await self._run("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(self.file))
+    async def restore(self, url: str, file: Path | None = None) -> float:
+        """Restore the dump, or another file, into an empty database; return the seconds it took."""
+        options = ("--exit-on-error", "--no-owner", "--no-privileges", f"--dbname={url}")
+        return await self._run("pg_restore", *options, str(file or self.file))
 
     async def _run(self, program: str, *arguments: str) -> float:
         began = time.monotonic()
@@ -184,3 +186,22 @@ async def test_p2_workers_that_live_through_a_restore_go_on_with_what_they_still
     assert [note.how for note in world.journal.of(held)] == ["returned"]
     assert [note.how for note in world.journal.of(waited)] == ["CancelledError", "returned"]
     assert not worker.events("lease_over")
+
+
+async def test_a_dump_moves_tasks_from_a_server_to_the_embedded_database_and_back(
+    world: World, rehearsal: Rehearsal, breakable_postgres: PrivatePostgres, tmp_path: Path
+) -> None:
+    await world.insert([TaskCreate(name="a task", type="echo", payload={"n": n}) for n in range(20)])
+    before = await world.tables.tasks()
+    await rehearsal.dump(world.database_url)
+    (tmp_path / "laptop").mkdir()
+
+    async with World.embedded(tmp_path / "laptop") as laptop:
+        for what, file in (("restore", rehearsal.file), ("backup", tmp_path / "back.dump")):
+            process = laptop.start("task-service", what, "--data-dir", str(laptop.data_dir), str(file))
+            assert await process.ended(seconds=SECONDS) == 0, process.tail()
+    async with new_database(breakable_postgres, "back") as url:
+        await rehearsal.restore(url, tmp_path / "back.dump")
+        after = await Tables(url).tasks()
+
+    assert after == before
