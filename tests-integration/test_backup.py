@@ -21,6 +21,8 @@ from task_migrations import upgrade
 from task_store import Database, NewTask, Tasks
 from task_store.embedded import EmbeddedPostgres, all_binaries, find_binaries, open_existing
 
+pytestmark = pytest.mark.private_servers
+
 FAILED, MISCONFIGURED = 1, 2
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 DUMPS_WAITING = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'"

@@ -24,6 +24,8 @@ from task_migrations import upgrade
 from task_store import Database, Tasks
 from task_store.testing import PrivatePostgres
 
+pytestmark = pytest.mark.private_servers
+
 TASKS_EACH = 1_000
 PROGRAM_SECONDS = 60.0
 LONG_LEASE_SECONDS = 15.0

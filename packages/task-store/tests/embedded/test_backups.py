@@ -29,6 +29,8 @@ from task_store.embedded import (
 from task_store.embedded import _existing as existing_module
 from task_store.embedded._data_dir import DataDir
 
+pytestmark = pytest.mark.private_servers
+
 StartService = Callable[..., subprocess.Popen[str]]
 
 ROWS = 5000
