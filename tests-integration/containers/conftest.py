@@ -29,7 +29,9 @@ def open_stack(checkout: Path) -> Callable[..., Iterator[Compose]]:
 
     def opened(file: str | None = None, **settings: str) -> Iterator[Compose]:
         stack = Compose(checkout, f"tasktest{uuid4().hex[:8]}", file, **settings)
-        yield stack
-        stack("down", "-v", "--remove-orphans", "--timeout", "20")
+        try:
+            yield stack
+        finally:
+            stack("down", "-v", "--rmi", "local", "--remove-orphans", "--timeout", "20")
 
     return opened

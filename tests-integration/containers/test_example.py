@@ -1,4 +1,4 @@
-"""examples/own-worker: its image on the worker's runtime image, its tests in there, and its tasks on a stack that runs."""
+"""examples/own-worker: its image on the worker's runtime image, its tests in there, its tasks on a stack that runs."""
 
 from __future__ import annotations
 
@@ -37,13 +37,17 @@ def client(open_stack: Callable[..., Iterator[Compose]], image: str) -> Iterator
             "TASK_WORKER_API_URL": "http://api:9000",
         }
         given = [word for name, value in settings.items() for word in ("-e", f"{name}={value}")]
+        (api,) = stack.containers("api")
+        until(lambda api=api, stack=stack: stack.health(api) == "healthy", "the schema is there", 120)
         worker = docker("run", "-d", "--network", f"{stack.name}_default", *given, image).strip()
-        with TaskClient(stack.url) as client:
-            until(lambda client=client: is_ready(client), "the example's worker lives", 120)
-            yield client
-        docker("stop", worker)
-        assert stack.inspect(worker)["State"]["ExitCode"] == 0
-        docker("rm", worker)
+        try:
+            with TaskClient(stack.url) as client:
+                until(lambda client=client: is_ready(client), "the example's worker lives", 120)
+                yield client
+            docker("stop", worker)
+            assert stack.inspect(worker)["State"]["ExitCode"] == 0
+        finally:
+            docker("rm", "-f", worker)
 
 
 def test_an_async_handler_hands_work_on_to_a_plain_one(client: TaskClient) -> None:
