@@ -126,9 +126,12 @@ MEMBERS = members()
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Style: ruff's rules and its formatting."""
+    """Style: ruff's rules and its formatting, and hadolint's rules for the Dockerfiles."""
     in_workspace(session, "ruff", "check")
     in_workspace(session, "ruff", "format", "--check")
+    in_workspace(
+        session, "hadolint", *map(str, [*ROOT.glob("services/*/Dockerfile"), *ROOT.glob("examples/*/Dockerfile")])
+    )
     if strays := [str(path) for member in MEMBERS.values() for path in member.strays()]:
         session.error(f"in no ring of tests, so no session would run it: {', '.join(strays)}")
 
