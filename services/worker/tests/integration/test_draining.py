@@ -51,7 +51,8 @@ async def test_running_tasks_finish_and_nothing_more_is_claimed(
         await running.task
 
     statuses = [await table.status(task_id) for task_id in ids]
-    assert sorted(statuses) == ["COMPLETED"] * 2 + ["PENDING"] * 4
+    assert statuses.count("COMPLETED") == 2
+    assert set(statuses) <= {"COMPLETED", "NEW", "PENDING"}
     assert running.exit_codes == []
     (worker,) = await table.fetch("SELECT * FROM workers")
     assert worker["dead_at"] is not None
