@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -19,7 +21,7 @@ from harness.world import World
 from task_contracts import TaskCreate
 from task_migrations import upgrade
 from task_store import Database, NewTask, Tasks
-from task_store.embedded import EmbeddedPostgres, all_binaries, find_binaries, open_existing
+from task_store.embedded import Binaries, EmbeddedPostgres, all_binaries, find_binaries, open_existing
 
 pytestmark = pytest.mark.private_servers
 
@@ -68,6 +70,21 @@ async def fails(process: Process, code: int, said: str) -> None:
     assert said in line
 
 
+async def make_database(data_dir: Path, *, tasks: int, binaries: Binaries | None = None) -> list[UUID]:
+    """Leave what a service leaves that has accepted some tasks and has run none."""
+    async with EmbeddedPostgres(data_dir, binaries=binaries and binaries.folder) as postgres:
+        await upgrade(postgres.url)
+        async with Database(postgres.url) as database:
+            new = NewTask(TaskCreate(name="a task"), type="step.noop")
+            return [(await Tasks(database).create(new)).id for _ in range(tasks)]
+
+
+async def statuses_in(world: World) -> Counter[str]:
+    """Return how many tasks are in each status, in a database that is stopped."""
+    async with EmbeddedPostgres(world.data_dir):
+        return await world.tables.statuses()
+
+
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -88,15 +105,17 @@ async def test_after_a_restore_what_had_not_ended_when_the_dump_was_made_runs_an
     world: World, elsewhere: World, file: Path
 ) -> None:
     gate = world.gate()
-    service = await world.service(TASK_WORKER_CONCURRENCY="2")
+    service = await world.service(TASK_WORKER_CONCURRENCY="3")
     completed, failed = [(await service.create(type=type_))["id"] for type_ in ("step.noop", "step.fail")]
     await service.reaches(completed, "COMPLETED")
     await service.reaches(failed, "FAILED")
     cancelled, scheduled = [(await service.create(type="step.noop", run_at=TOMORROW))["id"] for _ in range(2)]
     await service.cancel(cancelled)
     running = await service.create_all([{"type": "step.gate", "payload": gate.payload}] * 2)
-    for task_id in running:
+    stopping = (await service.create(type="step.slow_to_stop", payload=gate.payload))["id"]
+    for task_id in [*running, stopping]:
         await service.reaches(task_id, "IN_PROGRESS")
+    assert (await service.cancel(stopping)).status_code == 202
     waiting = await service.create_all([{"type": "step.noop"}] * 3)
     before = {str(row["id"]): row for row in await world.tables.tasks()}
 
@@ -109,16 +128,17 @@ async def test_after_a_restore_what_had_not_ended_when_the_dump_was_made_runs_an
     await service.process.ended()
     restored = await succeeds(start(elsewhere, "restore", file))
 
-    assert "9 tasks" in line
-    assert "2 IN_PROGRESS" in line
+    assert "10 tasks" in line
+    assert "3 IN_PROGRESS" in line
     assert f"{len(content_of(file)):,} bytes" in line
-    assert "9 tasks" in restored[0]
-    assert restored[1].startswith("2 of them were running and will run again")
+    assert "10 tasks" in restored[0]
+    assert restored[1].startswith("3 of them were running: the sweep")
     assert servers_on(elsewhere.folder) == []
     elsewhere.accepted.ids |= {row["id"] for row in before.values()}
     again = await elsewhere.service()
     ran_again = await again.all_complete(running)
     ran = await again.all_complete(waiting)
+    await again.reaches(stopping, "CANCELLED")
     assert {(task["attempt"], task["lost_count"], task["failures"]) for task in ran_again} == {(2, 1, 0)}
     assert {(task["attempt"], task["lost_count"], task["failures"]) for task in ran} == {(1, 0, 0)}
     after = {str(row["id"]): row for row in await elsewhere.tables.tasks()}
@@ -155,24 +175,21 @@ async def test_a_service_that_is_stopped_is_backed_up_and_stays_stopped(world: W
 
 
 async def test_a_database_without_tasks_is_replaced_unasked(world: World, elsewhere: World, file: Path) -> None:
-    service = await world.service()
-    task = await service.create(type="step.noop", run_at=TOMORROW)
+    await make_database(world.data_dir, tasks=1)
+    await make_database(elsewhere.data_dir, tasks=0)
     await succeeds(start(world, "backup", file))
-    fresh = await elsewhere.service()
-    assert await fresh.process.stop() == 0
 
-    await succeeds(start(elsewhere, "restore", file))
+    _, kept = await succeeds(start(elsewhere, "restore", file))
 
-    assert (await (await elsewhere.service()).get(task["id"]))["status"] == "NEW"
+    assert kept.startswith("what was there before is kept in")
+    assert await statuses_in(elsewhere) == {"NEW": 1}
 
 
 async def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     world: World, elsewhere: World, file: Path, tmp_path: Path
 ) -> None:
-    service = await world.service()
-    task = await service.create(type="step.noop", run_at=TOMORROW)
+    await make_database(world.data_dir, tasks=1)
     await succeeds(start(world, "backup", file))
-    assert await service.process.stop() == 0
     cut, foreign = tmp_path / "cut.dump", tmp_path / "foreign.dump"
     write(cut, content_of(file)[:-1])
     async with EmbeddedPostgres(tmp_path / "foreign"), open_existing(tmp_path / "foreign") as other:
@@ -197,7 +214,7 @@ async def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     assert names_in(elsewhere.data_dir) == ["service.lock"]
     assert "new" not in names_in(tmp_path)
     assert servers_on(tmp_path) == []
-    assert (await (await world.service()).get(task["id"]))["status"] == "NEW"
+    assert await statuses_in(world) == {"NEW": 1}
 
 
 async def test_a_backup_that_is_stopped_leaves_no_file_and_does_not_disturb_the_service(
@@ -227,10 +244,7 @@ async def test_data_of_an_older_postgresql_moves_to_the_newest_by_the_commands_t
     world: World, file: Path
 ) -> None:
     newest, older = find_binaries().major, min(all_binaries(), key=lambda binaries: binaries.major)
-    async with EmbeddedPostgres(world.data_dir, binaries=older.folder) as postgres:
-        await upgrade(postgres.url)
-        async with Database(postgres.url) as database:
-            task = await Tasks(database).create(NewTask(TaskCreate(name="of old"), type="step.noop"))
+    (task_id,) = await make_database(world.data_dir, tasks=1, binaries=older)
 
     told = f"`task-service restore --data-dir {world.data_dir} --replace FILE`; the programs of {older.major} are in"
     await fails(world.start("task-service", "--data-dir", str(world.data_dir)), MISCONFIGURED, told)
@@ -240,7 +254,7 @@ async def test_data_of_an_older_postgresql_moves_to_the_newest_by_the_commands_t
     assert f"PostgreSQL {older.version}" in line
     assert f"PostgreSQL {newest}." in restored
     service = await world.service()
-    await service.reaches(task.id, "COMPLETED")
+    await service.reaches(task_id, "COMPLETED")
 
 
 async def test_it_works_as_an_ordinary_user(world: World) -> None:

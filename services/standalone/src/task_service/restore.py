@@ -17,7 +17,7 @@ from task_store.embedded import (
     restoring,
 )
 
-_TABLES = {"alembic_version", "tasks", "task_attempts", "workers"}
+_TABLES = {"alembic_version", "tasks"}
 _REPLACE = "name another folder, or say --replace, which keeps the old files beside the new ones"
 
 
@@ -67,7 +67,7 @@ async def _is_there_without_tasks(data_dir: Path) -> bool:
 def _lines(data_dir: Path, contents: Contents, replaced: Path | None) -> list[str]:
     lines = [f"restored {data_dir}: {contents}"]
     if contents.running:
-        lines.append(f"{contents.running:,} of them were running and will run again, once their workers' lease is over")
+        lines.append(f"{contents.running:,} of them were running: the sweep brings them back, a lease after the start")
     if replaced:
         lines.append(f"what was there before is kept in {replaced}")
     return lines + [f"warning: {text}" for text in contents.facts.warnings(contents.revision or "", 0)]

@@ -36,7 +36,7 @@ def test_it_is_said_what_was_restored_what_runs_again_and_where_the_old_files_ar
 
     assert lines == [
         f"restored /data: 1,203 tasks (3 IN_PROGRESS, 1,200 COMPLETED), schema {SCHEMA_REVISION}, PostgreSQL 18.6",
-        "3 of them were running and will run again, once their workers' lease is over",
+        "3 of them were running: the sweep brings them back, a lease after the start",
         "what was there before is kept in /data/postgres.replaced-x",
     ]
 

@@ -50,8 +50,8 @@ class ExistingDatabase:
         """
         options = ["--format=custom", f"--lock-wait-timeout={_LOCK_TIMEOUT}", f"--dbname={self.url}", "--no-password"]
         if file is not None:
-            # Not by its standard output, to which pg_dump appends a second table of contents: a file that has lost
-            # some of its end could be one that has lost nothing, and nobody could tell (18.6).
+            # Not by its standard output: a file it brings to disk itself, and every byte of that counts, while to the
+            # other it appends a second table of contents (18.6), of which some can be missing unnoticed.
             options.append(f"--file={file.absolute()}")  # noqa: ASYNC240 # which asks no disk
         await run_program(self.binaries, "pg_dump", *options, output=_STANDARD_OUTPUT if file is None else DEVNULL)
 
