@@ -89,7 +89,8 @@ class RabbitSignals:
     @property
     def is_connected(self) -> bool:
         """See `Signals`."""
-        return self._link.line is not None and (not self._is_listening or self._consumers.link.line is not None)
+        is_sending = (line := self._link.line) is not None and not line.is_blocked
+        return is_sending and (not self._is_listening or self._consumers.link.line is not None)
 
     def start(self) -> None:
         """See `Signals`."""

@@ -30,7 +30,7 @@ class Signals(Protocol):
 
     @property
     def is_connected(self) -> bool:
-        """Whether signals would go out now, and come in if anything listens."""
+        """Whether signals would go out now, no alarm being on, and come in if anything listens."""
 
     def start(self) -> None:
         """Begin to connect, in the background and for as long as it takes. Never raises because of the broker."""

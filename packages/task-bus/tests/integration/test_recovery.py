@@ -345,10 +345,12 @@ async def test_signals_during_an_alarm_are_dropped_and_go_on_afterwards(
     try:
         with pytest.raises(TimeoutError):
             await eventually(is_heard, 1)
+        assert not signals.is_connected
     finally:
         await faults.ctl("set_vm_memory_high_watermark", USUAL_WATERMARK)
 
     await eventually(is_heard)
+    assert signals.is_connected
 
 
 async def _goes_on(consuming, high, inbox, eventually) -> None:

@@ -60,4 +60,4 @@ def _workers(queues: tuple[str, ...], live: LiveOffers) -> HealthCheck:
 def _broker(*, is_connected: bool) -> HealthCheck:
     if is_connected:
         return HealthCheck(status=HealthStatus.OK)
-    return HealthCheck(status=HealthStatus.DEGRADED, detail="not connected; tasks are run from the table")
+    return HealthCheck(status=HealthStatus.DEGRADED, detail="away, or takes nothing; tasks are run from the table")
