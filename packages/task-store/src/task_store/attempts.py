@@ -86,11 +86,6 @@ class Attempts:
         """Write how far a task has come; False if it is no longer this worker's. Concurrent calls share a statement."""
         return await self._progressed.submit((task_id, lease_token, reported))
 
-    async def aclose(self) -> None:
-        """Wait until what was submitted is answered."""
-        await self._recorded.aclose()
-        await self._progressed.aclose()
-
     async def _claim(self, database: Database, statement: Executable, values: Mapping[str, Any]) -> list[Claim]:
         rows = await database.fetch(statement, values)
         return [Claim(**{**row._mapping, "priority": Priority(row.priority)}) for row in rows]  # noqa: SLF001

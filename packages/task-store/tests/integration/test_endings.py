@@ -215,19 +215,6 @@ async def test_stale_progress_in_one_statement_with_the_current_one_is_told_apar
     assert (await tasks.get(claim.id)).progress == Progress(percent=30)
 
 
-async def test_closing_waits_for_what_is_being_recorded(attempts: Attempts, claim_one: ClaimOne, table: Any) -> None:
-    recorded, reported = await claim_one(), await claim_one()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(attempts.record(Ending.complete(recorded, None)))
-        group.create_task(attempts.report_progress(reported.id, reported.lease_token, Progress(percent=1)))
-        await asyncio.sleep(0)
-
-        await attempts.aclose()
-
-        assert await table.status(recorded.id) == "COMPLETED"
-        assert (await table.row(reported.id))["progress"]["percent"] == 1
-
-
 async def test_refused_result_fails_alone(
     attempts: Attempts, tasks: Tasks, claim_one: ClaimOne, subtests: pytest.Subtests
 ) -> None:

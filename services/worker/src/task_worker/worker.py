@@ -194,7 +194,6 @@ class Worker:
         await self._tell_the_database(self._workers.retire)
         self._signals.send(Signal(kind=SignalKind.DUE))
         self._executor.close()
-        await self._attempts.aclose()
         await asyncio.gather(self._database.aclose(), self._net.aclose(), return_exceptions=True)
 
     async def _tell_the_database(self, statement: Callable[[UUID], Awaitable[None]]) -> None:

@@ -99,6 +99,37 @@ async def test_a_worker_that_cannot_renew_stops_its_code_in_time_releases_it_and
 
 
 @pytest.mark.private_servers
+async def test_a_worker_that_is_asked_to_stop_while_the_database_is_away_ends(
+    private_postgres: PrivatePostgres, start: Start, until: Until
+) -> None:
+    go_on = asyncio.Event()
+
+    @handler("t")
+    async def run() -> None:
+        await go_on.wait()
+
+    url = private_postgres.url()
+    async with Database(url) as database:
+        for _ in range(20):
+            await Tasks(database).create(NewTask(a_create(), "t"))
+    running = await start(run, url=url, concurrency=20, drain_seconds=1)
+    held = running.worker._held
+    await until(lambda: len(held) == 20)
+
+    private_postgres.pause()
+    go_on.set()
+    await until(lambda: not held.running())
+    running.stop.set()
+
+    async with asyncio.timeout(30):
+        await running.task
+    assert (len(held), running.exit_codes) == (
+        20,
+        [],
+    )  # their ends are still owed to the database: the sweep sees to it
+
+
+@pytest.mark.private_servers
 async def test_a_thread_that_goes_on_after_the_lease_ends_the_process(
     private_postgres: PrivatePostgres, start: Start, until: Until
 ) -> None:
