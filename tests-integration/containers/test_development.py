@@ -118,9 +118,9 @@ def test_a_frozen_worker_turns_unhealthy_within_a_lease(stack: Compose, client: 
     frozen = stack.containers("worker")[0]
     until(lambda: stack.health(frozen) == "healthy", "it is healthy", 120)
 
-    docker("kill", "--signal", "STOP", frozen)
+    send(frozen, "STOP")
     until(lambda: stack.health(frozen) == "unhealthy", "a frozen worker is unhealthy within a lease", 30)
-    docker("kill", "--signal", "CONT", frozen)
+    send(frozen, "CONT")
     until(lambda: stack.health(frozen) == "healthy", "it is healthy again")
     assert is_ready(client)
 
@@ -131,3 +131,8 @@ def test_a_worker_that_is_asked_to_stop_drains_and_ends_with_0(stack: Compose) -
 
     assert stack.inspect(worker)["State"]["ExitCode"] == 0
     assert '"drain_ended"' in stack("logs", "--no-color", "worker")
+
+
+def send(container: str, name: str) -> None:
+    """Send a signal to the worker, which is the one child of the container's init."""
+    docker("exec", container, "sh", "-c", f"kill -{name} $(cat /proc/1/task/1/children)")
