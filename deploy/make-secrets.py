@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes deploy/secrets/ for compose.production.yml: a password for each user, and the addresses made of them.
 
-Run once: `python3 deploy/make-secrets.py`; it changes nothing where the folder is there. To change the passwords,
-remove it, run this again, and `up -d --force-recreate`. Needs Python alone.
+`python3 deploy/make-secrets.py` writes what is missing and changes nothing that is there: deploy/README.md says how to
+change a password. Needs Python alone.
 
 What each user of RabbitMQ may do stands here (configure, write, read: patterns of names), what each role of PostgreSQL
 may do in postgres/roles.sh.
@@ -19,6 +19,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "secrets"
 
+ROLES = ("task_migrator", "task_api", "task_worker")
 TASKS_AND_SIGNALS = r"^(tasks(\..+)?|signals|amq\.gen-.+)$"
 RIGHTS = {
     # It sends signals, and neither sees nor publishes a task.
@@ -33,25 +34,46 @@ RIGHTS = {
 
 
 def main() -> None:
-    """Write them all."""
-    if FOLDER.exists():
-        sys.exit(f"{FOLDER} is there already: nothing was changed")
-    FOLDER.mkdir(mode=0o700)
-    passwords = {name: secrets.token_urlsafe(24) for name in ("postgres", "task_migrator", "task_api", "task_worker")}
-    for name, password in passwords.items():
-        write(f"{name}_password", password)
-    for role in ("task_migrator", "task_api", "task_worker"):
-        write(f"{role}_database_url", f"postgresql://{role}:{passwords[role]}@db:5432/tasks")
-    broker_passwords = {user: secrets.token_urlsafe(24) for user in RIGHTS}
-    for user, password in broker_passwords.items():
-        write(f"{user}_broker_url", f"amqp://{user}:{password}@rabbitmq:5672/")
-    write("rabbitmq_definitions.json", json.dumps(definitions(broker_passwords), indent=2))
-    sys.stderr.write(f"written: {FOLDER}\n")
+    """Write what is missing; what belongs together is written together."""
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    missing = {
+        **_missing({"postgres_password": new_password()}),
+        **{name: text for role in ROLES for name, text in _missing(database_access(role)).items()},
+        **_missing(broker_access()),
+    }
+    for name, text in missing.items():
+        write(name, text)
+    sys.stderr.write(f"written to {FOLDER}: {', '.join(missing) or 'nothing, it is all there'}\n")
+
+
+def _missing(group: dict[str, str]) -> dict[str, str]:
+    """Return all of a group, unless all of it is there."""
+    return {} if all((FOLDER / name).exists() for name in group) else group
+
+
+def database_access(role: str) -> dict[str, str]:
+    """Return the files of a role of PostgreSQL."""
+    password = new_password()
+    url = f"postgresql://{role}:{password}@db:5432/tasks"
+    return {f"{role}_password": password, f"{role}_database_url": url}
+
+
+def broker_access() -> dict[str, str]:
+    """Return the files of the users of RabbitMQ."""
+    passwords = {user: new_password() for user in RIGHTS}
+    urls = {f"{user}_broker_url": f"amqp://{user}:{password}@rabbitmq:5672/" for user, password in passwords.items()}
+    return {**urls, "rabbitmq_definitions.json": json.dumps(definitions(passwords), indent=2)}
+
+
+def new_password() -> str:
+    """Return a password that needs no escape in an address."""
+    return secrets.token_urlsafe(24)
 
 
 def write(name: str, text: str) -> None:
     """Write a file that any user of a container may read; the folder lets nobody else on this machine in."""
     path = FOLDER / name
+    path.unlink(missing_ok=True)
     path.write_text(text)
     path.chmod(0o444)
 

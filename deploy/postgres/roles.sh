@@ -9,10 +9,10 @@ set -eu
 
 export PGHOST=db PGUSER=postgres PGPASSWORD="$(cat /run/secrets/postgres_password)"
 
-psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --dbname postgres \
-    --set migrator="$(cat /run/secrets/task_migrator_password)" \
-    --set api="$(cat /run/secrets/task_api_password)" \
-    --set worker="$(cat /run/secrets/task_worker_password)" <<'SQL'
+psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --dbname postgres <<'SQL'
+\set migrator `cat /run/secrets/task_migrator_password`
+\set api `cat /run/secrets/task_api_password`
+\set worker `cat /run/secrets/task_worker_password`
 SELECT format('CREATE ROLE %I LOGIN', name)
 FROM unnest(ARRAY['task_migrator', 'task_api', 'task_worker']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec

@@ -27,8 +27,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_stack(checkout: Path) -> Callable[..., Iterator[Compose]]:
     """Give a stack of a compose file, with nothing of it up; at the end nothing of it is left."""
 
-    def opened(file: str | None = None, **settings: str) -> Iterator[Compose]:
-        stack = Compose(checkout, f"tasktest{uuid4().hex[:8]}", file, **settings)
+    def opened(*files: str, **settings: str) -> Iterator[Compose]:
+        stack = Compose(checkout, f"tasktest{uuid4().hex[:8]}", *files, **settings)
         try:
             yield stack
         finally:

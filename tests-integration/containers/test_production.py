@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from harness.compose import Compose, docker, is_ready, run, until
-from task_client import TaskClient, ValidationFailedError
+from task_client import NotFoundError, TaskClient, ValidationFailedError
 from task_contracts import TaskCreate, TaskStatus
 
-FILE = "deploy/compose.production.yml"
+FILES = ("deploy/compose.production.yml", "deploy/compose.build.yml")
 SERVICES = ("api", "worker")
 
 
@@ -20,7 +21,7 @@ SERVICES = ("api", "worker")
 def stack(open_stack: Callable[..., Iterator[Compose]]) -> Iterator[Compose]:
     """The production stack, up."""
     images = {"TASK_API_IMAGE": "task-api:test", "TASK_WORKER_IMAGE": "task-worker:test"}
-    for stack in open_stack(FILE, **images):
+    for stack in open_stack(*FILES, **images):
         run([sys.executable, "deploy/make-secrets.py"], cwd=stack.folder)
         stack("up", "-d", "--build")
         yield stack
@@ -50,10 +51,24 @@ def test_tasks_run_and_name_their_type(client: TaskClient) -> None:
         client.create(TaskCreate(name="no type"))
 
 
-def test_a_cancel_and_a_purge_are_within_the_rights(client: TaskClient) -> None:
-    task = client.create(TaskCreate(name="later", type="echo", run_at="2026-12-31T00:00:00Z"))
+def test_a_cancel_and_a_purge_are_within_the_rights(stack: Compose, client: TaskClient) -> None:
+    task = client.create(TaskCreate(name="later", type="echo", run_at=datetime.now(UTC) + timedelta(days=1)))
 
     assert client.cancel(task.id).status is TaskStatus.CANCELLED
+    assert sql(stack, "task_worker", f"DELETE FROM tasks WHERE id = '{task.id}' RETURNING 1").split()[0] == "1"
+
+
+def test_passwords_can_be_changed(stack: Compose, client: TaskClient) -> None:
+    secrets = stack.folder / "deploy" / "secrets"
+    old = (secrets / "task_api_password").read_text()
+    for file in [*secrets.glob("task_*"), secrets / "rabbitmq_definitions.json"]:
+        file.unlink()
+    run([sys.executable, "deploy/make-secrets.py"], cwd=stack.folder)
+    stack("up", "-d", "--force-recreate")
+
+    until(lambda: is_ready(client), "it is back", 120)
+    assert (secrets / "task_api_password").read_text() != old
+    assert client.wait(client.create(TaskCreate(name="say hello", type="echo")).id, 60).status is TaskStatus.COMPLETED
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -116,6 +131,27 @@ def test_a_user_of_the_broker_sees_no_more_than_it_needs(stack: Compose, client:
         "^$",
     )
     assert "refused for user" not in docker("logs", rabbitmq), "a service asked for more than it may"
+
+
+def test_a_backup_is_made_and_restored_as_the_page_says(stack: Compose, client: TaskClient) -> None:
+    page = (stack.folder / "docs" / "backup.md").read_text()
+    block = page.partition("**With `deploy/compose.production.yml`**")[2].split("```")[1]
+    dump, *restore = [
+        line.removeprefix("$ ") for line in block.replace("\\\n", "").splitlines() if line.startswith("$ ")
+    ]
+    kept = client.create(TaskCreate(name="in the dump", type="echo"))
+    client.wait(kept.id, 60)
+
+    stack.shell(dump)
+    lost = client.create(TaskCreate(name="after the dump", type="echo"))
+    for line in restore:
+        stack.shell(line)
+
+    until(lambda: is_ready(client), "it is back", 120)
+    assert client.get(kept.id).status is TaskStatus.COMPLETED
+    with pytest.raises(NotFoundError):
+        client.get(lost.id)
+    assert client.wait(client.create(TaskCreate(name="goes on", type="echo")).id, 60).status is TaskStatus.COMPLETED
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -34,16 +34,16 @@ class Compose:
     Args:
         folder: the copy of the repository that commands run in.
         name: of the project.
-        file: the compose file, relative to `folder`; docker-compose's own choice if left out.
+        files: the compose files, relative to `folder`; docker-compose's own choice if left out.
         settings: environment variables on top of ours.
 
     """
 
-    def __init__(self, folder: Path, name: str, file: str | None = None, **settings: str) -> None:
+    def __init__(self, folder: Path, name: str, *files: str, **settings: str) -> None:
         self.folder = folder
         self.name = name
         self.port = free_port()
-        self._file = ["-f", file] if file else []
+        self._files = [word for file in files for word in ("-f", file)]
         ports = {name: str(free_port()) for name in ("TASK_DB_PORT", "TASK_RABBITMQ_PORT", "TASK_RABBITMQ_UI_PORT")}
         self.environment = {
             **os.environ,
@@ -52,6 +52,7 @@ class Compose:
             "COMPOSE_DOCKER_CLI_BUILD": "1",
             "DOCKER_BUILDKIT": "1",
             "TASK_PORT": str(self.port),
+            "TASK_PRODUCTION_PORT": str(self.port),
             **settings,
         }
 
@@ -67,12 +68,17 @@ class Compose:
             AssertionError: its exit code is not 0; with all that it said.
 
         """
-        return run([*compose_command(), *self._file, *words], cwd=self.folder, env=self.environment)
+        return run([*compose_command(), *self._files, *words], cwd=self.folder, env=self.environment)
+
+    def shell(self, line: str) -> str:
+        """Run a line of a page, as somebody types it in the checkout, and return what it prints."""
+        line = line.replace("docker-compose", " ".join(compose_command()))
+        return run(["sh", "-c", line], cwd=self.folder, env=self.environment)
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
         """Begin a command that does not end by itself; what it prints can be read from its `stdout`."""
         return subprocess.Popen(
-            [*compose_command(), *self._file, *words],
+            [*compose_command(), *self._files, *words],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
