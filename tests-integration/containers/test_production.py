@@ -161,7 +161,8 @@ def test_a_service_stops_in_an_orderly_way_and_comes_back(stack: Compose, client
 
     assert stack.inspect(container)["State"]["ExitCode"] == 0
     stack("up", "-d")
-    until(lambda: stack.health(container) == "healthy", "it is back", 90)
+    (back,) = stack.containers(service)  # it may be another one
+    until(lambda: stack.health(back) == "healthy", "it is back", 90)
 
 
 def test_the_whole_can_be_brought_up_again_over_its_data(stack: Compose, client: TaskClient) -> None:
