@@ -134,10 +134,9 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> float:
-    """Wait until it holds, and return how long that took."""
+def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    """Wait until it holds: `waiting.eventually` for tests without an event loop."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() < began + seconds, f"not within {seconds:g} s: {what}"
         time.sleep(0.2)
-    return time.monotonic() - began

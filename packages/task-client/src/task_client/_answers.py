@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx2
@@ -19,7 +17,7 @@ from task_client._errors import (
     UnexpectedAnswerError,
     class_of,
 )
-from task_contracts import PROBLEM_MEDIA_TYPE, Problem
+from task_contracts import PROBLEM_MEDIA_TYPE, Problem, retry_after_seconds
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -79,13 +77,4 @@ def _media_type(response: httpx2.Response) -> str:
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    """Read seconds or a date (RFC 9110, section 10.2.3); None if there is neither."""
-    text = response.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # a zone may be of any size
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # the form of asctime names no zone, and means UTC
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return retry_after_seconds(response.headers.get("retry-after", ""))

@@ -46,7 +46,7 @@ async def test_who_asks_twice_does_not_wait_for_what_is_being_answered() -> None
     async with asyncio.timeout(GRACE_SECONDS / 2):
         await began.wait()
         stop.set()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # a server that waits for nobody has ended by then
         assert not serving.done()
 
         hurry.set()

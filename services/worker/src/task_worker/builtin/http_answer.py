@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import codecs
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
 import httpx2
 from pydantic import TypeAdapter
 
-from task_contracts import JsonObject, check_json, limits, storable_text
+from task_contracts import JsonObject, check_json, limits, retry_after_seconds, storable_text
 from task_worker.outcomes import Fail, Retry
 
 BODY_BYTES = 128 << 10
@@ -47,7 +45,7 @@ def check_status(status: int, retry_after: str | None, call: str) -> None:
         return
     message, code = f"{call} answered {_named(status)}", f"http_{status}"
     if status in _ASKS_FOR_ANOTHER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Retry(message, after_seconds=_seconds(retry_after or ""), code=code)
+        raise Retry(message, after_seconds=_bounded(retry_after_seconds(retry_after or "")), code=code)
     raise Fail(message, code=code)
 
 
@@ -117,18 +115,5 @@ def _named(status: int) -> str:
         return str(status)
 
 
-def _seconds(retry_after: str) -> float | None:
-    """Read seconds or a date (RFC 9110, section 10.2.3), within bounds; None if there is neither."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdecimal():
-        return _bounded(float(text))
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # no date, or a zone beyond all bounds
-        return None
-    # One of the three forms of a date (asctime) names no zone: it is UTC.
-    return _bounded(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
-
-
-def _bounded(seconds: float) -> float:
-    return min(max(seconds, RETRY_AFTER_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)
+def _bounded(seconds: float | None) -> float | None:
+    return None if seconds is None else min(max(seconds, RETRY_AFTER_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)
