@@ -12,16 +12,16 @@ import os
 import re
 import shutil
 import subprocess
-import tomllib
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import nox
 
-ROOT = Path(__file__).parent
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+from members import ROOT, Member, members
+
 PYTHONS = ["3.11", "3.13"]
 LINES_PERCENT_MIN = 90
 COVERAGE_DATA = ROOT / ".nox" / "coverage"
@@ -51,62 +51,6 @@ def show_every_python_of_pyenv() -> None:
         os.environ["PYENV_VERSION"] = ":".join(reversed([name for name in listed.split() if "/" not in name]))
 
 
-@dataclass(frozen=True)
-class Member:
-    """One package of the workspace."""
-
-    folder: Path
-
-    @cached_property
-    def project(self) -> dict[str, Any]:
-        """What its pyproject.toml says."""
-        return tomllib.loads((self.folder / "pyproject.toml").read_text())
-
-    @property
-    def name(self) -> str:
-        """The name it is installed by."""
-        return str(self.project["project"]["name"])
-
-    @property
-    def package(self) -> str:
-        """The name it is imported by."""
-        return self.name.replace("-", "_")
-
-    @property
-    def scripts(self) -> list[str]:
-        """The commands that it installs."""
-        return sorted(self.project["project"].get("scripts", {}))
-
-    @property
-    def extras(self) -> str:
-        """All its optional parts, as one asks for them: `[embedded]`; empty where it has none."""
-        names = self.project["project"].get("optional-dependencies", {})
-        return f"[{','.join(sorted(names))}]" if names else ""
-
-    @property
-    def siblings(self) -> set[str]:
-        """The names of the members that it needs, directly or through others."""
-        direct = [name for name in self.project.get("tool", {}).get("uv", {}).get("sources", {}) if name in MEMBERS]
-        return {*direct, *(name for sibling in direct for name in MEMBERS[sibling].siblings)}
-
-    def tests(self, *rings: str) -> list[str]:
-        """Return those of its folders of tests that exist, relative to the root."""
-        folders = [self.folder / "tests" / ring for ring in rings]
-        return [str(folder.relative_to(ROOT)) for folder in folders if folder.is_dir()]
-
-    def strays(self) -> list[Path]:
-        """Return its tests that stand in none of the rings."""
-        tests, rings = self.folder / "tests", {*UNIT, *MODEL, *INTEGRATION, *TYPING}
-        return [path for path in tests.rglob("test_*.py") if path.relative_to(tests).parts[0] not in rings]
-
-
-def members() -> dict[str, Member]:
-    """Return the members of the workspace by name."""
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
-    folders = sorted(path.parent for pattern in patterns for path in ROOT.glob(f"{pattern}/pyproject.toml"))
-    return {member.name: member for member in map(Member, folders)}
-
-
 def each(*rings: str, under: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Repeat a session for each member in the folder `under` that has one of these rings; for each if none is named."""
     chosen = [m for m in MEMBERS.values() if m.folder.is_relative_to(ROOT / under) and (m.tests(*rings) or not rings)]
@@ -124,6 +68,17 @@ show_every_python_of_pyenv()
 MEMBERS = members()
 
 
+def siblings(member: Member) -> set[str]:
+    """Return the names of the members that it needs, directly or through others."""
+    return {*member.sources, *(name for source in member.sources for name in siblings(MEMBERS[source]))}
+
+
+def strays(member: Member) -> list[str]:
+    """Return its tests that stand in none of the rings."""
+    tests, rings = member.folder / "tests", {*UNIT, *MODEL, *INTEGRATION, *TYPING}
+    return [str(path) for path in tests.rglob("test_*.py") if path.relative_to(tests).parts[0] not in rings]
+
+
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Style: ruff's rules and its formatting, and hadolint's rules for the Dockerfiles."""
@@ -132,8 +87,8 @@ def lint(session: nox.Session) -> None:
     in_workspace(
         session, "hadolint", *map(str, [*ROOT.glob("services/*/Dockerfile"), *ROOT.glob("examples/*/Dockerfile")])
     )
-    if strays := [str(path) for member in MEMBERS.values() for path in member.strays()]:
-        session.error(f"in no ring of tests, so no session would run it: {', '.join(strays)}")
+    if unseen := [path for member in MEMBERS.values() for path in strays(member)]:
+        session.error(f"in no ring of tests, so no session would run it: {', '.join(unseen)}")
 
 
 @nox.session(venv_backend="none")
@@ -215,7 +170,7 @@ def tools(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """A project of a user's own: its tests in an environment of its own, with the packages as they are here."""
     project, worker = ROOT / "examples" / "own-worker", MEMBERS["task-worker"]
-    ours = [MEMBERS[name].folder for name in sorted({worker.name, *worker.siblings})]
+    ours = [MEMBERS[name].folder for name in sorted({worker.name, *siblings(worker)})]
     # By path: the address of the repository that it names has what was pushed there, if anything.
     editable = [word for folder in (*ours, project) for word in ("-e", str(folder))]
     session.install("--no-sources", *editable, "--group", f"{project}/pyproject.toml:dev")
@@ -247,9 +202,12 @@ def compose(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def coverage(session: nox.Session) -> None:
     """One report of all that ran (htmlcov/), by package, and its minimum."""
+    pages = ROOT / "htmlcov"
+    report = pages / "coverage.json"
+    for stale in pages.glob("[!.]*"):  # which may be root's, from a container: removed they can be, but not written to
+        stale.unlink()
     in_workspace(session, "coverage", "combine", "-q", "--keep", str(COVERAGE_DATA))
-    in_workspace(session, "coverage", "html", "-q")
-    report = ROOT / "htmlcov" / "coverage.json"
+    in_workspace(session, "coverage", "html", "-q", "-d", str(pages))
     in_workspace(session, "coverage", "json", "-q", "-o", str(report))
     files = json.loads(report.read_text())["files"]
     everything = list(files.values())
@@ -315,7 +273,7 @@ def check_wheel(session: nox.Session, member: Member, wheel_by_name: dict[str, P
     """Install a wheel with those of its siblings in an environment of its own, and try it."""
     environment = Path(session.create_tmp()) / member.name
     # By path: some of our names belong to strangers on the public index.
-    named = [str(wheel_by_name[name]) for name in sorted({member.name, *member.siblings})]
+    named = [str(wheel_by_name[name]) for name in sorted({member.name, *siblings(member)})]
     session.run("uv", "venv", "-q", "--clear", str(environment), external=True)
     env = {"VIRTUAL_ENV": str(environment), "PYTHONSAFEPATH": "1"}
     session.run("uv", "pip", "install", "-q", *named, env=env, external=True)

@@ -44,9 +44,35 @@ class Member:
         return str(self.project["project"]["name"])
 
     @property
+    def package(self) -> str:
+        """The name it is imported by."""
+        return self.name.replace("-", "_")
+
+    @property
+    def scripts(self) -> list[str]:
+        """The commands that it installs."""
+        return sorted(self.project["project"].get("scripts", {}))
+
+    @property
+    def extras(self) -> str:
+        """All its optional parts, as one asks for them: `[embedded]`; empty where it has none."""
+        names = self.project["project"].get("optional-dependencies", {})
+        return f"[{','.join(sorted(names))}]" if names else ""
+
+    @property
+    def sources(self) -> list[str]:
+        """The names of the members that it takes from this workspace, extras and groups included."""
+        return list(self.project.get("tool", {}).get("uv", {}).get("sources", {}))
+
+    @property
     def version(self) -> Version:
         """The version that was released last, or that the first release will have."""
         return Version(self.project["project"]["version"])
+
+    def tests(self, *rings: str) -> list[str]:
+        """Return those folders of its tests that are there, of the rings named, relative to the root."""
+        folders = [self.folder / "tests" / ring for ring in rings]
+        return [str(folder.relative_to(ROOT)) for folder in folders if folder.is_dir()]
 
     def bounds_on(self, other: Member) -> list[str]:
         """Return what it declares of another member, extras and groups included, as it is written there."""

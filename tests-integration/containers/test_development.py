@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.compose import Compose, docker, is_ready, until
+from harness.compose import Compose, docker, is_ready
+from harness.waiting import until
 from task_client import TaskClient
 from task_contracts import Priority, TaskCreate, TaskStatus
 
@@ -83,11 +84,11 @@ def test_every_container_is_healthy_and_nothing_is_published_but_on_this_machine
     stack: Compose, client: TaskClient
 ) -> None:
     stack("up", "-d", "--scale", "worker=2")
-    until(lambda: is_ready(client), "the API is ready")
+    until(lambda: is_ready(client), "the API is ready", seconds=60)
     containers = [one for service in ("db", "rabbitmq", "api", "worker") for one in stack.containers(service)]
 
     for container in containers:
-        until(lambda one=container: stack.health(one) == "healthy", f"{container} is healthy", 120)
+        until(lambda one=container: stack.health(one) == "healthy", f"{container} is healthy", seconds=120)
         bindings = stack.inspect(container)["HostConfig"]["PortBindings"] or {}
         assert {port["HostIp"] for ports in bindings.values() for port in ports} <= {"127.0.0.1"}
     assert len(containers) == 5
@@ -113,7 +114,7 @@ def test_p1_500_tasks_run_though_a_worker_is_killed_and_rabbitmq_restarted(stack
     doomed = stack.containers("worker")[0]
     with ThreadPoolExecutor(8) as pool:
         first = list(pool.map(create, range(TASKS // 2)))
-        until(lambda: client.page(status=TaskStatus.IN_PROGRESS).items, "tasks run")
+        until(lambda: client.page(status=TaskStatus.IN_PROGRESS).items, "tasks run", seconds=60)
         docker("kill", doomed)
         restart = pool.submit(stack, "restart", "rabbitmq")
         ids = first + list(pool.map(create, range(TASKS // 2, TASKS)))
@@ -129,12 +130,12 @@ def test_p1_500_tasks_run_though_a_worker_is_killed_and_rabbitmq_restarted(stack
 def test_a_frozen_worker_turns_unhealthy_within_a_lease(stack: Compose, client: TaskClient) -> None:
     stack("up", "-d", "--scale", "worker=2")
     frozen = stack.containers("worker")[0]
-    until(lambda: stack.health(frozen) == "healthy", "it is healthy", 120)
+    until(lambda: stack.health(frozen) == "healthy", "it is healthy", seconds=120)
 
     send(frozen, "STOP")
-    until(lambda: stack.health(frozen) == "unhealthy", "a frozen worker is unhealthy within a lease", 30)
+    until(lambda: stack.health(frozen) == "unhealthy", "a frozen worker is unhealthy within a lease", seconds=30)
     send(frozen, "CONT")
-    until(lambda: stack.health(frozen) == "healthy", "it is healthy again")
+    until(lambda: stack.health(frozen) == "healthy", "it is healthy again", seconds=60)
     assert is_ready(client)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.compose import Compose, docker, is_ready, until
+from harness.compose import Compose, docker, is_ready
+from harness.waiting import until
 from task_client import TaskClient
 from task_contracts import TaskCreate, TaskStatus
 
@@ -38,11 +39,11 @@ def client(open_stack: Callable[..., Iterator[Compose]], image: str) -> Iterator
         }
         given = [word for name, value in settings.items() for word in ("-e", f"{name}={value}")]
         (api,) = stack.containers("api")
-        until(lambda api=api, stack=stack: stack.health(api) == "healthy", "the schema is there", 120)
+        until(lambda api=api, stack=stack: stack.health(api) == "healthy", "the schema is there", seconds=120)
         worker = docker("run", "-d", "--network", f"{stack.name}_default", *given, image).strip()
         try:
             with TaskClient(stack.url) as client:
-                until(lambda client=client: is_ready(client), "the example's worker lives", 120)
+                until(lambda client=client: is_ready(client), "the example's worker lives", seconds=120)
                 yield client
             docker("stop", worker)
             assert stack.inspect(worker)["State"]["ExitCode"] == 0

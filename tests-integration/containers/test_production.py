@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from harness.compose import Compose, docker, is_ready, run, until
+from harness.compose import Compose, docker, is_ready, run
+from harness.waiting import until
 from task_client import NotFoundError, TaskClient, ValidationFailedError
 from task_contracts import TaskCreate, TaskStatus
 
@@ -30,7 +31,7 @@ def stack(open_stack: Callable[..., Iterator[Compose]]) -> Iterator[Compose]:
 @pytest.fixture(scope="module")
 def client(stack: Compose) -> Iterator[TaskClient]:
     with TaskClient(stack.url) as client:
-        until(lambda: is_ready(client), "the API is ready and a worker lives")
+        until(lambda: is_ready(client), "the API is ready and a worker lives", seconds=60)
         yield client
 
 
@@ -66,7 +67,7 @@ def test_passwords_can_be_changed(stack: Compose, client: TaskClient) -> None:
     run([sys.executable, "deploy/make-secrets.py"], cwd=stack.folder)
     stack("up", "-d", "--force-recreate")
 
-    until(lambda: is_ready(client), "it is back", 120)
+    until(lambda: is_ready(client), "it is back", seconds=120)
     assert (secrets / "task_api_password").read_text() != old
     assert client.wait(client.create(TaskCreate(name="say hello", type="echo")).id, 60).status is TaskStatus.COMPLETED
 
@@ -74,7 +75,7 @@ def test_passwords_can_be_changed(stack: Compose, client: TaskClient) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_no_root_writes_nothing_and_is_healthy(stack: Compose, client: TaskClient, service: str) -> None:
     (container,) = stack.containers(service)
-    until(lambda: stack.health(container) == "healthy", f"{service} is healthy", 90)
+    until(lambda: stack.health(container) == "healthy", f"{service} is healthy", seconds=90)
     found = stack.inspect(container)
 
     assert docker("exec", container, "id", "-u").strip() == "10001"
@@ -147,7 +148,7 @@ def test_a_backup_is_made_and_restored_as_the_page_says(stack: Compose, client: 
     for line in restore:
         stack.shell(line)
 
-    until(lambda: is_ready(client), "it is back", 120)
+    until(lambda: is_ready(client), "it is back", seconds=120)
     assert client.get(kept.id).status is TaskStatus.COMPLETED
     with pytest.raises(NotFoundError):
         client.get(lost.id)
@@ -162,12 +163,12 @@ def test_a_service_stops_in_an_orderly_way_and_comes_back(stack: Compose, client
     assert stack.inspect(container)["State"]["ExitCode"] == 0
     stack("up", "-d")
     (back,) = stack.containers(service)  # it may be another one
-    until(lambda: stack.health(back) == "healthy", "it is back", 90)
+    until(lambda: stack.health(back) == "healthy", "it is back", seconds=90)
 
 
 def test_the_whole_can_be_brought_up_again_over_its_data(stack: Compose, client: TaskClient) -> None:
     stack("down")
     stack("up", "-d")
 
-    until(lambda: is_ready(client), "it is back", 120)
+    until(lambda: is_ready(client), "it is back", seconds=120)
     assert client.page(status=TaskStatus.COMPLETED).items

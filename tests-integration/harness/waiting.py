@@ -34,3 +34,8 @@ async def eventually(question: Callable[[], Any], what: str, *, seconds: float =
         if elapsed > seconds:
             raise AssertionError(f"not within {seconds:g} s: {what} (last answer: {answer!r:.500})")
         await asyncio.sleep(min(max(_PAUSE_SECONDS, elapsed * _PAUSE_SHARE), _PAUSE_SECONDS_MAX))
+
+
+def until(question: Callable[[], Any], what: str, *, seconds: float = SECONDS) -> Any:
+    """Do as `eventually`, for a test that has no event loop."""
+    return asyncio.run(eventually(question, what, seconds=seconds))
