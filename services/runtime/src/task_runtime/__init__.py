@@ -11,7 +11,7 @@ from task_runtime.exits import ExitCode, Misconfigured
 from task_runtime.logs import LogFormat, LogLevel, configure_logging
 from task_runtime.process import run_process
 from task_runtime.redaction import safe_text, safe_url
-from task_runtime.settings import ProcessSettings, QueueNames
+from task_runtime.settings import ProcessSettings, QueueNames, is_told
 from task_runtime.signals import ShutdownSignals
 from task_runtime.supervisor import LoopKeepsDyingError, RestartPolicy, Supervisor
 from task_runtime.tracebacks import safe_traceback
@@ -32,6 +32,7 @@ __all__ = [
     "Supervisor",
     "configure_logging",
     "is_loopback",
+    "is_told",
     "read_settings",
     "run_process",
     "safe_text",

@@ -18,6 +18,7 @@ given by their own names: `read_settings(WorkerSettings, broker_url="memory://")
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,13 @@ from task_runtime.exits import Misconfigured
 from task_runtime.logs import LogFormat, LogLevel, default_log_format
 
 SECRETS_FOLDER = Path("/run/secrets")
+
+
+def is_told(variable: str) -> bool:
+    """Return whether a variable has a value in the environment or, where that does not name it, a file of its own."""
+    if variable in os.environ:
+        return bool(os.environ[variable])
+    return SECRETS_FOLDER.is_dir() and any(file.name.upper() == variable for file in SECRETS_FOLDER.iterdir())
 
 
 def _split(value: Any) -> Any:

@@ -11,6 +11,7 @@ from task_runtime import (
     Misconfigured,
     ProcessSettings,
     QueueNames,
+    is_told,
     read_settings,
     settings_warnings,
     unknown_variables,
@@ -129,6 +130,22 @@ def test_every_wrong_variable_gets_one_line_that_names_it(
     assert lines[5] == "error: TASK_WORKER_QUEUES: must name at least one queue"
     assert len(lines) == 6
     assert "hush" not in "".join(lines)
+
+
+def test_whether_a_variable_is_told_is_known_without_reading_it(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert is_told("TASK_DATABASE_URL")
+    environment.setenv("TASK_DATABASE_URL", "")
+    assert not is_told("TASK_DATABASE_URL")
+    assert not is_told("TASK_WORKER_CONCURRENCY")
+
+    environment.setattr(task_runtime.settings, "SECRETS_FOLDER", tmp_path)
+    for name in ("task_worker_concurrency", "TASK_DATABASE_URL"):
+        (tmp_path / name).touch()
+
+    assert is_told("TASK_WORKER_CONCURRENCY")
+    assert not is_told("TASK_DATABASE_URL"), "the environment wins"
 
 
 def test_a_secret_file_that_cannot_be_read_is_named(

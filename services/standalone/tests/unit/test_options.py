@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import task_runtime.settings
 from task_runtime import Misconfigured
 from task_service.options import Options, Settings, default_data_dir
 
@@ -44,6 +45,19 @@ def test_a_database_named_in_the_environment_is_used_instead_of_the_embedded_one
 
     assert not options.has_own_database
     assert "me@db" in settings.worker.database_url.get_secret_value()
+
+
+def test_servers_named_by_secrets_are_used_instead_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(task_runtime.settings, "SECRETS_FOLDER", tmp_path)
+    (tmp_path / "TASK_DATABASE_URL").write_text("postgresql://me@db/tasks\n")
+    (tmp_path / "task_broker_url").write_text("amqp://me@mq/\n")
+    options = _options()
+
+    settings = Settings.read(options)
+
+    assert not options.has_own_database
+    assert "me@db" in settings.worker.database_url.get_secret_value()
+    assert settings.api.broker_url.get_secret_value() == "amqp://me@mq/"
 
 
 def test_backup_and_restore_are_for_the_folder_named_last_and_for_no_database_of_others(

@@ -127,7 +127,7 @@ def warnings_for(
     checks = [
         (
             not own and settings.http_hosts is None,
-            "no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS to a module, file or folder",
+            "no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS (task-service: --handlers)",
         ),
         (settings.retention_days == 0, "TASK_WORKER_RETENTION_DAYS is 0: ended tasks are kept for ever"),
         (settings.drain_seconds < longest, _SHORT_DRAIN.format(settings.drain_seconds, longest)),
