@@ -17,7 +17,9 @@ import secrets
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent / "secrets"
+DEPLOY = Path(__file__).resolve().parent
+FOLDER = DEPLOY / "secrets"
+MOUNTED = ("postgres/roles.sh", "rabbitmq/rabbitmq.conf")
 
 ROLES = ("task_migrator", "task_api", "task_worker")
 TASKS_AND_SIGNALS = r"^(tasks(\..+)?|signals|amq\.gen-.+)$"
@@ -43,6 +45,8 @@ def main() -> None:
     }
     for name, text in missing.items():
         write(name, text)
+    for name in MOUNTED:  # read by users of containers; a strict umask made them the cloner's alone
+        (DEPLOY / name).chmod((DEPLOY / name).stat().st_mode | 0o044)
     sys.stderr.write(f"written to {FOLDER}: {', '.join(missing) or 'nothing, it is all there'}\n")
 
 
