@@ -146,7 +146,7 @@ def check_repository(release: Release) -> None:
         raise ReleaseError(f"releases are cut on {BRANCH}, and this is {branch or 'no branch'}")
     if run("git", "status", "--porcelain"):
         raise ReleaseError("the tree is not clean: commit or stash what `git status` shows")
-    if run("git", "tag", "--list", release.tag):
+    if has_tag(release.tag):
         raise ReleaseError(f"the tag {release.tag} exists")
 
 
@@ -180,9 +180,16 @@ def carry_out(release: Release, texts: dict[Path, str]) -> None:
         run("git", "commit", "-m", f"{name}: release {version}", "--", *paths)
         run("git", "tag", "-a", release.tag, "-m", f"{name} {version}")
     except BaseException:  # Ctrl-C too
+        if has_tag(release.tag):
+            run("git", "tag", "-d", release.tag)
         run("git", "reset", "-q", "--soft", before)
         run("git", "restore", "--staged", "--worktree", "--", *paths)
         raise
+
+
+def has_tag(tag: str) -> bool:
+    """Return whether there is such a tag here."""
+    return bool(run("git", "tag", "--list", tag))
 
 
 def run(*command: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -71,7 +72,7 @@ class Compose:
 
     def shell(self, line: str) -> str:
         """Run a line of a page, as somebody types it in the checkout, and return what it prints."""
-        line = line.replace("docker-compose", " ".join(compose_command()))
+        line = re.sub(r"\bdocker-compose(?= )", " ".join(compose_command()), line)
         return run(["sh", "-c", line], cwd=self.folder, env=self.environment)
 
     def begin(self, *words: str) -> subprocess.Popen[str]:

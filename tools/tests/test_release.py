@@ -263,6 +263,21 @@ def test_a_release_that_a_hook_refuses_changes_nothing(clone: Clone, hook: str, 
     assert clone.state() == before
 
 
+def test_a_release_that_is_interrupted_as_it_is_tagged_changes_nothing(clone: Clone) -> None:
+    script = clone.root / ".git" / "hooks" / "reference-transaction"
+    interrupt = 'rm "$0"; kill -INT $(ps -o ppid= -p $PPID)'
+    script.write_text(f'#!/bin/sh\nif [ "$1" = committed ] && grep -q refs/tags/; then {interrupt}; fi\n')
+    script.chmod(0o755)
+    before = clone.state()
+
+    command = [sys.executable, "tools/release.py", "cut", "task-client", "minor"]
+    done = subprocess.run(command, cwd=clone.root, env=ENV, capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0
+    assert not script.exists()
+    assert clone.state() == before
+
+
 def test_the_first_release_may_have_the_version_that_is_there(clone: Clone) -> None:
     version = clone.versions()["task-client"]
 

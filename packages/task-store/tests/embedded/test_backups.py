@@ -26,6 +26,7 @@ from task_store.embedded import (
     read_dump,
     restoring,
 )
+from task_store.embedded import _data_dir as data_dir_module
 from task_store.embedded import _existing as existing_module
 from task_store.embedded._data_dir import DataDir
 
@@ -120,6 +121,22 @@ async def test_running_service_keeps_its_database_while_it_is_dumped(
     assert await ask(url, "SELECT count(*) FROM things") == ROWS
     assert service.communicate("\n", timeout=20) == ("", "")
     assert (await read_dump(data_dir.with_name("dump"))).tables == {"things"}
+
+
+async def test_service_that_is_starting_is_waited_for_wherever_its_socket_will_be(data_dir: Path) -> None:
+    data_dir = data_dir.with_name("too long for a socket" * 5)
+    async with EmbeddedPostgres(data_dir) as postgres:
+        await fill(postgres.url)
+    holder = DataDir(data_dir)
+    holder.acquire()
+    dumping = asyncio.create_task(write_dump(data_dir, file := data_dir.with_name("dump")))
+    await asyncio.sleep(0.2)
+    holder.release()
+
+    async with EmbeddedPostgres(data_dir):
+        await dumping
+
+    assert (await read_dump(file)).tables == {"things"}
 
 
 async def test_folder_that_is_held_without_a_database_is_in_use(
@@ -250,6 +267,7 @@ async def test_restore_that_is_killed_leaves_nothing_that_the_next_start_minds(
         restorer.stdout.readline()
         restorer.kill()
     left = look.servers_on(data_dir)
+    assert left
     assert any("unfinished" in name for name in look.names_in(data_dir))
 
     async with EmbeddedPostgres(data_dir):
@@ -282,6 +300,27 @@ async def test_new_files_that_cannot_have_their_place_leave_the_old_ones_in_it(d
         data.replace_cluster(data_dir / "not there", data.aside())
 
     assert await count(data_dir) == 1
+
+
+async def test_names_that_the_disk_does_not_confirm_leave_no_folder_without_a_database(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = data_dir.with_name("new")
+    for folder, rows in ((data_dir, 1), (new, 2)):
+        async with EmbeddedPostgres(folder) as postgres:
+            await fill(postgres.url, rows)
+    data = DataDir(data_dir)
+    aside = data.aside()
+
+    def refuse(_: Path) -> None:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(data_dir_module, "sync_folder", refuse)
+    with pytest.raises(UnusableDataDirError, match="Input/output"):
+        data.replace_cluster(DataDir(new).cluster, aside)
+
+    assert aside.is_dir()
+    assert await count(data_dir) == 2
 
 
 @pytest.mark.parametrize("stranger", ["holiday.jpg", "postgres"])

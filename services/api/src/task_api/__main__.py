@@ -20,12 +20,12 @@ Port = Annotated[int | None, typer.Option(help="The port, instead of TASK_API_PO
 def run(context: typer.Context, host: Host = None, port: Port = None) -> None:
     """Serve the API until asked to stop. Everything else is set by environment variables: TASK_* and TASK_API_*."""
     given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = read_settings(ApiSettings, **given)
     if context.invoked_subcommand is not None:
-        context.obj = settings
+        context.obj = given
         return
     from task_api.process import run_api
 
+    settings = read_settings(ApiSettings, **given)
     sys.exit(run_process(lambda: run_api(settings), settings))
 
 
@@ -34,7 +34,7 @@ def check(context: typer.Context) -> None:
     """Ask the API on this machine whether it is ready, and say how it is: exit code 0, else 1."""
     from task_api.probe import probe
 
-    is_ready, line = probe(context.obj)
+    is_ready, line = probe(read_settings(ApiSettings, **context.obj))
     typer.echo(line)
     sys.exit(ExitCode.OK if is_ready else ExitCode.FAILED)
 

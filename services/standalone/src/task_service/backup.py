@@ -28,7 +28,8 @@ async def backup(data_dir: Path, file: Path, *, overwrites: bool) -> str:
 
     Raises:
         Misconfigured: there is nothing to back up, or the file cannot be written.
-        EmbeddedPostgresError, StoreError, OSError: it broke on the way; there is no file.
+        EmbeddedPostgresError, StoreError, OSError: it broke on the way; there is no file, or one whose name a power cut
+            may take.
 
     """
     with _output(file, overwrites=overwrites) as output:
@@ -49,10 +50,15 @@ def _output(file: Path, *, overwrites: bool) -> Iterator[Path | None]:
         return
     if file.exists() and not file.is_file():
         raise Misconfigured(f"{file} is no file")
+    _check_free(file, overwrites=overwrites)
+    with _whole_file(file.resolve()) as unfinished:  # of a link, what it leads to is written
+        yield unfinished
+        _check_free(file, overwrites=overwrites)
+
+
+def _check_free(file: Path, *, overwrites: bool) -> None:
     if file.exists() and not overwrites:
         raise Misconfigured(f"{file} exists: name another file, or say --force")
-    with _whole_file(file) as unfinished:
-        yield unfinished
 
 
 @contextmanager

@@ -72,6 +72,34 @@ def test_a_file_has_its_name_only_when_it_is_whole_and_nobody_else_may_read_it(t
     assert names_in(tmp_path) == ["dump"]
 
 
+def test_what_a_link_leads_to_is_written(tmp_path: Path) -> None:
+    target, link = tmp_path / "dump", tmp_path / "last"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+
+    with module._output(link, overwrites=True) as unfinished:
+        unfinished.write_bytes(b"new")
+
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_file_that_has_come_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "dump"
+
+    def write_it_twice() -> None:
+        with module._output(file, overwrites=False) as second:
+            with module._output(file, overwrites=False) as first:
+                first.write_bytes(b"first")
+            second.write_bytes(b"second")
+
+    with pytest.raises(Misconfigured, match="exists"):
+        write_it_twice()
+
+    assert file.read_bytes() == b"first"
+    assert names_in(tmp_path) == ["dump"]
+
+
 def test_half_a_file_is_removed(tmp_path: Path) -> None:
     def write_half() -> None:
         with module._whole_file(tmp_path / "dump") as unfinished:

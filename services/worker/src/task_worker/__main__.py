@@ -16,19 +16,18 @@ _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @_app.callback(invoke_without_command=True)
 def run(context: typer.Context) -> None:
     """Run tasks until asked to stop. Everything is set by environment variables: TASK_* and TASK_WORKER_*."""
-    settings = read_settings(WorkerSettings)
     if context.invoked_subcommand is not None:
-        context.obj = settings
         return
     from task_worker.process import run_worker
 
+    settings = read_settings(WorkerSettings)
     sys.exit(run_process(lambda: run_worker(settings), settings))
 
 
 @_app.command()
-def check(context: typer.Context) -> None:
+def check() -> None:
     """Look whether the worker that TASK_WORKER_ALIVE_FILE belongs to lives, and say so: exit code 0, else 1."""
-    settings: WorkerSettings = context.obj
+    settings = read_settings(WorkerSettings)
     is_alive, line = AliveFile(settings.alive_file, settings.lease_seconds).probe()
     typer.echo(line)
     sys.exit(ExitCode.OK if is_alive else ExitCode.FAILED)

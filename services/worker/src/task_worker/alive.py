@@ -46,5 +46,6 @@ class AliveFile:
             silent_seconds = time.time() - self.path.stat().st_mtime
         except OSError as error:
             return False, f"{self.path}: {error.strerror}; has the worker started?"
-        is_alive = silent_seconds <= self.lease_seconds * _MISSED_TOUCHES / TOUCHES_A_LEASE
+        # A touch of the future, once the clock was set back, proves nothing; a worker that lives makes a new one.
+        is_alive = abs(silent_seconds) <= self.lease_seconds * _MISSED_TOUCHES / TOUCHES_A_LEASE
         return is_alive, "alive" if is_alive else f"silent for {silent_seconds:.0f} s"

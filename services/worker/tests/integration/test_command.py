@@ -102,6 +102,14 @@ async def test_an_alive_file_that_cannot_be_written_is_one_line_and_exit_code_2(
     assert written == "error: TASK_WORKER_ALIVE_FILE: /no/such/folder/alive: No such file or directory\n"
 
 
+async def test_the_check_explains_itself_without_any_setting(command: Command) -> None:
+    process = await command("check", "--help", TASK_DATABASE_URL="")
+    written, _ = await process.communicate()
+
+    assert process.returncode == 0
+    assert b"exit code 0, else 1" in written
+
+
 async def test_the_check_is_true_of_a_worker_that_runs_is_frozen_and_thaws(
     command: Command, table: Any, tmp_path: Path
 ) -> None:

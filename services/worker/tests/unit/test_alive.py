@@ -28,6 +28,14 @@ def test_one_that_has_been_silent_for_over_a_third_of_a_lease_does_not(alive: Al
     assert alive.probe() == (False, "silent for 11 s")
 
 
+def test_a_touch_of_the_future_proves_nothing_after_the_clock_was_set_back(alive: AliveFile) -> None:
+    alive.touch()
+    assert alive.path is not None
+    os.utime(alive.path, (time.time() + 3600,) * 2)
+
+    assert alive.probe()[0] is False
+
+
 def test_one_that_has_not_started_does_not_and_is_asked_after(alive: AliveFile) -> None:
     is_alive, line = alive.probe()
 

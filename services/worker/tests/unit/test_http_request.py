@@ -85,6 +85,7 @@ def test_any_json_is_a_body_null_too(body: Any) -> None:
         ({"method": "CONNECT"}, "method"),
         ({"method": "TRACE"}, "method"),
         ({"headers": {"Host": "evil.example"}}, "headers"),
+        ({"headers": {"Authorization": "a", "authorization": "b"}}, "headers"),
         ({"headers": {"content-LENGTH": "0"}}, "headers"),
         ({"headers": {"Transfer-Encoding": "chunked"}}, "headers"),
         ({"headers": {"Connection": "keep-alive"}}, "headers"),

@@ -51,6 +51,15 @@ def test_http_request_is_there_where_it_has_hosts() -> None:
     assert set(load_handlers(None, HttpHosts.parse("api.example.org"))) == {"echo", "http.request"}
 
 
+def test_certificates_that_cannot_be_read_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").touch()
+
+    for name in ("empty", "none"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+        with pytest.raises(HandlerError, match=r"^http\.request: what SSL_CERT_FILE"):
+            load_handlers(None, HttpHosts.parse("api.example.org"))
+
+
 def test_without_hosts_a_handler_of_ones_own_may_be_http_request(write: Write) -> None:
     path = write("jobs.py", ONE.format(type="http.request"))
 

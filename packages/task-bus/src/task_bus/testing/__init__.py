@@ -108,7 +108,7 @@ def broker_url(request: pytest.FixtureRequest) -> Iterator[str]:
     URL as it is, after our exchanges and the broker queues of `GIVEN_QUEUES` have been deleted.
     """
     given = os.environ.get(BROKER_URL_VARIABLE)
-    if given and MANAGEMENT_URL_VARIABLE not in os.environ:
+    if given and not os.environ.get(MANAGEMENT_URL_VARIABLE):
         clean(given)
         yield given
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlsplit
 
 import aio_pika
@@ -39,20 +39,8 @@ class GivenRabbit:
 
 def clean(url: str) -> None:
     """Delete what earlier tests left in the virtual host of `url`: our exchanges, and the broker queues of tests."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(within(CLEAN_SECONDS, _clean(url)))
-        except (OSError, aio_pika.exceptions.AMQPError) as error:
-            failures.append(error)
-
-    # In a thread: the caller's event loop is none of our business.
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(1) as thread:  # the caller's event loop is none of our business
+        thread.submit(asyncio.run, within(CLEAN_SECONDS, _clean(url))).result()
 
 
 async def _clean(url: str) -> None:

@@ -102,7 +102,12 @@ def durable_settings(major: int) -> dict[str, str]:
 def publish(new: Path, folder: Path) -> None:
     """Give a folder its final name, and have the name on disk."""
     new.rename(folder)
-    descriptor = os.open(folder.parent, os.O_RDONLY)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -20,7 +20,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from task_store.embedded._cluster import UNFINISHED, publish
+from task_store.embedded._cluster import UNFINISHED, sync_folder
 from task_store.embedded.errors import (
     DataDirInUseError,
     NoDatabaseError,
@@ -139,18 +139,20 @@ class DataDir:
         """Make `new`, of the same file system, the cluster; the one that is there, if any, gets the name `aside`.
 
         Raises:
-            UnusableDataDirError: it cannot be done; the old one is in its place.
+            UnusableDataDirError: it cannot be done; the old one is in its place. Where the disk does not confirm the
+                new names, the new one is, and a power cut may undo that.
 
         """
         try:
             if aside:
-                publish(self.cluster, aside)
+                self.cluster.rename(aside)
             try:
-                publish(new, self.cluster)
+                new.rename(self.cluster)
             except OSError:
                 if aside:
-                    publish(aside, self.cluster)
+                    aside.rename(self.cluster)
                 raise
+            sync_folder(self.path)
         except OSError as error:
             raise UnusableDataDirError(self.path, f"cannot be used: {error}") from error
 

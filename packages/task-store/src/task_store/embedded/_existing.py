@@ -92,10 +92,10 @@ async def open_existing(data_dir: Path) -> AsyncIterator[ExistingDatabase]:
 
 
 async def _url_of_running(data_dir: DataDir, in_use: DataDirInUseError) -> str:
-    url = socket_url(data_dir.socket.resolve(), DATABASE)
     clock = asyncio.get_running_loop().time
     give_up_at = clock() + _JOIN_SECONDS
     while True:
+        url = socket_url(data_dir.socket.resolve(), DATABASE)  # a link that each start makes anew
         try:
             connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
         except (OSError, asyncpg.PostgresError):

@@ -12,6 +12,7 @@ import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
+from contextlib import suppress
 
 from task_store.embedded._binaries import Binaries
 from task_store.embedded.errors import ProgramFailedError
@@ -63,7 +64,8 @@ async def run_program(
         raise ProgramFailedError(name, ()) from error
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # ended, and not yet known to have
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
         raise ProgramFailedError(name, _reasons(name, complaints.decode(errors="replace").splitlines()))

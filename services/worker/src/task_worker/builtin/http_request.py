@@ -16,7 +16,7 @@ from task_contracts import JsonObject
 from task_worker.builtin.http_answer import check_status, read_result
 from task_worker.builtin.http_hosts import HttpHosts
 from task_worker.builtin.pinned import CONNECT_SECONDS, answered
-from task_worker.handlers import handler
+from task_worker.handlers import HandlerError, handler
 from task_worker.outcomes import Retry
 
 TIMEOUT_SECONDS_MAX = 300.0
@@ -48,6 +48,12 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_distinct(headers: dict[str, str]) -> dict[str, str]:
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("must name each header once, in whatever case")
+    return headers
+
+
 def _check_url(text: str) -> str:
     try:
         url = httpx2.URL(text)
@@ -77,7 +83,7 @@ class HttpRequest(BaseModel):
         AfterValidator(_check_url),
     ] = Field(description="An http or https URL of a host that the worker may call, without user and password.")
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = "GET"
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=50)] = Field(
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=50), AfterValidator(_check_distinct)] = Field(
         default_factory=dict, description="Headers to send, but for those that say how the request travels."
     )
     body: JsonValue = Field(None, alias="json", description="A JSON body to send; none if left out.")
@@ -90,8 +96,15 @@ def http_request(hosts: HttpHosts) -> Callable[[HttpRequest], Awaitable[JsonObje
     """Return the handler of `http.request` for these hosts.
 
     Servers prove who they are by a certificate that this machine trusts, or one of SSL_CERT_FILE or SSL_CERT_DIR.
+
+    Raises:
+        HandlerError: no certificates can be read there.
+
     """
-    tls = httpx2.create_ssl_context()
+    try:
+        tls = httpx2.create_ssl_context()
+    except OSError as error:
+        raise HandlerError(f"http.request: what SSL_CERT_FILE or SSL_CERT_DIR names is unusable: {error}") from error
     agent = f"task-worker/{version('task-worker')}"
 
     @handler("http.request", timeout_seconds=TIMEOUT_SECONDS_MAX + _CLOSING_SECONDS)
@@ -114,7 +127,7 @@ def http_request(hosts: HttpHosts) -> Callable[[HttpRequest], Awaitable[JsonObje
             async with asyncio.timeout(payload.timeout_seconds), answered(request, hosts, tls) as response:
                 check_status(response.status_code, response.headers.get("retry-after"), call)
                 return await read_result(response)
-        except (TimeoutError, socket.gaierror, httpx2.RequestError) as error:
+        except (OSError, httpx2.RequestError) as error:
             # Without its cause: libraries repeat what was sent and received.
             raise Retry(f"{call}: {_reason(error, payload.timeout_seconds)}", code="no_answer") from None
 

@@ -10,7 +10,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import ip_address
 
 import httpx2
@@ -24,6 +26,9 @@ CONNECT_SECONDS = 5.0
 """How long one address may take to answer, and then again for TLS, before the next one is tried."""
 
 _PORTS = {"http": 80, "https": 443}
+_RESOLVERS = ThreadPoolExecutor(16, "resolver")
+"""Nothing ends a lookup before its time, so a name server that is silent takes threads from these, and not from the
+event loop, which has a few for all connections of the process."""
 _log = structlog.get_logger(__name__)
 
 
@@ -68,8 +73,9 @@ async def _checked(url: httpx2.URL, hosts: HttpHosts) -> tuple[Host, list[Addres
 
 async def _resolve(name: str, port: int) -> list[Address]:
     """Return the addresses of a name, in the order in which this machine would try them."""
-    found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(ip_address(address) for *_, (address, *_) in found))
+    lookup = partial(socket.getaddrinfo, name, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, lookup)
+    return list(dict.fromkeys(ip_address(str(address)) for *_, (address, *_) in found))
 
 
 def _not_allowed(url: httpx2.URL, reason: str) -> Fail:
