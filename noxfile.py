@@ -33,7 +33,6 @@ LOADED_BY_NAME = {
 }
 """What a member declares and never imports, and why it needs it."""
 
-XDIST = "pytest-xdist>=3.8"
 UNIT = ("unit",)
 MODEL = ("lifecycle_model",)
 INTEGRATION = ("integration", "embedded")
@@ -119,10 +118,8 @@ def dependencies(session: nox.Session, member: Member) -> None:
 @nox.parametrize("member", [nox.param(member, id=name) for name, member in {**MEMBERS, "noxfile": None}.items()])
 def types(session: nox.Session, member: Member | None) -> None:
     """Mypy, strict, each package by itself, and how types look to those who use it (tests/typing)."""
-    if member is None:
-        in_workspace(session, "mypy", "noxfile.py", "tools/release.py")
-        return
-    for path in [f"{member.folder}/src", *member.tests(*TYPING)]:
+    ours = ["noxfile.py", "tools/release.py"]
+    for path in ours if member is None else [f"{member.folder}/src", *member.tests(*TYPING)]:
         in_workspace(session, "mypy", path)
 
 
@@ -187,13 +184,13 @@ def examples(session: nox.Session) -> None:
 def integration(session: nox.Session, member: Member) -> None:
     """Tests of a member against the real server that it speaks to."""
     sync(session, member)
-    measure(session, *two_at_a_time(member.test_group), *member.tests(*INTEGRATION))
+    measure(session, *member.tests(*INTEGRATION))
 
 
 @nox.session(venv_backend="none")
 def system(session: nox.Session) -> None:
     """The whole: real PostgreSQL, real RabbitMQ, real processes, real signals."""
-    measure(session, *two_at_a_time([XDIST]), "tests-integration", "-m", "not docker")
+    measure(session, "tests-integration", "-m", "not docker")
 
 
 @nox.session(venv_backend="none", default=has_docker())
@@ -270,15 +267,6 @@ def measure(session: nox.Session, *paths: str) -> None:
         *("coverage", "run", "-m", "pytest", "-q", *paths, *session.posargs),
         env={"COVERAGE_FILE": str(COVERAGE_DATA / name), "COVERAGE_CONCURRENCY": concurrency},
     )
-
-
-def two_at_a_time(group: list[str]) -> list[str]:
-    """Return the options that run two files of tests at once, each with servers of its own, where the group has xdist.
-
-    Servers that are named are shared: there it is one file after the other.
-    """
-    is_shared = any(os.environ.get(name) for name in ("TASK_TEST_DATABASE_URL", "TASK_TEST_BROKER_URL"))
-    return ["-n2", "--dist=loadfile"] if XDIST in group and not is_shared else []
 
 
 def check_wheel(session: nox.Session, member: Member, wheel_by_name: dict[str, Path]) -> None:

@@ -22,9 +22,12 @@ from task_store.testing import PrivatePostgres, server_majors
 
 pytest_plugins = ["task_store.testing", "task_bus.testing"]
 
+_FIGURES = pytest.StashKey[list[str]]()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_postgres: run on each major version of PostgreSQL that is here")
+    config.stash[_FIGURES] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,10 +45,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = [report for some in terminalreporter.stats.values() for report in some]
-    told = [one for report in reports for one in getattr(report, "user_properties", ()) if report.when == "teardown"]
-    if figures := [line for name, line in told if name == "figure"]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if figures := config.stash[_FIGURES]:
         terminalreporter.section("figures")
         for line in figures:
             terminalreporter.write_line(line)
@@ -54,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Give what shows a measured figure at the end of the run."""
-    return lambda line: request.node.user_properties.append(("figure", f"{request.node.name}: {line}"))
+    return lambda line: request.config.stash[_FIGURES].append(f"{request.node.name}: {line}")
 
 
 @pytest.fixture(scope="session")

@@ -60,11 +60,6 @@ class Member:
         return f"[{','.join(sorted(names))}]" if names else ""
 
     @property
-    def test_group(self) -> list[str]:
-        """What its tests need, as it is written there."""
-        return list(self.project.get("dependency-groups", {}).get("test", []))
-
-    @property
     def sources(self) -> list[str]:
         """The names of the members that it takes from this workspace, extras and groups included."""
         return list(self.project.get("tool", {}).get("uv", {}).get("sources", {}))
