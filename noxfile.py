@@ -118,8 +118,10 @@ def dependencies(session: nox.Session, member: Member) -> None:
 @nox.parametrize("member", [nox.param(member, id=name) for name, member in {**MEMBERS, "noxfile": None}.items()])
 def types(session: nox.Session, member: Member | None) -> None:
     """Mypy, strict, each package by itself, and how types look to those who use it (tests/typing)."""
-    ours = ["noxfile.py", "tools/release.py"]
-    for path in ours if member is None else [f"{member.folder}/src", *member.tests(*TYPING)]:
+    if member is None:
+        in_workspace(session, "mypy", "noxfile.py", "tools/release.py")
+        return
+    for path in [f"{member.folder}/src", *member.tests(*TYPING)]:
         in_workspace(session, "mypy", path)
 
 
