@@ -123,14 +123,22 @@ async def test_running_service_keeps_its_database_while_it_is_dumped(
     assert (await read_dump(data_dir.with_name("dump"))).tables == {"things"}
 
 
-async def test_service_that_is_starting_is_waited_for_wherever_its_socket_will_be(data_dir: Path) -> None:
-    data_dir = data_dir.with_name("too long for a socket" * 5)
+async def test_service_that_is_starting_is_waited_for_wherever_its_socket_will_be(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir, has_asked, connect = data_dir.with_name("too long for a socket" * 5), asyncio.Event(), asyncpg.connect
+
+    async def ask_and_tell(*values: object, **named: object) -> object:
+        has_asked.set()
+        return await connect(*values, **named)
+
     async with EmbeddedPostgres(data_dir) as postgres:
         await fill(postgres.url)
     holder = DataDir(data_dir)
     holder.acquire()
+    monkeypatch.setattr(asyncpg, "connect", ask_and_tell)
     dumping = asyncio.create_task(write_dump(data_dir, file := data_dir.with_name("dump")))
-    await asyncio.sleep(0.2)
+    await has_asked.wait()
     holder.release()
 
     async with EmbeddedPostgres(data_dir):
