@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +113,14 @@ def clone(origin: Clone, tmp_path: Path) -> Clone:
     """A clone of that."""
     origin.run("git", "clone", "-q", str(origin.root), str(tmp_path / "clone"))
     return Clone(tmp_path / "clone")
+
+
+@pytest.fixture
+def hears_interrupts() -> Iterator[None]:
+    """Children of this process hear SIGINT, which a script's shell has its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("manifest", manifests(PROJECT), ids=lambda manifest: manifest.parent.name)
@@ -263,6 +272,7 @@ def test_a_release_that_a_hook_refuses_changes_nothing(clone: Clone, hook: str, 
     assert clone.state() == before
 
 
+@pytest.mark.usefixtures("hears_interrupts")
 def test_a_release_that_is_interrupted_as_it_is_tagged_changes_nothing(clone: Clone) -> None:
     script = clone.root / ".git" / "hooks" / "reference-transaction"
     interrupt = 'rm "$0"; kill -INT $(ps -o ppid= -p $PPID)'
