@@ -184,7 +184,7 @@ async def test_a_name_that_leads_elsewhere_a_moment_later_is_not_asked_again(
     result = await call(
         allowed,
         url=f"http://rebinding.example:{allowed.port}/",
-        listed=f"rebinding.example:{allowed.port}, 127.0.0.1",
+        listed=f"rebinding.example:{allowed.port}, 127.0.0.1/32",
     )
 
     assert result["body"] == "ok"
@@ -268,7 +268,7 @@ async def test_tls_speaks_of_the_name_though_the_connection_goes_to_an_address(
     names["secure.example"] = [["127.0.0.1"]]
 
     result = await call(
-        server, url=f"https://Secure.Example:{server.port}/", listed=f"*.example:{server.port}, 127.0.0.1"
+        server, url=f"https://Secure.Example:{server.port}/", listed=f"*.example:{server.port}, 127.0.0.1:{server.port}"
     )
 
     assert result["body"] == "ok"
@@ -292,7 +292,7 @@ async def test_a_server_that_proves_another_name_or_by_a_stranger_gets_no_reques
 
     with pytest.raises(Retry, match=r"cannot connect: .*certificate verify failed") as caught:
         await call(
-            server, url=f"https://secure.example:{server.port}/", listed=f"secure.example:{server.port}, 127.0.0.1"
+            server, url=f"https://secure.example:{server.port}/", listed=f"secure.example:{server.port}, 127.0.0.1/32"
         )
 
     assert caught.value.code == "no_answer"
@@ -663,7 +663,7 @@ async def test_a_worker_of_its_own_finds_its_way_by_name(
 ) -> None:
     server = await serve()
     (tmp_path / "none.py").touch()
-    await worker_process(tmp_path / "none.py", http_hosts=f"localhost:{server.port}, 127.0.0.1, ::1")
+    await worker_process(tmp_path / "none.py", http_hosts=f"localhost:{server.port}, 127.0.0.1/32, ::1/128")
 
     row = await ended((await create("http.request", payload={"url": f"http://localhost:{server.port}/"})).id)
 

@@ -76,7 +76,25 @@ def test_what_only_looks_like_a_listed_host_is_none(text: str, host: str) -> Non
     ],
 )
 def test_a_host_may_lead_to_public_addresses_and_to_listed_networks(text: str, address: str, is_reached: bool) -> None:
-    assert HttpHosts.parse(text).reaches(ip_address(address)) is is_reached
+    assert HttpHosts.parse(text).reaches(ip_address(address), 443) is is_reached
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "ports", "refused"),
+    [
+        ("*.example.org, 10.0.0.5:8080", "10.0.0.5", [8080], [80, 443, 22]),
+        ("*.example.org:8080, 10.0.0.5", "10.0.0.5", [80, 443], [8080]),
+        ("*.example.org:8080, 10.0.0.5/32", "10.0.0.5", [80, 8080], []),
+        ("*.example.org, 10.0.0.5:8080, 64:ff9b::/96", "64:ff9b::a00:5", [8080], [80]),
+    ],
+)
+def test_a_name_leads_to_a_listed_address_on_the_ports_of_that_one(
+    text: str, address: str, ports: list[int], refused: list[int]
+) -> None:
+    hosts = HttpHosts.parse(text)
+
+    assert all(hosts.reaches(ip_address(address), port) for port in ports)
+    assert not any(hosts.reaches(ip_address(address), port) for port in refused)
 
 
 @pytest.mark.parametrize(

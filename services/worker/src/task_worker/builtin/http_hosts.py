@@ -1,8 +1,9 @@
 """TASK_WORKER_HTTP_HOSTS: which hosts `http.request` may call, and where these may lead. Pure.
 
-A URL's host must be listed, as a name, under a `*.` name, or as an address. Where a name leads must be public, or lie
-in a listed network: else whoever has a say in that name sends our requests into our own network. A network lists no
-host: `10.0.0.0/8` lets a listed name lead there, and opens no address there to whoever creates tasks.
+A URL's host must be listed, as a name, under a `*.` name, or as an address. Where a name leads must be public, listed
+itself with the same port, or lie in a listed network: else whoever has a say in that name sends our requests into our
+own network. A network lists no host: `10.0.0.0/8` lets a listed name lead there, and opens no address there to whoever
+creates tasks.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class HttpHosts:
 
     @classmethod
     def parse(cls, text: str) -> HttpHosts:
-        """Read a list with commas. An address that is listed is a host, and a network of one.
+        """Read a list with commas.
 
         Raises:
             ValueError: an entry is nothing of the kind (named by its number, not repeated), or none is a host.
@@ -62,7 +63,6 @@ class HttpHosts:
                 raise ValueError(f"entry {number} {_EXPECTED}") from None
         if not hosts:
             raise ValueError("names no host: a network only says where the hosts that are listed may lead")
-        networks += [ip_network(host) for host, _ in hosts if not isinstance(host, str)]
         return cls(text, frozenset(hosts), tuple(networks))
 
     def lists(self, host: Host, port: int) -> bool:
@@ -70,11 +70,12 @@ class HttpHosts:
         ports = (port, None) if port in _PORTS else (port,)
         return any((spelling, each) in self.hosts for spelling in _spellings(host) for each in ports)
 
-    def reaches(self, address: Address) -> bool:
-        """Whether a listed host may lead to this address. One that stands for another needs both to be allowed."""
+    def reaches(self, address: Address, port: int) -> bool:
+        """Whether a listed host may lead here. An address that stands for another needs both to be allowed."""
         end = stands_for(address)
-        is_allowed = is_public(address) or any(address in network for network in self.networks)
-        return is_allowed and (end is None or self.reaches(end))
+        is_inside = any(address in network for network in self.networks)
+        is_allowed = is_public(address) or is_inside or self.lists(address, port)
+        return is_allowed and (end is None or self.reaches(end, port))
 
 
 def host_of(text: str) -> Host:

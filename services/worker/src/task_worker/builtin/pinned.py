@@ -64,7 +64,7 @@ async def _checked(url: httpx2.URL, hosts: HttpHosts) -> tuple[Host, list[Addres
     if not hosts.lists(host, port):
         raise _not_allowed(url, "is not a host that http.request may call")
     addresses = await _resolve(host, port) if isinstance(host, str) else [host]
-    if not all(map(hosts.reaches, addresses)):
+    if not all(hosts.reaches(address, port) for address in addresses):
         # Which address is told to the operator alone: callers could map our network with it.
         _log.warning("http_address_refused", host=str(host), addresses=[str(address) for address in addresses])
         raise _not_allowed(url, "leads to an address that http.request may not reach")
