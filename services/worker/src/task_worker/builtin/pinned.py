@@ -10,7 +10,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
@@ -21,14 +20,15 @@ import structlog
 from task_worker.builtin.addresses import Address
 from task_worker.builtin.http_hosts import Host, HttpHosts, host_of
 from task_worker.outcomes import Fail
+from task_worker.threads import DaemonThreads
 
 CONNECT_SECONDS = 5.0
 """How long one address may take to answer, and then again for TLS, before the next one is tried."""
 
 _PORTS = {"http": 80, "https": 443}
-_RESOLVERS = ThreadPoolExecutor(16, "resolver")
+_RESOLVERS = DaemonThreads("resolver", 16)
 """Nothing ends a lookup before its time, so a name server that is silent takes threads from these, and not from the
-event loop, which has a few for all connections of the process."""
+event loop, which has a few for all connections of the process; and the process ends without waiting for them."""
 _log = structlog.get_logger(__name__)
 
 

@@ -28,7 +28,7 @@ from task_worker.slots import Slots
 from task_worker.testing.api import API_URL, RecordingApi
 from task_worker.testing.context import TrialContext
 from task_worker.testing.outcome import RunOutcome, outcome_of
-from task_worker.testing.threads import DaemonThreads
+from task_worker.threads import DaemonThreads
 
 _STOPPING_SECONDS = GRACE_SECONDS + 2.0
 _REPORT_SECONDS = 1.0
@@ -83,7 +83,7 @@ class Trial:
                 self._note_progress,
                 ChildSetup(stage.handlers_place, settings.log_level, settings.log_format),
                 self._context,
-                DaemonThreads(),
+                DaemonThreads("handler", 1),
             ),
             held=self._held,
             slots=Slots(1),

@@ -1,0 +1,54 @@
+"""Threads for calls that may never end: no process waits for them when it ends, as it would for those of a pool."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
+
+class DaemonThreads(Executor):
+    """Up to `most` threads of a name, each there as long as calls wait. A call beyond them waits for its turn."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._running = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
+
+    def submit(
+        self, function: Callable[Arguments, Value], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Future[Value]:
+        """Have a function called in one of the threads."""
+        future: Future[Value] = Future()
+
+        def call() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 # whoever waits for the future is told
+                    future.set_exception(error)
+
+        with self._lock:
+            self._waiting.append(call)
+            if self._running < self._most:
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                self._running += 1
+        return future
+
+    def _work(self) -> None:
+        while (call := self._next()) is not None:
+            call()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._running -= 1
+            return None
