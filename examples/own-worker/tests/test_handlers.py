@@ -42,10 +42,17 @@ class TestSplitting:
             (100, "orders 4 to 4"),
         ]
 
-    def test_a_file_without_its_columns_fails_for_good(self) -> None:
-        outcome = run(split_orders, {"csv": "number,price\nA1,9.90"})
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("number,price\nA1,9.90", "the file has no column customer, quantity"),
+            (FILE + "x" * 200_000, "the file is no CSV: field larger than field limit (131072)"),
+        ],
+    )
+    def test_an_unusable_file_fails_for_good(self, text: str, reason: str) -> None:
+        outcome = run(split_orders, {"csv": text})
 
-        assert str(outcome) == "FAIL: wrong_columns: the file has no column customer, quantity"
+        assert str(outcome) == f"FAIL: unusable_file: {reason}"
 
     def test_a_payload_of_another_shape_fails_before_the_handler_runs(self) -> None:
         outcome = run(split_orders, {"file": FILE})

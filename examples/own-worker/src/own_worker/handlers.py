@@ -57,7 +57,7 @@ async def split_orders(payload: OrderFile, context: Context) -> list[str]:
     try:
         rows = orders.read_rows(payload.csv)
     except ValueError as error:
-        raise Fail(str(error), code="wrong_columns") from error
+        raise Fail(str(error), code="unusable_file") from error
     ids: list[str] = []
     for start in range(0, len(rows), payload.rows_per_part):
         part = rows[start : start + payload.rows_per_part]

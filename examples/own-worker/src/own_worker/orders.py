@@ -34,13 +34,16 @@ def read_rows(text: str) -> list[Row]:
     """Return the rows of a CSV file, by column.
 
     Raises:
-        ValueError: a column is missing; the text says which.
+        ValueError: it is no CSV, or lacks a column; the text says which.
 
     """
     reader = csv.DictReader(io.StringIO(text), restval="")
-    if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-        raise ValueError(f"the file has no column {', '.join(missing)}")
-    return [{name: row[name] for name in COLUMNS} for row in reader]
+    try:
+        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise ValueError(f"the file has no column {', '.join(missing)}")
+        return [{name: row[name] for name in COLUMNS} for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"the file is no CSV: {error}") from error
 
 
 def store(orders: Iterable[Order]) -> None:
