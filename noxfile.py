@@ -170,7 +170,7 @@ def tools(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """A project of a user's own: its tests in an environment of its own, with the packages as they are here."""
+    """A project of a user's own: its tests with the packages as they are here, and with those of the last commit."""
     project, worker = ROOT / "examples" / "own-worker", MEMBERS["task-worker"]
     ours = [MEMBERS[name].folder for name in sorted({worker.name, *siblings(worker)})]
     # By path: the address of the repository that it names has what was pushed there, if anything.
@@ -179,6 +179,20 @@ def examples(session: nox.Session) -> None:
     in_workspace(session, "mypy", f"{project}/src")
     with session.chdir(project):
         session.run("pytest", "-q", *session.posargs)
+
+    # A copy, as its README says, with the clone that this is in the place of the address that it names.
+    copy = Path(session.create_tmp()) / project.name
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".venv", "uv.lock"))
+    (address,) = re.findall(r'git = "([^"]+)"', (project / "pyproject.toml").read_text())
+    clone = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": address,
+    }
+    with session.chdir(copy):
+        session.run("uv", "sync", "-q", env=clone | {"VIRTUAL_ENV": ""}, external=True)
+        session.run("uv", "run", "-q", "pytest", "-q", env=clone | {"VIRTUAL_ENV": ""}, external=True)
 
 
 @nox.session
