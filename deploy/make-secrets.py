@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes deploy/secrets/ for compose.production.yml: a password for each user, and the addresses made of them.
 
-`python3 deploy/make-secrets.py` writes what is missing and changes nothing that is there: deploy/README.md says how to
-change a password. Needs Python alone.
+`python3 deploy/make-secrets.py` writes what is missing, and anew what goes with that: a password and the addresses that
+hold it. The rest stays. deploy/README.md says how to change a password. Needs Python alone.
 
 What each user of RabbitMQ may do stands here (configure, write, read: patterns of names), what each role of PostgreSQL
 may do in postgres/roles.sh.
@@ -43,11 +43,14 @@ def main() -> None:
         **{name: text for role in ROLES for name, text in _missing(database_access(role)).items()},
         **_missing(broker_access()),
     }
+    replaced = [name for name in missing if (FOLDER / name).exists()]
     for name, text in missing.items():
         write(name, text)
     for name in MOUNTED:  # read by users of containers; a strict umask made them the cloner's alone
         (DEPLOY / name).chmod((DEPLOY / name).stat().st_mode | 0o044)
     sys.stderr.write(f"written to {FOLDER}: {', '.join(missing) or 'nothing, it is all there'}\n")
+    if replaced:
+        sys.stderr.write(f"replaced: {', '.join(replaced)}; now `up -d --force-recreate`\n")
 
 
 def _missing(group: dict[str, str]) -> dict[str, str]:

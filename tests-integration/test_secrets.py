@@ -1,0 +1,66 @@
+"""deploy/make-secrets.py: what it writes, and what it leaves as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.compose import ROOT
+
+API_BROKER, WORKER_BROKER, DEFINITIONS = "task_api_broker_url", "task_worker_broker_url", "rabbitmq_definitions.json"
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    """The folder of secrets of a clone in which they were made."""
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
+    folder = tmp_path / "deploy" / "secrets"
+    make(folder)
+    return folder
+
+
+def make(secrets: Path) -> str:
+    command = [sys.executable, str(secrets.parent / "make-secrets.py")]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+
+def texts(secrets: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in secrets.iterdir()}
+
+
+def test_every_password_is_another_and_stands_in_its_address(secrets: Path) -> None:
+    made = texts(secrets)
+    passwords = {name: text for name, text in made.items() if name.endswith("_password")}
+
+    assert len(set(passwords.values())) == len(passwords) == 4
+    for role in ("task_migrator", "task_api", "task_worker"):
+        assert made[f"{role}_database_url"] == f"postgresql://{role}:{passwords[f'{role}_password']}@db:5432/tasks"
+    assert {user["name"] for user in json.loads(made[DEFINITIONS])["users"]} == {"task_api", "task_worker"}
+
+
+def test_only_its_owner_gets_at_them_on_this_machine_and_any_user_in_a_container(secrets: Path) -> None:
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o444}
+
+
+def test_once_more_changes_nothing(secrets: Path) -> None:
+    before = texts(secrets)
+
+    assert "nothing, it is all there" in make(secrets)
+    assert texts(secrets) == before
+
+
+def test_what_is_lost_is_made_anew_with_what_goes_with_it_and_the_rest_stays(secrets: Path) -> None:
+    before = texts(secrets)
+    (secrets / API_BROKER).unlink()
+
+    said = make(secrets)
+    after = texts(secrets)
+
+    assert {name for name in after if after[name] != before[name]} == {API_BROKER, WORKER_BROKER, DEFINITIONS}
+    assert said.splitlines()[-1] == f"replaced: {WORKER_BROKER}, {DEFINITIONS}; now `up -d --force-recreate`"
