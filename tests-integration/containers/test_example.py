@@ -7,24 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from harness.compose import Compose, docker, is_ready
+from harness.compose import Compose, docker, is_ready, removing_images
 from harness.waiting import until
 from task_client import TaskClient
 from task_contracts import TaskCreate, TaskStatus
 
-WORKER, OWN = "task-worker:test", "own-worker:test"
+WORKER, TESTS, OWN = "task-worker:test", "own-worker-tests:test", "own-worker:test"
 CSV = "number,customer,quantity,price\nA1,42,2,9.90\nA2,42,none,1\nA3,43,1,5"
 
 
 @pytest.fixture(scope="module")
-def image(checkout: Path) -> str:
+def image(checkout: Path) -> Iterator[str]:
     """The example's image, built as its README says."""
     project, base = str(checkout / "examples" / "own-worker"), ["--build-arg", f"TASK_WORKER_IMAGE={WORKER}"]
     runtime = ["-f", str(checkout / "services" / "worker" / "Dockerfile"), "--target", "runtime"]
-    docker("build", *runtime, "-t", WORKER, str(checkout))
-    docker("build", *base, "--target", "tests", project)
-    docker("build", *base, "-t", OWN, project)
-    return OWN
+    with removing_images(WORKER, TESTS, OWN):
+        docker("build", *runtime, "-t", WORKER, str(checkout))
+        docker("build", *base, "--target", "tests", "-t", TESTS, project)
+        docker("build", *base, "-t", OWN, project)
+        yield OWN
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,17 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from task_client import HealthStatus, TaskClient, TaskClientError
 
 ROOT = Path(__file__).parents[2]
-COMMAND_SECONDS = 900.0
+COMMAND_SECONDS = 1800.0
+BUILDKIT = {"COMPOSE_DOCKER_CLI_BUILD": "1", "DOCKER_BUILDKIT": "1"}
+"""What an engine of old wants to be told; a newer one does so."""
 
 
 def clone(folder: Path) -> Path:
@@ -48,9 +51,8 @@ class Compose:
         self.environment = {
             **os.environ,
             **ports,
+            **BUILDKIT,
             "COMPOSE_PROJECT_NAME": name,
-            "COMPOSE_DOCKER_CLI_BUILD": "1",
-            "DOCKER_BUILDKIT": "1",
             "TASK_PORT": str(self.port),
             "TASK_PRODUCTION_PORT": str(self.port),
             **settings,
@@ -75,16 +77,15 @@ class Compose:
         line = re.sub(r"\bdocker-compose(?= )", " ".join(compose_command()), line)
         return run(["sh", "-c", line], cwd=self.folder, env=self.environment)
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
-        """Begin a command that does not end by itself; what it prints can be read from its `stdout`."""
-        return subprocess.Popen(
-            [*compose_command(), *self._files, *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    @contextmanager
+    def at_terminal(self, *words: str) -> Iterator[Terminal]:
+        """Begin a command at a terminal; it is killed in the end."""
+        terminal = Terminal([*compose_command(), *self._files, *words], cwd=self.folder, env=self.environment)
+        try:
+            yield terminal
+        finally:
+            terminal.process.kill()
+            terminal.process.wait()
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of a service's containers that run."""
@@ -100,6 +101,28 @@ class Compose:
         return str(self.inspect(container)["State"]["Health"]["Status"])
 
 
+class Terminal:
+    """What somebody sees and types who runs a command: a Ctrl-C that is typed takes another way than a signal sent."""
+
+    def __init__(self, command: list[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+        self._ours, theirs = os.openpty()
+        os.set_blocking(self._ours, False)
+        self.process = subprocess.Popen(command, cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self._seen = b""
+
+    def seen(self) -> str:
+        """Return all that the command has printed by now."""
+        with suppress(OSError):  # there is no more, or nobody writes any more
+            while printed := os.read(self._ours, 1 << 16):
+                self._seen += printed
+        return self._seen.decode(errors="replace")
+
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self._ours, text.encode())
+
+
 def compose_command() -> list[str]:
     """Return docker-compose in the form that this machine has."""
     return ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
@@ -107,7 +130,17 @@ def compose_command() -> list[str]:
 
 def docker(*words: str) -> str:
     """Run a command of docker, and return what it prints."""
-    return run(["docker", *words])
+    return run(["docker", *words], env={**os.environ, **BUILDKIT})
+
+
+@contextmanager
+def removing_images(*names: str) -> Iterator[None]:
+    """Leave nothing of the images that a block builds under these names, which `docker-compose down` spares."""
+    try:
+        yield
+    finally:
+        if built := [name for name in names if docker("images", "-q", name)]:
+            docker("rmi", *built)
 
 
 def run(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
