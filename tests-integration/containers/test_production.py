@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from harness.compose import Compose, docker, is_ready, run
+from harness.compose import Compose, docker, is_ready, removing_images, run
 from harness.waiting import until
 from task_client import NotFoundError, TaskClient, ValidationFailedError
 from task_contracts import TaskCreate, TaskStatus
@@ -22,10 +22,11 @@ SERVICES = ("api", "worker")
 def stack(open_stack: Callable[..., Iterator[Compose]]) -> Iterator[Compose]:
     """The production stack, up."""
     images = {"TASK_API_IMAGE": "task-api:test", "TASK_WORKER_IMAGE": "task-worker:test"}
-    for stack in open_stack(*FILES, **images):
-        run([sys.executable, "deploy/make-secrets.py"], cwd=stack.folder)
-        stack("up", "-d", "--build")
-        yield stack
+    with removing_images(*images.values()):
+        for stack in open_stack(*FILES, **images):
+            run([sys.executable, "deploy/make-secrets.py"], cwd=stack.folder)
+            stack("up", "-d", "--build")
+            yield stack
 
 
 @pytest.fixture(scope="module")
@@ -137,22 +138,35 @@ def test_a_user_of_the_broker_sees_no_more_than_it_needs(stack: Compose, client:
 def test_a_backup_is_made_and_restored_as_the_page_says(stack: Compose, client: TaskClient) -> None:
     page = (stack.folder / "docs" / "backup.md").read_text()
     block = page.partition("**With `deploy/compose.production.yml`**")[2].split("```")[1]
-    dump, *restore = [
+    dump, stop, create, restore, start = [
         line.removeprefix("$ ") for line in block.replace("\\\n", "").splitlines() if line.startswith("$ ")
     ]
     kept = client.create(TaskCreate(name="in the dump", type="echo"))
     client.wait(kept.id, 60)
-
     stack.shell(dump)
     lost = client.create(TaskCreate(name="after the dump", type="echo"))
-    for line in restore:
-        stack.shell(line)
+    client.wait(lost.id, 60)
 
+    whole = (stack.folder / "tasks.dump").read_bytes()
+    (stack.folder / "tasks.dump").write_bytes(whole[: len(whole) // 2])
+    stack.shell(stop)
+    stack.shell(create)
+    with pytest.raises(AssertionError, match="pg_restore: error"):
+        stack.shell(restore)
+    stack("exec", "-T", "db", "dropdb", "-U", "postgres", "restored")
+    stack.shell(start)
+    until(lambda: is_ready(client), "it is back", seconds=120)
+    assert client.get(lost.id).status is TaskStatus.COMPLETED
+
+    (stack.folder / "tasks.dump").write_bytes(whole)
+    for line in (stop, create, restore, start):
+        stack.shell(line)
     until(lambda: is_ready(client), "it is back", seconds=120)
     assert client.get(kept.id).status is TaskStatus.COMPLETED
     with pytest.raises(NotFoundError):
         client.get(lost.id)
     assert client.wait(client.create(TaskCreate(name="goes on", type="echo")).id, 60).status is TaskStatus.COMPLETED
+    stack("exec", "-T", "db", "dropdb", "-U", "postgres", "replaced")
 
 
 @pytest.mark.parametrize("service", SERVICES)
