@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SECONDS = 30.0
+SECONDS = 60.0
 """How long anything may take that has no deadline of its own to prove."""
 
 _PAUSE_SECONDS = 0.02

@@ -32,7 +32,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def until() -> Until:
     """Wait for a condition, plain or async, and return what it returned once that is true."""
 
-    async def wait(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    async def wait(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         async with asyncio.timeout(seconds):
             while True:
                 found = condition()

@@ -28,7 +28,7 @@ from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
 from task_worker.worker import Worker
 
-SECONDS = 20.0
+SECONDS = 60.0
 LEASE_SECONDS = 3.0
 Until = Callable[..., Awaitable[Any]]
 

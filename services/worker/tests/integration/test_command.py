@@ -51,7 +51,7 @@ async def command(database_url: str, tmp_path: Path) -> AsyncIterator[Command]:
 
 
 async def written_by(process: asyncio.subprocess.Process) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         _, written = await process.communicate()
     return written.decode()
 
@@ -118,7 +118,7 @@ async def test_the_check_is_true_of_a_worker_that_runs_is_frozen_and_thaws(
 
     async def said(code: int) -> str:
         """Check again and again, until the exit code is this one."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 check = await command("check", **settings)
                 line, _ = await check.communicate()
