@@ -100,6 +100,13 @@ def test_only_the_api_is_published(stack: Compose) -> None:
     assert published["api"] == {"9000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}]}
 
 
+def test_data_are_kept_in_volumes_with_a_name_alone(stack: Compose, client: TaskClient) -> None:
+    mounts = [mount for container in stack("ps", "-aq").split() for mount in stack.inspect(container)["Mounts"]]
+
+    kept = {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
+    assert kept == {f"{stack.name}_db", f"{stack.name}_rabbitmq"}
+
+
 @pytest.mark.parametrize(
     ("role", "statement"),
     [
