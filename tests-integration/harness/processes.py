@@ -118,7 +118,7 @@ class Process:
         """Send it any signal."""
         self._popen.send_signal(number)
 
-    async def ended(self, *, seconds: float = STOP_SECONDS) -> int:
+    async def ended(self, *, seconds: float = SECONDS) -> int:
         """Return its exit code once it has ended."""
         await eventually(lambda: self.exit_code is not None, f"{self.name} ends", seconds=seconds)
         return self._popen.returncode
