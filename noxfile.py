@@ -65,6 +65,7 @@ def has_docker() -> bool:
 
 
 show_every_python_of_pyenv()
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # with it, each process that a test starts compiles what it imports
 MEMBERS = members()
 
 
