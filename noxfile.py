@@ -186,14 +186,15 @@ def examples(session: nox.Session) -> None:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".venv", "uv.lock"))
     (address,) = re.findall(r'git = "([^"]+)"', (project / "pyproject.toml").read_text())
-    clone = {
+    env = {
+        "VIRTUAL_ENV": "",  # it has one of its own
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": address,
     }
     with session.chdir(copy):
-        session.run("uv", "sync", "-q", env=clone | {"VIRTUAL_ENV": ""}, external=True)
-        session.run("uv", "run", "-q", "pytest", "-q", env=clone | {"VIRTUAL_ENV": ""}, external=True)
+        session.run("uv", "sync", "-q", env=env, external=True)
+        session.run("uv", "run", "-q", "pytest", "-q", env=env, external=True)
 
 
 @nox.session

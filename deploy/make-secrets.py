@@ -44,6 +44,8 @@ def main() -> None:
         **_missing(broker_access()),
     }
     replaced = [name for name in missing if (FOLDER / name).exists()]
+    for name in replaced:  # all of them first: killed in between, the next run finds that something is missing
+        (FOLDER / name).unlink()
     for name, text in missing.items():
         write(name, text)
     for name in MOUNTED:  # read by users of containers; a strict umask made them the cloner's alone
@@ -80,7 +82,6 @@ def new_password() -> str:
 def write(name: str, text: str) -> None:
     """Write a file that any user of a container may read; the folder lets nobody else on this machine in."""
     path = FOLDER / name
-    path.unlink(missing_ok=True)
     path.write_text(text)
     path.chmod(0o444)
 

@@ -64,3 +64,21 @@ def test_what_is_lost_is_made_anew_with_what_goes_with_it_and_the_rest_stays(sec
 
     assert {name for name in after if after[name] != before[name]} == {API_BROKER, WORKER_BROKER, DEFINITIONS}
     assert said.splitlines()[-1] == f"replaced: {WORKER_BROKER}, {DEFINITIONS}; now `up -d --force-recreate`"
+
+
+def test_a_run_that_is_killed_while_it_replaces_leaves_nothing_that_does_not_fit(secrets: Path) -> None:
+    before = texts(secrets)
+    (secrets / API_BROKER).unlink()
+    killed = "import os, runpy, sys; sys.addaudithook(lambda event, args: event == 'os.chmod' and os._exit(9)); "
+    command = [
+        sys.executable,
+        "-c",
+        killed + f"runpy.run_path({str(secrets.parent / 'make-secrets.py')!r}, None, '__main__')",
+    ]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert {API_BROKER, WORKER_BROKER, DEFINITIONS} & texts(secrets).keys() == {API_BROKER}
+
+    make(secrets)
+    after = texts(secrets)
+
+    assert {name for name in after if after[name] != before[name]} == {API_BROKER, WORKER_BROKER, DEFINITIONS}

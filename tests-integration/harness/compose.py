@@ -84,8 +84,7 @@ class Compose:
         try:
             yield terminal
         finally:
-            terminal.process.kill()
-            terminal.process.wait()
+            terminal.close()
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of a service's containers that run."""
@@ -121,6 +120,12 @@ class Terminal:
     def type(self, text: str) -> None:
         """Press keys."""
         os.write(self._ours, text.encode())
+
+    def close(self) -> None:
+        """Kill what still runs, and let go of the terminal."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
 
 
 def compose_command() -> list[str]:
