@@ -5,6 +5,7 @@ documents, and the messages on the broker. Depends on pydantic alone and does no
 """
 
 from task_contracts import _limits as limits
+from task_contracts._back_off import BackOff
 from task_contracts._enums import ErrorCode, Priority, SortOrder, TaskStatus, View
 from task_contracts._health import Health, HealthCheck, HealthStatus
 from task_contracts._json import (
@@ -42,6 +43,7 @@ from task_contracts._schemas import (
 
 __all__ = [
     "PROBLEM_MEDIA_TYPE",
+    "BackOff",
     "DueTasks",
     "ErrorCode",
     "FieldProblem",
