@@ -18,14 +18,14 @@ import pytest
 from harness.pages import Page, quoted
 from harness.sources import logged_events
 from harness.waiting import eventually
-from task_api.cautions import cautions
 from task_api.settings import ApiSettings
+from task_api.startup_warnings import api_startup_warnings
 from task_runtime import ExitCode, variable_names
 from task_store import SCHEMA_REVISION, DatabaseFacts
 from task_worker import handler
 from task_worker.handlers import handler_of
 from task_worker.heartbeat import HUNG, LEASE_LOST
-from task_worker.process import warnings_for
+from task_worker.process import worker_startup_warnings
 from task_worker.settings import WorkerSettings
 
 PAGE = Page.read("operations.md")
@@ -98,9 +98,9 @@ def _worst_warnings() -> Iterator[str]:
     api = ApiSettings(**URLS, host="0.0.0.0")
     yield from dict.fromkeys(
         [
-            *cautions(api, facts, newer),
-            *warnings_for(worker, {}, facts, newer),
-            *warnings_for(worker, {"slow": slow_one}, facts, newer),
+            *api_startup_warnings(api, facts, newer),
+            *worker_startup_warnings(worker, {}, facts, newer),
+            *worker_startup_warnings(worker, {"slow": slow_one}, facts, newer),
         ]
     )
 

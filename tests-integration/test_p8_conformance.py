@@ -309,7 +309,7 @@ async def test_every_queue_that_is_served_is_worked_on(api: Api) -> None:
 async def test_p2_without_a_fault_each_task_runs_exactly_once_and_the_net_finds_nothing(
     deployment: Deployment, world: World
 ) -> None:
-    found_before = len(deployment.said("claimed_by_the_net"))
+    found_before = len(deployment.said("claimed_by_poll"))
     asked = [{"type": "step.noop", "priority": ("LOW", "MEDIUM", "HIGH")[number % 3]} for number in range(300)]
     ids = await deployment.api.create_all(asked)
 
@@ -317,7 +317,7 @@ async def test_p2_without_a_fault_each_task_runs_exactly_once_and_the_net_finds_
     starts = [note.task_id for note in world.journal.notes() if note.task_id in set(ids)]
     assert {(task["attempt"], task["failures"]) for task in done} == {(1, 0)}
     assert sorted(starts) == sorted(ids)
-    assert len(deployment.said("claimed_by_the_net")) == found_before
+    assert len(deployment.said("claimed_by_poll")) == found_before
 
 
 @pytest.mark.parametrize(

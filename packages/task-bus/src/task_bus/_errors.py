@@ -14,21 +14,21 @@ from typing import ClassVar
 
 
 class BusError(Exception):
-    """Base of all errors of this package. `retry_is_safe` says whether a repeat cannot deliver twice."""
+    """Base of all errors of this package. `is_repeat_safe` says whether a repeat cannot deliver twice."""
 
-    retry_is_safe: ClassVar[bool]
+    is_repeat_safe: ClassVar[bool]
 
 
 class BusUnavailableError(BusError):
     """The broker cannot be reached or takes nothing now (a memory or disk alarm). Nothing was sent; retry later."""
 
-    retry_is_safe = True
+    is_repeat_safe = True
 
 
 class UnroutableError(BusError):
     """No queue takes the message, and nothing was delivered. `queue` is the name of the missing broker queue."""
 
-    retry_is_safe = True
+    is_repeat_safe = True
 
     def __init__(self, queue: str) -> None:
         super().__init__(f"no broker queue {queue}")
@@ -38,4 +38,4 @@ class UnroutableError(BusError):
 class PublishUnconfirmedError(BusError):
     """The message was sent, and whether it arrived is unknown; it may even arrive later. A repeat may deliver twice."""
 
-    retry_is_safe = False
+    is_repeat_safe = False

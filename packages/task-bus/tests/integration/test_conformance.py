@@ -242,7 +242,7 @@ async def test_what_no_queue_takes_is_an_error_and_harms_nothing(world, high):
         await bus.consume(nowhere, prefetch=1, on_delivery=print)
 
     assert caught.value.queue == "tasks.nowhere.high"
-    assert caught.value.retry_is_safe
+    assert caught.value.is_repeat_safe
     await bus.publish(high, [an_id()], timeout=5)
     assert await bus.depth(high) == 1
 

@@ -28,7 +28,7 @@ def test_signals_give_no_way_to_publish_tasks():
 
 
 def test_every_error_says_whether_a_retry_is_safe():
-    assert all(isinstance(error.retry_is_safe, bool) for error in BusError.__subclasses__())
+    assert all(isinstance(error.is_repeat_safe, bool) for error in BusError.__subclasses__())
     assert UnroutableError("tasks.x.low").queue == "tasks.x.low"
 
 

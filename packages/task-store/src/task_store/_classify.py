@@ -9,9 +9,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from task_store.errors import (
     ContentionError,
     DatabaseUnavailableError,
-    RejectedError,
     SchemaMismatchError,
     StoreError,
+    UnstorableValuesError,
 )
 
 FOREIGN_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
@@ -59,7 +59,9 @@ def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:
         return DatabaseUnavailableError(f"the database does not let us in ({name})", sqlstate=sqlstate)
     if kind in _REJECTED_CLASSES:
         constraint = getattr(_driver_error(error), "constraint_name", None)
-        return RejectedError(f"the database refuses the values ({name})", sqlstate=sqlstate, constraint=constraint)
+        return UnstorableValuesError(
+            f"the database refuses the values ({name})", sqlstate=sqlstate, constraint=constraint
+        )
     if sqlstate in _MISMATCH:
         return SchemaMismatchError(
             f"the schema does not fit this version ({name}); run task-migrate", sqlstate=sqlstate

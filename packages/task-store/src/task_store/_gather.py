@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from task_store.errors import RejectedError
+from task_store.errors import UnstorableValuesError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -67,7 +67,7 @@ class Gather(Generic[Item, Answer]):
     async def _run_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._run([item for item, _ in batch])
-        except RejectedError as error:
+        except UnstorableValuesError as error:
             if len(batch) == 1:
                 _answer(batch, [error])
                 return

@@ -77,7 +77,7 @@ class Attempts:
         Concurrent calls share one statement. Safe to repeat: where an answer was lost, the repeat returns None.
 
         Raises:
-            RejectedError: the database refuses the result or the error, which then must be replaced.
+            UnstorableValuesError: the database refuses the result or the error, which then must be replaced.
 
         """
         return await self._recorded.submit(ending)

@@ -11,7 +11,7 @@ from uuid import UUID
 from task_contracts import Priority
 from task_store._statements import dispatch
 from task_store.database import Database
-from task_store.records import LiveOffers, Room
+from task_store.records import DispatchQuota, LiveOffers
 
 
 class Dispatches:
@@ -20,7 +20,7 @@ class Dispatches:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def mark(self, rooms: Sequence[Room], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
+    async def mark(self, rooms: Sequence[DispatchQuota], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
         """Mark due tasks of offered types PENDING, up to each room; return their ids by (queue, priority).
 
         The ids stand in the order in which they became due. The mark is durable before this returns: only then may a
@@ -32,14 +32,14 @@ class Dispatches:
             marked[row.queue, Priority(row.priority)].append(row.id)
         return dict(marked)
 
-    async def next_due(self, rooms: Sequence[Room], offers: LiveOffers) -> timedelta | None:
+    async def next_due(self, rooms: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
         """Return how long until the next task may be marked (zero or less: now), or None if none waits."""
         (row,) = await self._database.fetch(dispatch.NEXT_DUE, _values(rooms, offers))
         until: timedelta | None = row[0]
         return until
 
 
-def _values(rooms: Sequence[Room], offers: LiveOffers) -> dict[str, list[Any]]:
+def _values(rooms: Sequence[DispatchQuota], offers: LiveOffers) -> dict[str, list[Any]]:
     offered = [(queue, type_) for queue, types in offers.types_by_queue.items() for type_ in types]
     return {
         "queue": [room.queue for room in rooms],

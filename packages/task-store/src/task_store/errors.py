@@ -3,7 +3,7 @@
     StoreError
     ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
     ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
-    ├── RejectedError              the database refuses the values (SQLSTATE class 22, 23 or 54)
+    ├── UnstorableValuesError              the database refuses the values (SQLSTATE class 22, 23 or 54)
     └── SchemaMismatchError        a table or column is missing: migrations and code do not fit
 
 Only `_classify` makes them. None carries a statement, parameters or a row: those hold payloads.
@@ -28,7 +28,7 @@ class ContentionError(StoreError):
     """Another transaction was in the way and nothing was written: repeat."""
 
 
-class RejectedError(StoreError):
+class UnstorableValuesError(StoreError):
     """The values can never be stored and nothing was written. `constraint` names the one that was violated."""
 
     def __init__(self, message: str, *, sqlstate: str | None = None, constraint: str | None = None) -> None:

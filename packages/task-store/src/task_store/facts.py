@@ -48,7 +48,7 @@ class DatabaseFacts:
         """Whether a commit that was answered survives a power cut."""
         return self.fsync == "on" and self.synchronous_commit != "off"
 
-    def warnings(self, revision: str, connections: int) -> list[str]:
+    def startup_warnings(self, revision: str, connections: int) -> list[str]:
         """Return what an operator should look at, each a sentence that says what to do.
 
         Args:

@@ -181,7 +181,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class DispatchQuota:
     """How many more ids of one broker queue the leader may mark."""
 
     queue: str

@@ -32,7 +32,7 @@ class Tasks:
         Concurrent calls share one INSERT. A repeat creates another task.
 
         Raises:
-            RejectedError: the database refuses a value.
+            UnstorableValuesError: the database refuses a value.
             DatabaseUnavailableError: whether the task was stored is unknown.
 
         """

@@ -31,7 +31,7 @@ class Workers:
         """Begin a lease under a new id.
 
         Raises:
-            RejectedError: the id was used before.
+            UnstorableValuesError: the id was used before.
 
         """
         values = {"worker_id": worker_id, "queues": list(offer.queues), "types": offer.types, "lease": lease}
@@ -41,7 +41,7 @@ class Workers:
         """Prolong the lease to `lease` from now; False if this worker is dead and must go on under a new id."""
         return bool(await self._database.fetch(workers.RENEW, {"worker_id": worker_id, "lease": lease}))
 
-    async def read_back(self, worker_id: UUID) -> list[HeldRow]:
+    async def held_rows(self, worker_id: UUID) -> list[HeldRow]:
         """Return what the database says this worker holds."""
         rows = await self._database.fetch(workers.READ_BACK, {"worker_id": worker_id})
         return [HeldRow(**row._mapping) for row in rows]  # noqa: SLF001 # SQLAlchemy's documented name

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from task_contracts import Priority
-from task_store import Database, NewTask, RejectedError, SchemaMismatchError, StoreError, Tasks
+from task_store import Database, NewTask, SchemaMismatchError, StoreError, Tasks, UnstorableValuesError
 from task_store.testing import PostgresServer
 
 
@@ -73,7 +73,7 @@ async def test_each_call_is_a_transaction_of_its_own(database: Database) -> None
 async def test_refused_statement_leaves_its_connection_usable(postgres_server: PostgresServer) -> None:
     async with Database(postgres_server.url(), pool_size=1) as database:
         for _ in range(3):
-            with pytest.raises(RejectedError):
+            with pytest.raises(UnstorableValuesError):
                 await database.fetch(text("SELECT 1 / 0"))
             await database.ping()
 
@@ -88,7 +88,7 @@ async def test_refused_statement_leaves_its_connection_usable(postgres_server: P
     ],
 )
 async def test_values_that_cannot_be_stored_are_rejected(statement: str, database: Database) -> None:
-    with pytest.raises(RejectedError) as caught:
+    with pytest.raises(UnstorableValuesError) as caught:
         await database.fetch(text(statement))
 
     assert caught.value.sqlstate[:2] == "22"
@@ -100,7 +100,7 @@ async def test_error_names_the_constraint_and_shows_neither_row_nor_parameters_n
     new = new_task(name="secret-name", payload={"secret": "secret-payload"})
     object.__setattr__(new.asked, "priority", "secret-priority")
 
-    with pytest.raises(RejectedError) as caught:
+    with pytest.raises(UnstorableValuesError) as caught:
         await Tasks(database).create(new)
 
     error = caught.value
@@ -130,7 +130,7 @@ async def test_value_that_the_driver_cannot_encode_is_rejected_and_fails_alone(
     )
 
     assert good.priority is Priority.LOW
-    assert [type(error) for error in refused] == [RejectedError, RejectedError]
+    assert [type(error) for error in refused] == [UnstorableValuesError, UnstorableValuesError]
 
 
 async def test_error_of_another_kind_is_a_store_error_with_its_code(database: Database) -> None:

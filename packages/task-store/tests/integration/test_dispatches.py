@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from task_contracts import Priority
-from task_store import Dispatches, LiveOffers, Room
+from task_store import Dispatches, DispatchQuota, LiveOffers
 
 HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
 OFFERS = LiveOffers({"default": ("a", "b"), "reports": ("a",)}, {"default": 1, "reports": 1})
@@ -17,7 +17,12 @@ async def test_each_broker_queue_is_filled_up_to_its_own_room(dispatches: Dispat
     for queue in ("default", "reports"):
         for priority in Priority:
             await table.fill(20, queue=queue, priority=priority, type="a")
-    rooms = [Room("default", HIGH, 3), Room("default", LOW, 7), Room("reports", HIGH, 0), Room("reports", MEDIUM, 50)]
+    rooms = [
+        DispatchQuota("default", HIGH, 3),
+        DispatchQuota("default", LOW, 7),
+        DispatchQuota("reports", HIGH, 0),
+        DispatchQuota("reports", MEDIUM, 50),
+    ]
 
     marked = await dispatches.mark(rooms, OFFERS)
 
@@ -33,7 +38,7 @@ async def test_longest_due_of_a_broker_queue_is_marked_first_whatever_its_type(
         await table.put(type=type_, due_at=timedelta(seconds=place - 100)) for place, type_ in enumerate("babaabbabaab")
     ]
 
-    turns = [(await dispatches.mark([Room("default", MEDIUM, 5)], OFFERS)) for _ in range(4)]
+    turns = [(await dispatches.mark([DispatchQuota("default", MEDIUM, 5)], OFFERS)) for _ in range(4)]
 
     assert [turn.get(("default", MEDIUM), []) for turn in turns] == [ids[:5], ids[5:10], ids[10:], []]
 
@@ -50,14 +55,14 @@ async def test_what_is_not_due_not_offered_suspect_or_marked_is_left(dispatches:
         {"status": "IN_PROGRESS"},
     ):
         await table.put(**{"type": "a", **columns})
-    rooms = [Room(queue, MEDIUM, 50) for queue in ("default", "reports", "elsewhere")]
+    rooms = [DispatchQuota(queue, MEDIUM, 50) for queue in ("default", "reports", "elsewhere")]
 
     assert await dispatches.mark(rooms, OFFERS) == {("default", MEDIUM): [good]}
 
 
 async def test_second_mark_finds_nothing(dispatches: Dispatches, table: Any) -> None:
     await table.fill(5, type="a")
-    rooms = [Room("default", MEDIUM, 50)]
+    rooms = [DispatchQuota("default", MEDIUM, 50)]
 
     first, second = await dispatches.mark(rooms, OFFERS), await dispatches.mark(rooms, OFFERS)
 
@@ -69,9 +74,9 @@ async def test_without_rooms_or_offers_nothing_is_marked(dispatches: Dispatches,
     await table.fill(5, type="a")
 
     assert await dispatches.mark([], OFFERS) == {}
-    assert await dispatches.mark([Room("default", MEDIUM, 50)], LiveOffers({}, {})) == {}
+    assert await dispatches.mark([DispatchQuota("default", MEDIUM, 50)], LiveOffers({}, {})) == {}
     assert await dispatches.next_due([], OFFERS) is None
-    assert await dispatches.next_due([Room("default", MEDIUM, 50)], LiveOffers({}, {})) is None
+    assert await dispatches.next_due([DispatchQuota("default", MEDIUM, 50)], LiveOffers({}, {})) is None
 
 
 async def test_row_that_somebody_else_holds_is_stepped_past(dispatches: Dispatches, table: Any, connect: Any) -> None:
@@ -80,7 +85,7 @@ async def test_row_that_somebody_else_holds_is_stepped_past(dispatches: Dispatch
 
     async with other.transaction():
         await other.execute("SELECT 1 FROM tasks WHERE id = $1 FOR UPDATE", held)
-        marked = await dispatches.mark([Room("default", MEDIUM, 2)], OFFERS)
+        marked = await dispatches.mark([DispatchQuota("default", MEDIUM, 2)], OFFERS)
 
     assert marked == {("default", MEDIUM): [free]}
 
@@ -96,7 +101,7 @@ async def test_next_due_is_that_of_the_next_task_which_may_be_marked(dispatches:
         {"due_at": timedelta(seconds=60), "type": "b"},
     ):
         await table.put(**{"type": "a", "due_at": timedelta(seconds=30), **columns})
-    rooms = [Room("default", MEDIUM, 1), Room("default", LOW, 0), Room("reports", HIGH, 5)]
+    rooms = [DispatchQuota("default", MEDIUM, 1), DispatchQuota("default", LOW, 0), DispatchQuota("reports", HIGH, 5)]
 
     until = await dispatches.next_due(rooms, OFFERS)
 
@@ -104,7 +109,7 @@ async def test_next_due_is_that_of_the_next_task_which_may_be_marked(dispatches:
 
 
 async def test_next_due_of_what_is_due_already_is_not_in_the_future(dispatches: Dispatches, table: Any) -> None:
-    rooms = [Room("default", MEDIUM, 1)]
+    rooms = [DispatchQuota("default", MEDIUM, 1)]
     nothing = await dispatches.next_due(rooms, OFFERS)
     await table.put(type="a")
 
@@ -115,7 +120,7 @@ async def test_next_due_of_what_is_due_already_is_not_in_the_future(dispatches: 
 async def test_rescheduled_task_is_marked_anew_in_its_new_broker_queue(
     dispatches: Dispatches, table: Any, tasks: Any
 ) -> None:
-    rooms = [Room("default", priority, 5) for priority in Priority]
+    rooms = [DispatchQuota("default", priority, 5) for priority in Priority]
     task_id = await table.put(type="a", priority="LOW")
     first = await dispatches.mark(rooms, OFFERS)
 
@@ -128,4 +133,4 @@ async def test_rescheduled_task_is_marked_anew_in_its_new_broker_queue(
 async def test_ids_that_nobody_has_are_no_ones(dispatches: Dispatches, table: Any) -> None:
     await table.running(uuid4())
 
-    assert await dispatches.mark([Room("default", MEDIUM, 5)], OFFERS) == {}
+    assert await dispatches.mark([DispatchQuota("default", MEDIUM, 5)], OFFERS) == {}

@@ -13,7 +13,7 @@ import pytest
 
 from task_contracts import Progress, TaskError, TaskStatus
 from task_contracts.lifecycle import Event
-from task_store import Attempts, Claim, Ending, RejectedError, Tasks, Workers, new_lease_token
+from task_store import Attempts, Claim, Ending, Tasks, UnstorableValuesError, Workers, new_lease_token
 
 ERROR = TaskError(code="failed", message="no such file", type="OSError")
 ENDINGS: dict[Event, Callable[[Any], Ending]] = {
@@ -228,7 +228,7 @@ async def test_refused_result_fails_alone(
                 return_exceptions=True,
             )
 
-            assert isinstance(refusal, RejectedError), refusal
+            assert isinstance(refusal, UnstorableValuesError), refusal
             assert ended.event is Event.COMPLETE
             assert (await tasks.get(bad.id)).status is TaskStatus.IN_PROGRESS
             assert (await tasks.get(good.id)).result == [1]

@@ -19,13 +19,13 @@ from task_store import (
     Attempts,
     Database,
     Dispatches,
+    DispatchQuota,
     Ending,
     LiveOffers,
     NewTask,
     Offer,
-    RejectedError,
-    Room,
     Tasks,
+    UnstorableValuesError,
     Workers,
 )
 
@@ -36,7 +36,7 @@ ERROR = TaskError(code="failed", message="no such file", type="OSError")
 TOKEN, OTHER_TOKEN = uuid4(), uuid4()
 ME, DEAD, DRAINED = uuid7(), uuid7(), uuid7()
 OFFERS = LiveOffers({"default": ("echo",)}, {"default": 1})
-ROOMS = [Room("default", priority, 10) for priority in Priority]
+ROOMS = [DispatchQuota("default", priority, 10) for priority in Priority]
 ABSENT = None
 
 
@@ -67,7 +67,7 @@ class World:
             patch.setattr(task_store.tasks, "uuid7", lambda: task_id)
             try:
                 await self.tasks.create(NewTask(a_create(), "echo"))
-            except RejectedError:  # an id is used once
+            except UnstorableValuesError:  # an id is used once
                 return None
         return Event.CREATE
 

@@ -20,12 +20,12 @@ from task_store import (
     Claim,
     Database,
     Dispatches,
+    DispatchQuota,
     Ended,
     Ending,
     HeldRow,
     LiveOffers,
     Offer,
-    Room,
     Tasks,
     Workers,
     new_lease_token,
@@ -372,7 +372,10 @@ class Storm:
 
     async def lead(self, leader: UUID, store: Database) -> None:
         workers, dispatches = Workers(store), Dispatches(store)
-        offers, rooms = LiveOffers({"default": ("echo",)}, {"default": 3}), [Room("default", Priority.MEDIUM, 5)]
+        offers, rooms = (
+            LiveOffers({"default": ("echo",)}, {"default": 3}),
+            [DispatchQuota("default", Priority.MEDIUM, 5)],
+        )
         for _ in range(self.turns):
             await dispatches.mark(rooms, offers)
             await workers.declare_dead(leader, LEASE)

@@ -13,7 +13,7 @@ import pytest
 from task_contracts import Priority, TaskError, TaskState, TaskStatus, check_json
 from task_contracts.lifecycle import Event
 from task_contracts.testing import an_id
-from task_store import Attempts, Claim, Ending, NewTask, RejectedError, Tasks
+from task_store import Attempts, Claim, Ending, NewTask, Tasks, UnstorableValuesError
 
 KINDS: dict[str, Any] = {
     "null": None,
@@ -116,7 +116,7 @@ async def test_refused_creation_fails_alone(tasks: Tasks, new_task: Callable[...
 
     outcomes = await asyncio.gather(tasks.create(good), tasks.create(bad), tasks.create(good), return_exceptions=True)
 
-    assert isinstance(outcomes[1], RejectedError)
+    assert isinstance(outcomes[1], UnstorableValuesError)
     assert {row["id"] for row in await table.fetch("SELECT id FROM tasks")} == {outcomes[0].id, outcomes[2].id}
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from task_store import HeldRow, Offer, RejectedError, Tick, Workers, new_worker_id
+from task_store import HeldRow, Offer, Tick, UnstorableValuesError, Workers, new_worker_id
 
 LEASE = timedelta(seconds=30)
 INTERVAL = timedelta(seconds=5)
@@ -48,7 +48,7 @@ async def test_id_of_a_worker_is_used_once(workers: Workers, offer: Offer) -> No
     me = new_worker_id()
     await workers.register(me, offer, LEASE)
 
-    with pytest.raises(RejectedError) as caught:
+    with pytest.raises(UnstorableValuesError) as caught:
         await workers.register(me, offer, LEASE)
 
     assert caught.value.constraint == "pk_workers"
@@ -96,7 +96,7 @@ async def test_read_back_tells_what_the_rows_say_this_worker_holds(workers: Work
     await table.put("COMPLETED", worker_id=me)
     await table.put("PENDING", worker_id=me)
 
-    rows = await workers.read_back(me)
+    rows = await workers.held_rows(me)
 
     tokens = {task_id: (await table.row(task_id))["lease_token"] for task_id in (held, unwanted)}
     assert sorted(rows, key=lambda row: row.id) == [

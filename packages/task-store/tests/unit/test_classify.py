@@ -10,9 +10,9 @@ from task_store import (
     FOREIGN_ERRORS,
     ContentionError,
     DatabaseUnavailableError,
-    RejectedError,
     SchemaMismatchError,
     StoreError,
+    UnstorableValuesError,
     classify,
 )
 
@@ -43,7 +43,10 @@ def of_state(sqlstate: str) -> DBAPIError:
                 *("28000", "28P01", "3D000"),  # role, password, database
             ],
         ),
-        (RejectedError, ["22000", "22003", "22021", "22P02", "22P05", "23502", "23505", "23514", "54000", "54001"]),
+        (
+            UnstorableValuesError,
+            ["22000", "22003", "22021", "22P02", "22P05", "23502", "23505", "23514", "54000", "54001"],
+        ),
         (SchemaMismatchError, ["42P01", "42703", "3F000"]),
         (StoreError, ["42601", "42883", "21000", "0A000", "25006", "XX000"]),
     ],
@@ -98,5 +101,5 @@ def test_violated_constraint_is_named() -> None:
 
     error = classify(wrapped(violation))
 
-    assert isinstance(error, RejectedError)
+    assert isinstance(error, UnstorableValuesError)
     assert (error.constraint, error.sqlstate) == ("ck_tasks_status", "23514")

@@ -15,7 +15,7 @@ def warnings(revision: str = SCHEMA_REVISION, connections: int = 6, **given: Any
         "fsync": "on",
         "synchronous_commit": "on",
     }
-    return DatabaseFacts(**{**usual, **given}).warnings(revision, connections)
+    return DatabaseFacts(**{**usual, **given}).startup_warnings(revision, connections)
 
 
 @pytest.mark.parametrize("version_num", [150_000, 170_005, 180_001])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from task_store import DatabaseUnavailableError, RejectedError
+from task_store import DatabaseUnavailableError, UnstorableValuesError
 from task_store._gather import Gather
 
 
@@ -85,24 +85,24 @@ async def test_batch_holds_no_more_than_it_may(statement: Statement) -> None:
 async def test_refused_batch_is_repeated_item_by_item_so_that_one_fails_alone() -> None:
     def refuse_b(batch: Sequence[str]) -> Sequence[str]:
         if "b" in batch:
-            raise RejectedError("no", constraint="b")
+            raise UnstorableValuesError("no", constraint="b")
         return [one.upper() for one in batch]
 
     statement = Statement(refuse_b)
     a, b, c = await outcomes(start(Gather(statement), *"abc"))
 
     assert (a, c) == ("A", "C")
-    assert isinstance(b, RejectedError)
+    assert isinstance(b, UnstorableValuesError)
     assert statement.batches == [["a", "b", "c"], ["a"], ["b"], ["c"]]
 
 
 async def test_lone_item_that_is_refused_is_not_repeated() -> None:
     def refuse(_: Sequence[str]) -> Sequence[str]:
-        raise RejectedError("no")
+        raise UnstorableValuesError("no")
 
     statement = Statement(refuse)
 
-    with pytest.raises(RejectedError):
+    with pytest.raises(UnstorableValuesError):
         await Gather(statement).submit("a")
     assert statement.batches == [["a"]]
 
@@ -178,7 +178,7 @@ async def test_nobody_waits_for_ever_when_the_loop_ends_under_a_statement(
 async def test_nobody_waits_for_ever_when_the_loop_ends_while_a_batch_is_repeated() -> None:
     def refuse_the_batch(batch: Sequence[str]) -> Sequence[str]:
         statement.hold()  # the first of the repeats
-        raise RejectedError("no")
+        raise UnstorableValuesError("no")
 
     statement = Statement(refuse_the_batch)
     gather = Gather(statement)

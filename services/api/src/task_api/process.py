@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from structlog.stdlib import get_logger
 
 from task_api.app import create_app
-from task_api.cautions import cautions
 from task_api.openapi import VERSION
 from task_api.parts import ApiParts
 from task_api.schema import prepare_schema
 from task_api.server import Listener, listen, serve
 from task_api.settings import ApiSettings
+from task_api.startup_warnings import api_startup_warnings
 from task_bus.signals import Signals, open_signals
 from task_runtime import ExitCode, ShutdownSignals, start_block
 from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks, Workers
@@ -62,7 +62,9 @@ def _show(settings: ApiSettings, listener: Listener, facts: DatabaseFacts, revis
         ("broker", settings.broker_url.get_secret_value()),
         ("queues", ", ".join(settings.queues)),
     ]
-    start_block(f"task-api {VERSION}", rows, cautions(settings, facts, revision), log_format=settings.log_format)
+    start_block(
+        f"task-api {VERSION}", rows, api_startup_warnings(settings, facts, revision), log_format=settings.log_format
+    )
 
 
 async def _run(settings: ApiSettings, listener: Listener, asked: ShutdownSignals, health: Database) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from task_api.settings import ApiSettings
-from task_runtime import is_loopback, settings_warnings
+from task_runtime import is_loopback, shared_startup_warnings
 from task_store import DatabaseFacts
 
 _OPEN = (
@@ -12,8 +12,12 @@ _OPEN = (
 )
 
 
-def cautions(settings: ApiSettings, facts: DatabaseFacts, revision: str) -> list[str]:
+def api_startup_warnings(settings: ApiSettings, facts: DatabaseFacts, revision: str) -> list[str]:
     """Return the warnings, each a sentence that says what to do."""
     open_ones = [] if is_loopback(settings.host) else [_OPEN.format(settings.host)]
     # One connection more than those for callers: the one for health.
-    return [*open_ones, *facts.warnings(revision, settings.database_pool_size + 1), *settings_warnings(settings)]
+    return [
+        *open_ones,
+        *facts.startup_warnings(revision, settings.database_pool_size + 1),
+        *shared_startup_warnings(settings),
+    ]

@@ -13,7 +13,7 @@ from structlog.stdlib import get_logger
 from task_api.fields import field_problems
 from task_api.problems import ProblemError, invalid, make_problem, respond, unavailable
 from task_contracts import FieldProblem, ProblemCode
-from task_store import ContentionError, DatabaseUnavailableError, RejectedError, SchemaMismatchError
+from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, UnstorableValuesError
 
 _log = get_logger(__name__)
 
@@ -28,7 +28,7 @@ def translate_exceptions(app: FastAPI) -> None:
     """Have `app` answer what is raised below it. Coroutines all: Starlette would run a plain function in a thread."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(RejectedError, _on_rejected)
+    app.add_exception_handler(UnstorableValuesError, _on_rejected)
     for kind in (ContentionError, DatabaseUnavailableError, SchemaMismatchError, TimeoutError):
         app.add_exception_handler(kind, _on_unavailable)
 
@@ -54,7 +54,7 @@ async def _on_rejected(request: Request, error: Exception) -> Response:
     # The contracts let through what the database keeps, so this is a gap in them. The caller can do nothing about it
     # but send something else.
     del request
-    assert isinstance(error, RejectedError)  # noqa: S101 # as above
+    assert isinstance(error, UnstorableValuesError)  # noqa: S101 # as above
     _log.error("task_rejected_by_database", sqlstate=error.sqlstate, constraint=error.constraint)
     return _answer(invalid([FieldProblem(field="body", message="cannot be stored")]))
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from task_api.cautions import cautions
 from task_api.settings import ApiSettings
+from task_api.startup_warnings import api_startup_warnings
 from task_store import SCHEMA_REVISION, DatabaseFacts
 
 
@@ -18,7 +18,7 @@ def found(revision: str = SCHEMA_REVISION, facts: dict[str, Any] | None = None, 
         "fsync": "on",
         "synchronous_commit": "on",
     }
-    return cautions(settings, DatabaseFacts(**{**usual, **(facts or {})}), revision)
+    return api_startup_warnings(settings, DatabaseFacts(**{**usual, **(facts or {})}), revision)
 
 
 def test_a_sound_setup_gives_no_warning() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from task_contracts import Problem
 from task_contracts.testing import an_id
-from task_store import ContentionError, DatabaseUnavailableError, RejectedError, SchemaMismatchError
+from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, UnstorableValuesError
 
 OpenClient = Callable[[BaseException], httpx2.AsyncClient]
 
@@ -32,7 +32,7 @@ async def test_trouble_with_the_database_says_when_to_try_again(client_over: Ope
 
 
 async def test_a_value_that_only_the_database_refuses_is_the_callers_to_change(client_over: OpenClient) -> None:
-    error = RejectedError("the row (1, hunter2) is wrong", sqlstate="23514", constraint="ck_tasks_secret")
+    error = UnstorableValuesError("the row (1, hunter2) is wrong", sqlstate="23514", constraint="ck_tasks_secret")
     async with client_over(error) as client:
         answer = await client.post("/api/v1/tasks", json={"name": "a"})
 

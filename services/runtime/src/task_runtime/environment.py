@@ -65,7 +65,7 @@ def unknown_variables(*classes: type[ProcessSettings], environment: Mapping[str,
     return [line for name in strangers if (line := _warning(name, known, is_own=name.startswith(own)))]
 
 
-def settings_warnings(settings: ProcessSettings) -> list[str]:
+def shared_startup_warnings(settings: ProcessSettings) -> list[str]:
     """Return what an operator should look at in the settings of a process, each a sentence that says what to do.
 
     Passwords that everybody knows, and the `unknown_variables`; no secret is repeated.

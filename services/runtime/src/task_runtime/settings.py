@@ -33,7 +33,7 @@ from task_runtime.logs import LogFormat, LogLevel, default_log_format
 SECRETS_FOLDER = Path("/run/secrets")
 
 
-def is_told(variable: str) -> bool:
+def is_set(variable: str) -> bool:
     """Return whether a variable has a value in the environment or, where that does not name it, a file of its own."""
     if variable in os.environ:
         return bool(os.environ[variable])

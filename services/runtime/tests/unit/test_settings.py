@@ -11,9 +11,9 @@ from task_runtime import (
     Misconfigured,
     ProcessSettings,
     QueueNames,
-    is_told,
+    is_set,
     read_settings,
-    settings_warnings,
+    shared_startup_warnings,
     unknown_variables,
     variable_names,
 )
@@ -135,17 +135,17 @@ def test_every_wrong_variable_gets_one_line_that_names_it(
 def test_whether_a_variable_is_told_is_known_without_reading_it(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert is_told("TASK_DATABASE_URL")
+    assert is_set("TASK_DATABASE_URL")
     environment.setenv("TASK_DATABASE_URL", "")
-    assert not is_told("TASK_DATABASE_URL")
-    assert not is_told("TASK_WORKER_CONCURRENCY")
+    assert not is_set("TASK_DATABASE_URL")
+    assert not is_set("TASK_WORKER_CONCURRENCY")
 
     environment.setattr(task_runtime.settings, "SECRETS_FOLDER", tmp_path)
     for name in ("task_worker_concurrency", "TASK_DATABASE_URL"):
         (tmp_path / name).touch()
 
-    assert is_told("TASK_WORKER_CONCURRENCY")
-    assert not is_told("TASK_DATABASE_URL"), "the environment wins"
+    assert is_set("TASK_WORKER_CONCURRENCY")
+    assert not is_set("TASK_DATABASE_URL"), "the environment wins"
 
 
 def test_a_secret_file_that_cannot_be_read_is_named(
@@ -229,7 +229,7 @@ def test_a_shipped_password_that_others_can_use_is_warned_of_and_not_repeated(
 ) -> None:
     environment.setenv(name, url)
 
-    (line,) = settings_warnings(read_settings(ShopSettings))
+    (line,) = shared_startup_warnings(read_settings(ShopSettings))
 
     assert line.startswith(f"{name}: the password is the shipped one")
     assert url not in line
@@ -239,4 +239,4 @@ def test_a_shipped_password_that_others_can_use_is_warned_of_and_not_repeated(
 def test_a_shipped_password_on_loopback_is_fine(host: str, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("TASK_DATABASE_URL", f"postgresql://tasks:tasks@{host}/tasks")
 
-    assert settings_warnings(read_settings(ShopSettings)) == []
+    assert shared_startup_warnings(read_settings(ShopSettings)) == []

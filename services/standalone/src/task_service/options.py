@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from task_api.settings import ApiSettings
-from task_runtime import IN_PROCESS_BROKER, Misconfigured, is_told, read_settings
+from task_runtime import IN_PROCESS_BROKER, Misconfigured, is_set, read_settings
 from task_worker.settings import WorkerSettings
 
 _NO_DATABASE_YET = "postgresql:///tasks"
@@ -27,7 +27,7 @@ class Options:
     @property
     def has_own_database(self) -> bool:
         """Whether the database is the embedded one: nobody has named another."""
-        return not is_told("TASK_DATABASE_URL")
+        return not is_set("TASK_DATABASE_URL")
 
     def own_data_dir(self, named: Path | None) -> Path:
         """Return the folder of the embedded database: `named` behind a subcommand, or as the service is told.
@@ -62,12 +62,12 @@ class Settings:
         shared: dict[str, Any] = {}
         if options.has_own_database:
             shared["database_url"] = database_url or _NO_DATABASE_YET
-        if not is_told("TASK_BROKER_URL"):
+        if not is_set("TASK_BROKER_URL"):
             shared["broker_url"] = IN_PROCESS_BROKER
         told = {"host": options.host, "port": options.port}
         api = read_settings(ApiSettings, **shared, **{name: value for name, value in told.items() if value is not None})
         mine: dict[str, Any] = {} if options.handlers is None else {"handlers": options.handlers}
-        if not is_told("TASK_WORKER_API_URL"):
+        if not is_set("TASK_WORKER_API_URL"):
             mine["api_url"] = api_url or f"http://127.0.0.1:{api.port}"
         return cls(api, read_settings(WorkerSettings, **shared, **mine))
 

@@ -70,4 +70,4 @@ def _lines(data_dir: Path, contents: Contents, replaced: Path | None) -> list[st
         lines.append(f"{contents.running:,} of them were running: the sweep brings them back, a lease after the start")
     if replaced:
         lines.append(f"what was there before is kept in {replaced}")
-    return lines + [f"warning: {text}" for text in contents.facts.warnings(contents.revision or "", 0)]
+    return lines + [f"warning: {text}" for text in contents.facts.startup_warnings(contents.revision or "", 0)]

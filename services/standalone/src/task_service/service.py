@@ -18,10 +18,10 @@ from pathlib import Path
 from structlog.stdlib import get_logger
 
 from task_api.app import create_app
-from task_api.cautions import cautions
 from task_api.parts import ApiParts
 from task_api.schema import prepare_schema
 from task_api.server import Listener, listen, serve
+from task_api.startup_warnings import api_startup_warnings
 from task_bus import MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
 from task_runtime import (
@@ -44,7 +44,7 @@ from task_store.embedded import (
     binaries_for,
 )
 from task_worker.handlers import HandlerError
-from task_worker.process import http_rows, warnings_for
+from task_worker.process import http_rows, worker_startup_warnings
 from task_worker.worker import Worker
 
 _log = get_logger(__name__)
@@ -182,7 +182,9 @@ class Service:
             ),
             *http_rows(worker),
         ]
-        warnings = dict.fromkeys([*cautions(api, facts, revision), *warnings_for(worker, handlers, facts, revision)])
+        warnings = dict.fromkeys(
+            [*api_startup_warnings(api, facts, revision), *worker_startup_warnings(worker, handlers, facts, revision)]
+        )
         title = f"task-service {importlib.metadata.version('task-service')} (Ctrl-C stops it)"
         start_block(title, rows, warnings, log_format=api.log_format)
 

@@ -128,7 +128,7 @@ class Claims:
         found = None if overdue is None else [*(suspects or []), *overdue]
         if found:
             # With nothing delivered, each of these is a hint that was lost; in a backlog they are merely the oldest.
-            (_log.info if self._intake.is_empty else _log.debug)("claimed_by_the_net", tasks=len(found))
+            (_log.info if self._intake.is_empty else _log.debug)("claimed_by_poll", tasks=len(found))
             self._net_pause = 0.0
         elif self._reaches_broker() and found is not None:
             self._net_pause = min(max(_NET_SECONDS, self._net_pause * 2), _NET_SECONDS_MAX)

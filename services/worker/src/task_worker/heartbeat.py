@@ -150,8 +150,8 @@ class Heartbeat:
             return
         self._lease.renewed(sent_at)
         asked_at, before = time.monotonic(), self._held.attempts()
-        rows = await workers.read_back(worker_id)
-        self._call(lambda: self._pulse.read_back(asked_at, before, rows))
+        rows = await workers.held_rows(worker_id)
+        self._call(lambda: self._pulse.held_rows(asked_at, before, rows))
 
     async def _watch(self) -> None:
         """See to what must happen at its time even where a beat is stuck, or the event loop is."""

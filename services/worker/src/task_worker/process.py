@@ -16,7 +16,7 @@ from task_runtime import (
     Misconfigured,
     ShutdownSignals,
     safe_url,
-    settings_warnings,
+    shared_startup_warnings,
     start_block,
 )
 from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError
@@ -110,7 +110,9 @@ def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: Data
         ("concurrency", str(settings.concurrency)),
     ]
     title = f"task-worker {importlib.metadata.version('task-worker')}"
-    start_block(title, rows, warnings_for(settings, handlers, facts, revision), log_format=settings.log_format)
+    start_block(
+        title, rows, worker_startup_warnings(settings, handlers, facts, revision), log_format=settings.log_format
+    )
 
 
 def http_rows(settings: WorkerSettings) -> list[tuple[str, str]]:
@@ -118,7 +120,7 @@ def http_rows(settings: WorkerSettings) -> list[tuple[str, str]]:
     return [] if settings.http_hosts is None else [("HTTP hosts", settings.http_hosts.text)]
 
 
-def warnings_for(
+def worker_startup_warnings(
     settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str
 ) -> list[str]:
     """Return what an operator should look at before trusting this worker with work."""
@@ -133,4 +135,4 @@ def warnings_for(
         (settings.drain_seconds < longest, _SHORT_DRAIN.format(settings.drain_seconds, longest)),
     ]
     texts = [text for is_so, text in checks if is_so]
-    return [*texts, *facts.warnings(revision, CONNECTIONS), *settings_warnings(settings)]
+    return [*texts, *facts.startup_warnings(revision, CONNECTIONS), *shared_startup_warnings(settings)]

@@ -9,7 +9,7 @@ import structlog
 
 from task_contracts import Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE
-from task_store import AttemptKey, Attempts, Ended, Ending, RejectedError, StoreError
+from task_store import AttemptKey, Attempts, Ended, Ending, StoreError, UnstorableValuesError
 from task_worker.held import Attempt
 from task_worker.outcomes import unstorable
 
@@ -41,7 +41,7 @@ class Recorder:
         while not attempt.is_dropped:
             try:
                 ended = await self._attempts.record(ending)
-            except RejectedError as error:
+            except UnstorableValuesError as error:
                 _log.error("ending_refused", sqlstate=error.sqlstate, constraint=error.constraint)  # no row, no payload
                 ending = Ending.fail(attempt.claim, unstorable("the database refuses it"))
             except StoreError as error:

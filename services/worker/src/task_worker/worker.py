@@ -87,7 +87,7 @@ class Worker:
         self._end_process = end_process
         offer = Offer(settings.serves, {name: handler.payload_schema() for name, handler in handlers.items()})
         self._database = self._open("task-worker", _POOL_SIZE, _STATEMENT_SECONDS)
-        self._net = self._open("task-worker-net", 1, _STATEMENT_SECONDS, statement_timeout_seconds=_NET_SECONDS)
+        self._net = self._open("task-worker-poll", 1, _STATEMENT_SECONDS, statement_timeout_seconds=_NET_SECONDS)
         self._attempts = Attempts(self._database, self._net, offer)
         self._workers = Workers(self._database)
 

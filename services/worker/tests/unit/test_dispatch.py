@@ -11,7 +11,7 @@ import pytest
 
 from task_bus import BrokerQueue, BusUnavailableError
 from task_contracts import Priority
-from task_store import DatabaseUnavailableError, LiveOffers, Room
+from task_store import DatabaseUnavailableError, DispatchQuota, LiveOffers
 from task_worker.chores.dispatch import Dispatch
 from task_worker.chores.tick import Leadership
 
@@ -44,13 +44,13 @@ class FakeTable:
 
     def __init__(self) -> None:
         self.waiting: dict[tuple[str, Priority], list[UUID]] = {}
-        self.rooms: list[list[Room]] = []
+        self.rooms: list[list[DispatchQuota]] = []
         self.offers = LiveOffers({"default": ("echo",)}, {"default": 1})
         self.until_next: timedelta | None = None
         self.offers_read = 0
         self.failure: Exception | None = None
 
-    async def mark(self, rooms: Sequence[Room], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
+    async def mark(self, rooms: Sequence[DispatchQuota], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
         del offers
         if self.failure is not None:
             raise self.failure
@@ -63,7 +63,7 @@ class FakeTable:
                 self.waiting[room.queue, room.priority] = line[room.ids :]
         return marked
 
-    async def next_due(self, rooms: Sequence[Room], offers: LiveOffers) -> timedelta | None:
+    async def next_due(self, rooms: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
         del rooms, offers
         return self.until_next
 

@@ -11,7 +11,7 @@ from task_store import SCHEMA_REVISION, DatabaseFacts
 from task_worker import handler
 from task_worker.handlers import Handler
 from task_worker.loader import load_handlers
-from task_worker.process import handlers_or_misconfigured, http_rows, run_worker, warnings_for
+from task_worker.process import handlers_or_misconfigured, http_rows, run_worker, worker_startup_warnings
 from task_worker.settings import WorkerSettings
 
 HandlersOf = Callable[..., dict[str, Handler]]
@@ -45,11 +45,14 @@ def settings(**fields: Any) -> WorkerSettings:
 
 
 def test_with_handlers_that_fit_the_drain_there_is_nothing_to_warn_of(handlers_of: HandlersOf) -> None:
-    assert warnings_for(settings(), {**load_handlers(None), **handlers_of(quick)}, facts(), SCHEMA_REVISION) == []
+    assert (
+        worker_startup_warnings(settings(), {**load_handlers(None), **handlers_of(quick)}, facts(), SCHEMA_REVISION)
+        == []
+    )
 
 
 def test_a_worker_with_nothing_but_what_is_built_in_is_told_once(handlers_of: HandlersOf) -> None:
-    (warning,) = warnings_for(settings(), load_handlers(None), facts(), SCHEMA_REVISION)
+    (warning,) = worker_startup_warnings(settings(), load_handlers(None), facts(), SCHEMA_REVISION)
 
     assert warning.startswith("no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS")
 
@@ -57,7 +60,7 @@ def test_a_worker_with_nothing_but_what_is_built_in_is_told_once(handlers_of: Ha
 def test_a_worker_that_may_call_hosts_has_work_without_handlers_of_its_own() -> None:
     told = settings(http_hosts="api.example.org")
 
-    assert warnings_for(told, load_handlers(None, told.http_hosts), facts(), SCHEMA_REVISION) == []
+    assert worker_startup_warnings(told, load_handlers(None, told.http_hosts), facts(), SCHEMA_REVISION) == []
 
 
 def test_the_start_block_names_the_hosts_where_there_are_any() -> None:
@@ -71,7 +74,7 @@ def test_the_start_block_names_the_hosts_where_there_are_any() -> None:
 def test_a_drain_shorter_than_a_handler_is_warned_of(
     handlers_of: HandlersOf, function: Callable[..., Any], longest: str
 ) -> None:
-    (warning,) = warnings_for(settings(), handlers_of(function), facts(), SCHEMA_REVISION)
+    (warning,) = worker_startup_warnings(settings(), handlers_of(function), facts(), SCHEMA_REVISION)
 
     assert f"TASK_WORKER_DRAIN_SECONDS (30) is shorter than the longest timeout of a handler ({longest})" in warning
 
@@ -88,7 +91,7 @@ def test_a_drain_shorter_than_a_handler_is_warned_of(
 def test_what_an_operator_should_know_is_warned_of(
     handlers_of: HandlersOf, fields: dict[str, Any], server: dict[str, Any], word: str
 ) -> None:
-    (warning,) = warnings_for(settings(**fields), handlers_of(quick), facts(**server), SCHEMA_REVISION)
+    (warning,) = worker_startup_warnings(settings(**fields), handlers_of(quick), facts(**server), SCHEMA_REVISION)
 
     assert word in warning
 
@@ -96,7 +99,7 @@ def test_what_an_operator_should_know_is_warned_of(
 def test_a_misspelt_setting_is_warned_of(handlers_of: HandlersOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASK_WORKER_CONCURENCY", "5")
 
-    (warning,) = warnings_for(settings(), handlers_of(quick), facts(), SCHEMA_REVISION)
+    (warning,) = worker_startup_warnings(settings(), handlers_of(quick), facts(), SCHEMA_REVISION)
 
     assert "TASK_WORKER_CONCURRENCY" in warning
 

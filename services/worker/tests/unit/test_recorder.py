@@ -9,7 +9,7 @@ import pytest
 
 from task_contracts import ErrorCode, Progress
 from task_contracts.lifecycle import Event
-from task_store import Claim, DatabaseUnavailableError, Ended, Ending, RejectedError
+from task_store import Claim, DatabaseUnavailableError, Ended, Ending, UnstorableValuesError
 from task_worker.held import Attempt
 from task_worker.recorder import Recorder
 
@@ -78,7 +78,7 @@ async def test_no_row_means_that_nothing_more_is_owed(bench: Bench) -> None:
 
 
 async def test_what_the_database_refuses_becomes_a_failure(bench: Bench) -> None:
-    bench.attempts.answers = [RejectedError("no", sqlstate="22P05")]
+    bench.attempts.answers = [UnstorableValuesError("no", sqlstate="22P05")]
 
     ended = await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, "1"))
 

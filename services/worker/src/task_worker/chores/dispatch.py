@@ -22,7 +22,7 @@ import structlog
 
 from task_bus import BrokerQueue, BusError, TaskBus
 from task_contracts import Priority
-from task_store import Dispatches, LiveOffers, Room, StoreError, Workers
+from task_store import Dispatches, DispatchQuota, LiveOffers, StoreError, Workers
 from task_worker.chores.tick import Leadership
 from task_worker.chores.window import Window
 from task_worker.waiting import wait_for_event
@@ -113,8 +113,12 @@ class Dispatch:
     def _served(self) -> list[BrokerQueue]:
         return [queue for queue in self._windows if queue.queue in self._offers.types_by_queue]
 
-    def _rooms(self) -> list[Room]:
-        return [Room(queue.queue, queue.priority, ids) for queue in self._served() if (ids := self._room_ids(queue))]
+    def _rooms(self) -> list[DispatchQuota]:
+        return [
+            DispatchQuota(queue.queue, queue.priority, ids)
+            for queue in self._served()
+            if (ids := self._room_ids(queue))
+        ]
 
     def _room_ids(self, queue: BrokerQueue) -> int:
         """Return how many ids a round may mark: in proportion to the weights, whatever a message carries."""
@@ -132,7 +136,7 @@ class Dispatch:
         messages = [ids[start : start + size] for start in range(0, len(ids), size)]
         sent = await asyncio.gather(*(self._publish_one(queue, message) for message in messages))
         if lost := sent.count(False):
-            _log.warning("hints_lost", broker_queue=queue.name, messages=lost)
+            _log.warning("messages_lost", broker_queue=queue.name, messages=lost)
         return not lost
 
     async def _publish_one(self, queue: BrokerQueue, ids: Sequence[UUID]) -> bool:

@@ -76,6 +76,6 @@ class Ticker:
                 lease=self._lease.duration,
             )
         except StoreError as error:
-            _log.warning("tick_missed", reason=str(error))
+            _log.warning("election_missed", reason=str(error))
             return None
         return None if tick is None else tick.leader_id
