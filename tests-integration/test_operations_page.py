@@ -24,7 +24,7 @@ from task_runtime import ExitCode, variable_names
 from task_store import SCHEMA_REVISION, DatabaseFacts
 from task_worker import handler
 from task_worker.handlers import handler_of
-from task_worker.heartbeat import HUNG, LEASE_LOST
+from task_worker.lease.heartbeat import HUNG, LEASE_LOST
 from task_worker.process import worker_startup_warnings
 from task_worker.settings import WorkerSettings
 

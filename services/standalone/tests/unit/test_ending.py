@@ -4,7 +4,7 @@ import pytest
 
 from task_service import ending as module
 from task_service.ending import Ending
-from task_worker.heartbeat import HUNG, LEASE_LOST
+from task_worker.lease.heartbeat import HUNG, LEASE_LOST
 
 
 @pytest.fixture

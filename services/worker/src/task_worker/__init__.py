@@ -4,8 +4,8 @@ from task_worker import Context, Fail, Retry, Snooze, TaskCreate, handler
 """
 
 from task_contracts import TaskCreate
+from task_worker.attempt.outcome import Fail, Retry, Snooze
 from task_worker.context import Context, TaskCancelled
 from task_worker.handlers import HandlerError, handler
-from task_worker.outcomes import Fail, Retry, Snooze
 
 __all__ = ["Context", "Fail", "HandlerError", "Retry", "Snooze", "TaskCancelled", "TaskCreate", "handler"]

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from task_runtime import ExitCode, read_settings, run_process
-from task_worker.alive import AliveFile
+from task_worker.lease.alive_file import AliveFile
 from task_worker.settings import WorkerSettings
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

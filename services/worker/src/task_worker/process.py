@@ -20,9 +20,9 @@ from task_runtime import (
     start_block,
 )
 from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError
-from task_worker.alive import AliveFile
 from task_worker.builtin import HttpHosts, is_built_in
 from task_worker.handlers import Handler, HandlerError
+from task_worker.lease.alive_file import AliveFile
 from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
 from task_worker.worker import CONNECTIONS, Worker

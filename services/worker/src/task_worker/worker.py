@@ -24,25 +24,25 @@ from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
 from task_runtime import Supervisor
 from task_store import AttemptKey, Attempts, Database, Dispatches, HeldRow, Offer, StoreError, Workers
-from task_worker.alive import AliveFile
-from task_worker.chores.dispatch import Dispatch
-from task_worker.chores.ears import Ears
-from task_worker.chores.offer import Offering
-from task_worker.chores.purge import Purge
-from task_worker.chores.reject import Reject
-from task_worker.chores.sweep import Sweep
-from task_worker.chores.tick import Leadership, Ticker
-from task_worker.claims import Claims
-from task_worker.executor import Defaults, Executor, Surroundings
+from task_worker.attempt.executor import Defaults, Executor, Surroundings
+from task_worker.attempt.recorder import Recorder
+from task_worker.attempt.runners.child_process import GRACE_SECONDS, ChildSetup
+from task_worker.claim.claims import Claims
+from task_worker.claim.prefetch_buffer import Intake
+from task_worker.claim.slots import Slots
 from task_worker.handlers import Handler
-from task_worker.heartbeat import LEASE_LOST, Heartbeat, Pulse
-from task_worker.held import Attempt, Held, StopReason
-from task_worker.intake import Intake
-from task_worker.lease import Lease
-from task_worker.recorder import Recorder
-from task_worker.runners.process import GRACE_SECONDS, ChildSetup
+from task_worker.leader.dispatch import Dispatch
+from task_worker.leader.ears import Ears
+from task_worker.leader.election import Leadership, Ticker
+from task_worker.leader.purge import Purge
+from task_worker.leader.reject import Reject
+from task_worker.leader.sweep import Sweep
+from task_worker.lease.alive_file import AliveFile
+from task_worker.lease.heartbeat import LEASE_LOST, Heartbeat, Pulse
+from task_worker.lease.in_flight import Attempt, Held, StopReason
+from task_worker.lease.lease import Lease
+from task_worker.offers import Offering
 from task_worker.settings import WorkerSettings
-from task_worker.slots import Slots
 
 _log = structlog.get_logger(__name__)
 

@@ -55,7 +55,7 @@ def quiet_logs() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a worker look for its first lease more often."""
-    monkeypatch.setattr("task_worker.claims._PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("task_worker.claim.claims._PAUSE_SECONDS", 0.02)
 
 
 class Table:

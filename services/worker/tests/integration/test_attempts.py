@@ -146,7 +146,7 @@ async def test_a_failure_is_retried_until_no_attempt_is_left(
 async def test_retries_are_spread_by_the_backoff(
     start: Start, create: Create, table: Any, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("task_worker.endings.backoff", lambda failures: timedelta(seconds=100 * failures))
+    monkeypatch.setattr("task_worker.attempt.ending.backoff", lambda failures: timedelta(seconds=100 * failures))
 
     @handler("t")
     async def run() -> None:

@@ -15,8 +15,8 @@ from task_bus import BrokerQueue, MemoryHub
 from task_contracts import Priority, Task
 from task_runtime import LoopKeepsDyingError, RestartPolicy, Supervisor
 from task_worker import handler
-from task_worker.chores.purge import Purge
-from task_worker.heartbeat import LEASE_LOST
+from task_worker.leader.purge import Purge
+from task_worker.lease.heartbeat import LEASE_LOST
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]

@@ -17,7 +17,7 @@ import pytest
 from task_contracts import Task
 from task_store import Attempts
 from task_worker import handler
-from task_worker.chores.purge import Purge
+from task_worker.leader.purge import Purge
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]

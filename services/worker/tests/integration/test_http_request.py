@@ -24,10 +24,10 @@ import trustme
 from task_contracts import Task
 from task_runtime import configure_logging
 from task_worker import Fail, Retry
+from task_worker.attempt.outcome import result_text
 from task_worker.builtin import HttpHosts
 from task_worker.builtin.http_answer import BODY_BYTES
 from task_worker.builtin.http_request import HttpRequest, http_request
-from task_worker.outcomes import result_text
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Until = Callable[..., Awaitable[Any]]

@@ -19,7 +19,7 @@ from task_contracts.testing import a_create
 from task_store import Attempts, Database, NewTask, Offer, Tasks
 from task_store.testing import PrivatePostgres
 from task_worker import handler
-from task_worker.heartbeat import HUNG, LEASE_LOST
+from task_worker.lease.heartbeat import HUNG, LEASE_LOST
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]

@@ -247,7 +247,9 @@ async def test_it_is_killed_on_its_timeout(worker: Any, create: Create, ended: E
     row = await ended(task.id)
 
     assert (row["status"], row["error"]["code"]) == ("FAILED", "timeout")
-    assert not [child for child in psutil.Process().children() if "task_worker.runners.child" in child.cmdline()]
+    assert not [
+        child for child in psutil.Process().children() if "task_worker.attempt.runners.child_main" in child.cmdline()
+    ]
 
 
 async def test_it_is_killed_on_a_cancel_with_all_that_it_started(
@@ -281,7 +283,7 @@ async def test_one_that_ignores_sigterm_is_killed_after_a_grace(
     pids: Callable[..., Awaitable[list[int]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("task_worker.runners.process.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("task_worker.attempt.runners.child_process.GRACE_SECONDS", 0.3)
     task = await create("stubborn", payload={"path": str(tmp_path / "pids"), "seconds": 60})
     (pid,) = await pids()
     await tasks.cancel(task.id)

@@ -125,7 +125,7 @@ def dies() -> None:
 
 @pytest.fixture(autouse=True)
 def one_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.endings.backoff", lambda failures: timedelta(seconds=100 * failures))
+    monkeypatch.setattr("task_worker.attempt.ending.backoff", lambda failures: timedelta(seconds=100 * failures))
 
 
 class Both:

@@ -80,7 +80,7 @@ async def test_messages_that_come_again_and_again_run_no_task_twice(
 async def test_by_the_net_alone_low_keeps_its_share_though_slots_come_free_one_at_a_time(
     start: Start, create: Create, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("task_worker.claims.OVERDUE", timedelta())
+    monkeypatch.setattr("task_worker.claim.claims.OVERDUE", timedelta())
     order: list[str] = []
 
     @handler("t")

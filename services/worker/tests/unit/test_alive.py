@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from task_worker.alive import AliveFile
+from task_worker.lease.alive_file import AliveFile
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import pytest
 from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_contracts import Priority
 from task_store import Claim, DatabaseUnavailableError
-from task_worker.claims import Claims
-from task_worker.held import Attempt, Held
-from task_worker.intake import Intake
-from task_worker.lease import Lease
-from task_worker.slots import Slots
+from task_worker.claim.claims import Claims
+from task_worker.claim.prefetch_buffer import Intake
+from task_worker.claim.slots import Slots
+from task_worker.lease.in_flight import Attempt, Held
+from task_worker.lease.lease import Lease
 
 WEIGHTS = {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}
 HIGH = BrokerQueue("default", Priority.HIGH)
@@ -122,14 +122,14 @@ def bench(bus: TaskBus, a_claim: Callable[..., Claim]) -> Bench:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.claims._PUT_BACK_SECONDS", 0.05)
-    monkeypatch.setattr("task_worker.claims._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("task_worker.claim.claims._PUT_BACK_SECONDS", 0.05)
+    monkeypatch.setattr("task_worker.claim.claims._PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
 def hurried_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.claims._NET_SECONDS", 0.01)
-    monkeypatch.setattr("task_worker.claims._NET_SECONDS_MAX", 0.02)
+    monkeypatch.setattr("task_worker.claim.claims._NET_SECONDS", 0.01)
+    monkeypatch.setattr("task_worker.claim.claims._NET_SECONDS_MAX", 0.02)
 
 
 async def test_ids_are_claimed_as_slots_come_free(bench: Bench, until: Until) -> None:

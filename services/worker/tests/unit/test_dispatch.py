@@ -12,8 +12,8 @@ import pytest
 from task_bus import BrokerQueue, BusUnavailableError
 from task_contracts import Priority
 from task_store import DatabaseUnavailableError, DispatchQuota, LiveOffers
-from task_worker.chores.dispatch import Dispatch
-from task_worker.chores.tick import Leadership
+from task_worker.leader.dispatch import Dispatch
+from task_worker.leader.election import Leadership
 
 Until = Callable[..., Awaitable[Any]]
 ME = uuid4()
@@ -205,7 +205,7 @@ async def test_a_ring_wakes_it_and_new_offers_are_read_when_told(until: Until) -
 
 
 async def test_offers_are_read_again_even_where_the_signal_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.chores.dispatch._OFFERS_SECONDS", 0.0)
+    monkeypatch.setattr("task_worker.leader.dispatch._OFFERS_SECONDS", 0.0)
     bench = Bench()
 
     await bench.dispatch._round()
@@ -246,7 +246,7 @@ async def test_after_hints_were_lost_it_pauses_before_it_marks_more() -> None:
 
 
 async def test_it_outlives_an_outage_of_the_database(until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.chores.dispatch._FAILED_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("task_worker.leader.dispatch._FAILED_PAUSE_SECONDS", 0.01)
     bench = Bench()
     bench.table.failure = DatabaseUnavailableError("gone")
     bench.table.waiting["default", Priority.HIGH] = ids(1)

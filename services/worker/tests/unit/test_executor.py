@@ -16,12 +16,12 @@ from task_contracts import ErrorCode, Progress
 from task_contracts.lifecycle import Event
 from task_store import Claim, Ended, Ending
 from task_worker import Context, Fail, Snooze, TaskCancelled, handler
-from task_worker.executor import Defaults, Executor, Surroundings
+from task_worker.attempt.executor import Defaults, Executor, Surroundings
+from task_worker.attempt.runners.child_process import ChildSetup
+from task_worker.claim.slots import Slots
 from task_worker.handlers import Handler
-from task_worker.held import Attempt, Held, StopReason
-from task_worker.lease import Lease
-from task_worker.runners.process import ChildSetup
-from task_worker.slots import Slots
+from task_worker.lease.in_flight import Attempt, Held, StopReason
+from task_worker.lease.lease import Lease
 
 Until = Callable[..., Awaitable[Any]]
 
@@ -304,7 +304,7 @@ class TestTimeouts:
     async def test_a_thread_that_does_not_end_keeps_its_slot_and_is_reported(
         self, make: Make, until: Until, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("task_worker.executor._OVERDUE_SECONDS", 0.02)
+        monkeypatch.setattr("task_worker.attempt.executor._OVERDUE_SECONDS", 0.02)
         let_go = threading.Event()
 
         @handler("t", timeout_seconds=0.01)

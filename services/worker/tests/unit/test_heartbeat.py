@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 
 from task_store import Claim, Offer
-from task_worker.heartbeat import HUNG, LEASE_LOST, Heartbeat, Pulse
-from task_worker.held import Attempt, Held
-from task_worker.lease import Lease
+from task_worker.lease.heartbeat import HUNG, LEASE_LOST, Heartbeat, Pulse
+from task_worker.lease.in_flight import Attempt, Held
+from task_worker.lease.lease import Lease
 
 Until = Callable[..., Awaitable[Any]]
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from task_store import Claim, HeldRow
-from task_worker.held import Attempt, Held, StopReason
+from task_worker.lease.in_flight import Attempt, Held, StopReason
 
 MakeClaim = Callable[..., Claim]
 

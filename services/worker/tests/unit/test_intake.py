@@ -9,7 +9,7 @@ import pytest
 
 from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_contracts import Priority
-from task_worker.intake import Intake
+from task_worker.claim.prefetch_buffer import Intake
 
 QUEUES = ("default", "reports", "mails")
 WEIGHTS = {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from task_worker.lease import Lease
+from task_worker.lease.lease import Lease
 
 
 class Clock:

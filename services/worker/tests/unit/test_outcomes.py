@@ -15,8 +15,8 @@ from task_contracts import ErrorCode, TaskError, UnstorableJsonError, limits
 from task_contracts.lifecycle import Event
 from task_store import Claim
 from task_worker import Fail, Retry, Snooze
-from task_worker.endings import decide
-from task_worker.outcomes import Failed, Returned, Snoozed, Stopped, result_text
+from task_worker.attempt.ending import decide
+from task_worker.attempt.outcome import Failed, Returned, Snoozed, Stopped, result_text
 
 ERROR = TaskError(code="handler_error", message="broken")
 MakeClaim = Callable[..., Claim]

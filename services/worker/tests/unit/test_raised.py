@@ -6,8 +6,8 @@ import pytest
 
 from task_contracts import ErrorCode, limits
 from task_worker import Fail, Retry, Snooze, TaskCancelled
-from task_worker.outcomes import Failed, Snoozed
-from task_worker.runners.raised import happened_by
+from task_worker.attempt.outcome import Failed, Snoozed
+from task_worker.attempt.runners.raised import happened_by
 
 
 def thrown(error: BaseException) -> None:

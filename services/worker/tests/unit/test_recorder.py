@@ -10,8 +10,8 @@ import pytest
 from task_contracts import ErrorCode, Progress
 from task_contracts.lifecycle import Event
 from task_store import Claim, DatabaseUnavailableError, Ended, Ending, UnstorableValuesError
-from task_worker.held import Attempt
-from task_worker.recorder import Recorder
+from task_worker.attempt.recorder import Recorder
+from task_worker.lease.in_flight import Attempt
 
 Until = Callable[..., Awaitable[Any]]
 
@@ -55,8 +55,8 @@ class Bench:
 
 @pytest.fixture
 def bench(a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("task_worker.recorder._FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("task_worker.recorder._PROGRESS_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("task_worker.attempt.recorder._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("task_worker.attempt.recorder._PROGRESS_PAUSE_SECONDS", 0.02)
     return Bench(Attempt(a_claim(), 60))
 
 

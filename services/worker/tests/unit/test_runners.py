@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from task_store import Claim
-from task_worker.held import Attempt
-from task_worker.runners.loop import run_on_loop
+from task_worker.attempt.runners.loop import run_on_loop
+from task_worker.lease.in_flight import Attempt
 
 
 async def test_a_handler_on_the_loop_goes_with_the_loop(a_claim: Callable[..., Claim]) -> None:
@@ -32,7 +32,8 @@ async def test_a_handler_on_the_loop_goes_with_the_loop(a_claim: Callable[..., C
 
 
 def test_the_process_of_a_handler_starts_without_the_store_and_the_bus() -> None:
-    code = "import sys, task_worker.runners.child; print([n for n in ('sqlalchemy', 'aio_pika') if n in sys.modules])"
+    child = "task_worker.attempt.runners.child_main"
+    code = f"import sys, {child}; print([n for n in ('sqlalchemy', 'aio_pika') if n in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 

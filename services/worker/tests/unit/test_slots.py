@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from task_worker.slots import UNRECORDED_MAX, Slots
+from task_worker.claim.slots import UNRECORDED_MAX, Slots
 
 
 async def test_a_slot_is_free_once_its_code_has_ended() -> None:

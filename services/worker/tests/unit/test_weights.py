@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from task_contracts import Priority
-from task_worker.weights import WeightedTurns
+from task_worker.claim.weights import WeightedTurns
 
 WEIGHTS = {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}
 ALL = set(Priority)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from task_contracts import limits
-from task_worker.chores.window import WINDOW, Window
+from task_worker.leader.queue_window import WINDOW, Window
 
 
 class Clock:

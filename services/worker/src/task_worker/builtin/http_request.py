@@ -13,11 +13,11 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from task_contracts import JsonObject
+from task_worker.attempt.outcome import Retry
 from task_worker.builtin.http_answer import check_status, read_result
 from task_worker.builtin.http_hosts import HttpHosts
 from task_worker.builtin.pinned import CONNECT_SECONDS, answered
 from task_worker.handlers import HandlerError, handler
-from task_worker.outcomes import Retry
 
 TIMEOUT_SECONDS_MAX = 300.0
 _CLOSING_SECONDS = 10.0

@@ -17,9 +17,9 @@ from ipaddress import ip_address
 import httpx2
 import structlog
 
+from task_worker.attempt.outcome import Fail
 from task_worker.builtin.addresses import Address
 from task_worker.builtin.http_hosts import Host, HttpHosts, host_of
-from task_worker.outcomes import Fail
 from task_worker.threads import DaemonThreads
 
 CONNECT_SECONDS = 5.0

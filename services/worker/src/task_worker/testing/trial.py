@@ -17,14 +17,14 @@ from uuid import uuid4
 
 from task_contracts import Progress
 from task_store import Claim, Ended, Ending
+from task_worker.attempt.executor import Defaults, Executor, Surroundings
+from task_worker.attempt.runners.child_process import GRACE_SECONDS, ChildSetup
+from task_worker.claim.slots import Slots
 from task_worker.context import Context, Facts
-from task_worker.executor import Defaults, Executor, Surroundings
 from task_worker.handlers import Handler
-from task_worker.held import Attempt, Held, StopReason
-from task_worker.lease import Lease
-from task_worker.runners.process import GRACE_SECONDS, ChildSetup
+from task_worker.lease.in_flight import Attempt, Held, StopReason
+from task_worker.lease.lease import Lease
 from task_worker.settings import WorkerSettings
-from task_worker.slots import Slots
 from task_worker.testing.api import API_URL, RecordingApi
 from task_worker.testing.context import TrialContext
 from task_worker.testing.outcome import RunOutcome, outcome_of

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from task_worker.held import Attempt
-from task_worker.outcomes import Happened, Returned, Stopped
-from task_worker.runners.raised import happened_by
+from task_worker.attempt.outcome import Happened, Returned, Stopped
+from task_worker.attempt.runners.raised import happened_by
+from task_worker.lease.in_flight import Attempt
 
 
 async def run_on_loop(

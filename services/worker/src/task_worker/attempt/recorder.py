@@ -10,8 +10,8 @@ import structlog
 from task_contracts import Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE
 from task_store import AttemptKey, Attempts, Ended, Ending, StoreError, UnstorableValuesError
-from task_worker.held import Attempt
-from task_worker.outcomes import unstorable
+from task_worker.attempt.outcome import unstorable
+from task_worker.lease.in_flight import Attempt
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS = 0.1

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from task_store import StoreError, Workers
-from task_worker.lease import Lease
+from task_worker.lease.lease import Lease
 from task_worker.waiting import wait_for_event
 
 _log = structlog.get_logger(__name__)

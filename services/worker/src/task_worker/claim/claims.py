@@ -23,10 +23,10 @@ import structlog
 
 from task_contracts import Priority
 from task_store import Attempts, Claim, StoreError, new_lease_token
-from task_worker.held import Held
-from task_worker.intake import Intake
-from task_worker.lease import Lease
-from task_worker.slots import Slots
+from task_worker.claim.prefetch_buffer import Intake
+from task_worker.claim.slots import Slots
+from task_worker.lease.in_flight import Held
+from task_worker.lease.lease import Lease
 from task_worker.waiting import wait_for_event
 
 _log = structlog.get_logger(__name__)

@@ -1,7 +1,8 @@
 """Handlers in a process of their own: started for one attempt, ended by signals, never outliving its worker.
 
-The child is `task_worker.runners.child`. Down its standard input goes one order, and the pipe then stays open: the
-child ends when it closes, however the worker went. Up its standard output come progress and, last, what happened.
+The child is `task_worker.attempt.runners.child_main`. Down its standard input goes one request, and the pipe then stays
+open: the child ends when it closes, however the worker went. Up its standard output come progress and, last, the
+outcome.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from task_contracts import ErrorCode, Progress, TaskError
 from task_runtime import LogFormat, LogLevel
+from task_worker.attempt.outcome import Failed, Happened, Stopped
 from task_worker.context import Facts
-from task_worker.outcomes import Failed, Happened, Stopped
 
 if TYPE_CHECKING:
-    from task_worker.held import Attempt  # not in the child, which does without the store
+    from task_worker.lease.in_flight import Attempt  # not in the child, which does without the store
 
 GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL, where there is time for both."""
@@ -62,7 +63,7 @@ async def run_in_process(
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "task_worker.runners.child",
+        "task_worker.attempt.runners.child_main",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
-from task_worker.chores.dispatch import Dispatch
-from task_worker.chores.tick import Leadership
+from task_worker.leader.dispatch import Dispatch
+from task_worker.leader.election import Leadership
 
 
 class Ears:

@@ -7,8 +7,8 @@ from typing import assert_never
 
 from task_contracts import UnstorableJsonError, limits
 from task_store import Claim, Ending
+from task_worker.attempt.outcome import Failed, Happened, Returned, Snoozed, Stopped, result_text, unstorable
 from task_worker.backoff import backoff
-from task_worker.outcomes import Failed, Happened, Returned, Snoozed, Stopped, result_text, unstorable
 
 
 def decide(claim: Claim, happened: Happened, max_attempts: int) -> Ending:

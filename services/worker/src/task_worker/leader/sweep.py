@@ -9,9 +9,9 @@ import structlog
 
 from task_contracts.lifecycle import Event
 from task_store import Workers
-from task_worker.chores.leading import while_leading
-from task_worker.chores.tick import TICKS_A_LEASE, Leadership
-from task_worker.lease import Lease
+from task_worker.leader.election import TICKS_A_LEASE, Leadership
+from task_worker.leader.while_leading import while_leading
+from task_worker.lease.lease import Lease
 
 _log = structlog.get_logger(__name__)
 _ROWS = 500

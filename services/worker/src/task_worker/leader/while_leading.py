@@ -9,7 +9,7 @@ from typing import NoReturn
 import structlog
 
 from task_store import StoreError
-from task_worker.chores.tick import Leadership
+from task_worker.leader.election import Leadership
 
 _log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import structlog
 
 from task_store import Workers
-from task_worker.chores.leading import while_leading
-from task_worker.chores.tick import Leadership
+from task_worker.leader.election import Leadership
+from task_worker.leader.while_leading import while_leading
 
 _log = structlog.get_logger(__name__)
 _EVERY_SECONDS = 600.0

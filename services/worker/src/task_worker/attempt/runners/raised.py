@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from task_contracts import ErrorCode, TaskError, limits, storable_text
 from task_runtime import safe_traceback
-from task_worker.outcomes import Fail, Failed, Happened, Retry, Snooze, Snoozed
+from task_worker.attempt.outcome import Fail, Failed, Happened, Retry, Snooze, Snoozed
 
 
 def happened_by(error: BaseException) -> Happened:

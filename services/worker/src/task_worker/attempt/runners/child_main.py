@@ -1,4 +1,4 @@
-"""The process of one attempt: `python -m task_worker.runners.child`, started by `task_worker.runners.process`.
+"""The process of one attempt: `python -m task_worker.attempt.runners.child_main`, started by `child_process`.
 
 What the handler starts in turn holds neither pipe: else its worker would not see this process end, nor they the worker.
 """
@@ -20,11 +20,11 @@ import orjson
 
 from task_contracts import Progress, UnstorableJsonError
 from task_runtime import configure_logging
+from task_worker.attempt.outcome import Failed, Happened, Returned, result_text, unstorable
+from task_worker.attempt.runners.child_process import Order, framed
+from task_worker.attempt.runners.thread import call
 from task_worker.context import Context
 from task_worker.loader import load_handlers
-from task_worker.outcomes import Failed, Happened, Returned, result_text, unstorable
-from task_worker.runners.process import Order, framed
-from task_worker.runners.thread import call
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
-from task_worker.outcomes import Happened, Returned
-from task_worker.runners.raised import happened_by
+from task_worker.attempt.outcome import Happened, Returned
+from task_worker.attempt.runners.raised import happened_by
 
 
 async def run_in_thread(function: Callable[..., Any], arguments: tuple[Any, ...], threads: Executor) -> Happened:

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import structlog
 
 from task_store import Database, HeldRow, Offer, StoreError, Workers, new_worker_id
-from task_worker.alive import TOUCHES_A_LEASE
-from task_worker.held import Attempt, Held
-from task_worker.lease import Lease
+from task_worker.lease.alive_file import TOUCHES_A_LEASE
+from task_worker.lease.in_flight import Attempt, Held
+from task_worker.lease.lease import Lease
 from task_worker.waiting import wait_for_event
 
 _log = structlog.get_logger(__name__)
@@ -151,7 +151,7 @@ class Heartbeat:
         self._lease.renewed(sent_at)
         asked_at, before = time.monotonic(), self._held.attempts()
         rows = await workers.held_rows(worker_id)
-        self._call(lambda: self._pulse.held_rows(asked_at, before, rows))
+        self._call(lambda: self._pulse.read_back(asked_at, before, rows))
 
     async def _watch(self) -> None:
         """See to what must happen at its time even where a beat is stuck, or the event loop is."""

@@ -23,8 +23,8 @@ import structlog
 from task_bus import BrokerQueue, BusError, TaskBus
 from task_contracts import Priority
 from task_store import Dispatches, DispatchQuota, LiveOffers, StoreError, Workers
-from task_worker.chores.tick import Leadership
-from task_worker.chores.window import Window
+from task_worker.leader.election import Leadership
+from task_worker.leader.queue_window import Window
 from task_worker.waiting import wait_for_event
 
 _log = structlog.get_logger(__name__)

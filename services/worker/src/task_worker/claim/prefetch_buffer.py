@@ -17,7 +17,7 @@ from uuid import UUID
 
 from task_bus import BrokerQueue, Delivery, Subscription, TaskBus
 from task_contracts import Priority
-from task_worker.weights import WeightedTurns
+from task_worker.claim.weights import WeightedTurns
 
 _PREFETCH_MAX = 16
 """Messages that may wait here for each broker queue. A message is worth some 20 ms of work, so this hides the round

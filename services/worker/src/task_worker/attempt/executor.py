@@ -24,17 +24,17 @@ from structlog.contextvars import bind_contextvars
 
 from task_contracts import ErrorCode, Progress, TaskError, limits, storable_text
 from task_store import Claim, Ended, Ending
+from task_worker.attempt.ending import decide
+from task_worker.attempt.outcome import Failed, Happened, Returned, Snoozed, Stopped
+from task_worker.attempt.runners.child_process import ChildSetup, run_in_process
+from task_worker.attempt.runners.loop import run_on_loop
+from task_worker.attempt.runners.raised import happened_by
+from task_worker.attempt.runners.thread import run_in_thread
+from task_worker.claim.slots import Slots
 from task_worker.context import Context, Facts
-from task_worker.endings import decide
 from task_worker.handlers import Handler, Place
-from task_worker.held import Attempt, Held, StopReason
-from task_worker.lease import Lease
-from task_worker.outcomes import Failed, Happened, Returned, Snoozed, Stopped
-from task_worker.runners.loop import run_on_loop
-from task_worker.runners.process import ChildSetup, run_in_process
-from task_worker.runners.raised import happened_by
-from task_worker.runners.thread import run_in_thread
-from task_worker.slots import Slots
+from task_worker.lease.in_flight import Attempt, Held, StopReason
+from task_worker.lease.lease import Lease
 
 _log = structlog.get_logger(__name__)
 _OVERDUE_SECONDS = 5.0

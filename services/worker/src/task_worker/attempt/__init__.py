@@ -1,0 +1,1 @@
+"""One attempt: from a claimed task to its recorded ending."""

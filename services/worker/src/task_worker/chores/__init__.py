@@ -1,1 +1,0 @@
-"""What workers do for the fleet. One file for each chore; all but the tick are the leader's."""

@@ -1,0 +1,1 @@
+"""Claiming: from free slots to claimed tasks."""

@@ -1,0 +1,1 @@
+"""The lease of this worker, and what it holds under it."""
