@@ -22,7 +22,7 @@ class TaskCancelled(BaseException):  # like asyncio's CancelledError: passes thr
 
 
 @dataclass(frozen=True)
-class Facts:
+class TaskDetails:
     """The task and the attempt, as far as they are fixed."""
 
     id: UUID
@@ -38,8 +38,10 @@ class Facts:
 class Context:
     """The task in hand. Usable from the event loop, from a thread and in a process of its own alike."""
 
-    def __init__(self, facts: Facts, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
-        self._facts = facts
+    def __init__(
+        self, facts: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
+    ) -> None:
+        self._details = facts
         self._report = report
         self._is_stopped = is_stopped
         self._client: AsyncTaskClient | None = None
@@ -48,37 +50,37 @@ class Context:
     @property
     def id(self) -> UUID:
         """The task's id."""
-        return self._facts.id
+        return self._details.id
 
     @property
     def name(self) -> str:
         """The task's name."""
-        return self._facts.name
+        return self._details.name
 
     @property
     def type(self) -> str:
         """The task's type: the name of this handler."""
-        return self._facts.type
+        return self._details.type
 
     @property
     def queue(self) -> str:
         """The queue that the task came from."""
-        return self._facts.queue
+        return self._details.queue
 
     @property
     def labels(self) -> dict[str, str]:
         """The task's labels."""
-        return dict(self._facts.labels)
+        return dict(self._details.labels)
 
     @property
     def attempt(self) -> int:
         """Which attempt this is: 1 for the first, counted over all runs."""
-        return self._facts.attempt
+        return self._details.attempt
 
     @property
     def lease_token(self) -> UUID:
         """A token of this attempt alone, for writes elsewhere that a late attempt must not make ("fencing token")."""
-        return self._facts.lease_token
+        return self._details.lease_token
 
     @property
     def is_stopped(self) -> bool:
@@ -110,7 +112,7 @@ class Context:
         if self._client is None:
             from task_client import AsyncTaskClient  # here: an HTTP stack that most handlers do without
 
-            self._client = AsyncTaskClient(self._facts.api_url)
+            self._client = AsyncTaskClient(self._details.api_url)
         return self._client
 
     @property
@@ -119,7 +121,7 @@ class Context:
         if self._sync_client is None:
             from task_client import TaskClient  # as above
 
-            self._sync_client = TaskClient(self._facts.api_url)
+            self._sync_client = TaskClient(self._details.api_url)
         return self._sync_client
 
     @property

@@ -38,7 +38,7 @@ class HandlerError(Exception):
     """A handler that cannot be used as it is written; the text says which and why. Mend the code."""
 
 
-class Place(StrEnum):
+class ExecutionMode(StrEnum):
     """Where a handler runs."""
 
     LOOP = "loop"
@@ -47,7 +47,7 @@ class Place(StrEnum):
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _HandlerOptions:
     type: str
     timeout_seconds: float | None
     max_attempts: int | None
@@ -60,7 +60,7 @@ class Handler:
 
     type: str
     function: Callable[..., Any]
-    place: Place
+    mode: ExecutionMode
     timeout_seconds: float | None
     max_attempts: int | None
     takes_payload: bool
@@ -117,7 +117,7 @@ def handler(
         raise HandlerError(f"{type}: max_attempts must be between 1 and {limits.ATTEMPTS_MAX}")
 
     def mark(function: Function) -> Function:
-        setattr(function, _MARK, _Wish(type, timeout_seconds, max_attempts, in_process))
+        setattr(function, _MARK, _HandlerOptions(type, timeout_seconds, max_attempts, in_process))
         return function
 
     return mark
@@ -130,18 +130,18 @@ def handler_of(function: object) -> Handler | None:
         HandlerError: its signature is not `(payload, context)` or less, or its payload type cannot be understood.
 
     """
-    wish: _Wish | None = getattr(function, _MARK, None) if callable(function) else None
-    if wish is None or not callable(function):
+    options: _HandlerOptions | None = getattr(function, _MARK, None) if callable(function) else None
+    if options is None or not callable(function):
         return None
     is_async = inspect.iscoroutinefunction(function)
-    takes_payload, takes_context, payload_type = _signature(wish.type, function)
-    place = Place.PROCESS if wish.in_process else Place.LOOP if is_async else Place.THREAD
+    takes_payload, takes_context, payload_type = _signature(options.type, function)
+    mode = ExecutionMode.PROCESS if options.in_process else ExecutionMode.LOOP if is_async else ExecutionMode.THREAD
     return Handler(
-        wish.type,
+        options.type,
         function,
-        place,
-        wish.timeout_seconds,
-        wish.max_attempts,
+        mode,
+        options.timeout_seconds,
+        options.max_attempts,
         takes_payload,
         takes_context,
         payload_type,

@@ -13,7 +13,7 @@ _EVERY_SECONDS = 60.0
 _AGAIN_SECONDS = 5.0
 
 
-class Offering:
+class OfferRefresher:
     """Keeps `task_types` fresh."""
 
     def __init__(self, workers: Workers, offer: Offer) -> None:

@@ -24,24 +24,24 @@ from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
 from task_runtime import Supervisor
 from task_store import AttemptKey, Attempts, Database, Dispatches, HeldRow, Offer, StoreError, Workers
-from task_worker.attempt.executor import Defaults, Executor, Surroundings
+from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.recorder import Recorder
 from task_worker.attempt.runners.child_process import GRACE_SECONDS, ChildSetup
 from task_worker.claim.claims import Claims
-from task_worker.claim.prefetch_buffer import Intake
+from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
 from task_worker.handlers import Handler
 from task_worker.leader.dispatch import Dispatch
 from task_worker.leader.ears import Ears
-from task_worker.leader.election import Leadership, Ticker
+from task_worker.leader.election import LeaderElection, Leadership
 from task_worker.leader.purge import Purge
 from task_worker.leader.reject import Reject
 from task_worker.leader.sweep import Sweep
 from task_worker.lease.alive_file import AliveFile
-from task_worker.lease.heartbeat import LEASE_LOST, Heartbeat, Pulse
-from task_worker.lease.in_flight import Attempt, Held, StopReason
+from task_worker.lease.heartbeat import LEASE_LOST, Heartbeat, LeaseCallbacks
+from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
-from task_worker.offers import Offering
+from task_worker.offers import OfferRefresher
 from task_worker.settings import WorkerSettings
 
 _log = structlog.get_logger(__name__)
@@ -91,28 +91,28 @@ class Worker:
         self._attempts = Attempts(self._database, self._net, offer)
         self._workers = Workers(self._database)
 
-        self._held = Held(claim_seconds=2 * _STATEMENT_SECONDS)
+        self._in_flight = InFlight(claim_seconds=2 * _STATEMENT_SECONDS)
         self._lease = Lease(settings.lease_seconds)
         slots = Slots(settings.concurrency)
         self._recorder = Recorder(self._attempts, ring=self._ring)
         self._executor = Executor(
             handlers,
-            Defaults(settings.timeout_seconds, settings.max_attempts, settings.api_url),
-            Surroundings(
+            RunDefaults(settings.timeout_seconds, settings.max_attempts, settings.api_url),
+            AttemptServices(
                 self._recorder.record,
                 self._recorder.report,
                 ChildSetup(settings.handlers, settings.log_level, settings.log_format),
             ),
-            held=self._held,
+            in_flight=self._in_flight,
             slots=slots,
             lease=self._lease,
         )
         self._claims = Claims(
             self._attempts,
-            Intake(bus, settings.serves, settings.priority_weights, settings.concurrency),
+            PrefetchBuffer(bus, settings.serves, settings.priority_weights, settings.concurrency),
             self._executor.start,
             self._give_back,
-            held=self._held,
+            in_flight=self._in_flight,
             slots=slots,
             lease=self._lease,
             weights=settings.priority_weights,
@@ -121,14 +121,14 @@ class Worker:
         self._heartbeat = Heartbeat(
             lambda: self._open("task-worker-heartbeat", 1, settings.lease_seconds / 6),
             offer,
-            Pulse(
+            LeaseCallbacks(
                 AliveFile(settings.alive_file, settings.lease_seconds).touch,
                 self._on_registered,
                 self._on_read_back,
                 self._on_lease_over,
                 self._on_found_dead,
             ),
-            held=self._held,
+            in_flight=self._in_flight,
             lease=self._lease,
             end_process=end_process,
         )
@@ -141,13 +141,13 @@ class Worker:
             settings.queues,
             settings.priority_weights,
         )
-        self._ticker = Ticker(self._workers, self._lease, leadership, self._reaches_broker)
+        self._election = LeaderElection(self._workers, self._lease, leadership, self._reaches_broker)
         retention = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._loops = {
             "claims": self._claims.run,
             "progress": self._recorder.write_progress,
-            "tick": self._ticker.run,
-            "offer": Offering(self._workers, offer).run,
+            "tick": self._election.run,
+            "offer": OfferRefresher(self._workers, offer).run,
             "ears": Ears(signals, self._dispatch, leadership).run,
             "dispatch": self._dispatch.run,
             "sweep": Sweep(self._workers, self._lease, leadership).run,
@@ -178,16 +178,16 @@ class Worker:
             await self._leave()
 
     async def _drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        _log.info("drain_began", running=len(self._held.running()), seconds=seconds)
+        _log.info("drain_began", running=len(self._in_flight.running()), seconds=seconds)
         await asyncio.gather(self._claims.stop(_STOPPING_SECONDS), self._tell_the_database(self._workers.drain))
         await _first_of(self._executor.wait_done(seconds), hurry.wait())
         self._executor.stop_all(StopReason.DRAIN)
         await self._executor.wait_done(_STOPPING_SECONDS)
-        while running := self._held.running():
+        while running := self._in_flight.running():
             _log.error("unstoppable_code", tasks=[str(attempt.claim.id) for attempt in running])
             self._end_process(LEASE_LOST)
             await self._executor.wait_done(_STOPPING_SECONDS)
-        _log.info("drain_ended", unrecorded=len(self._held))
+        _log.info("drain_ended", unrecorded=len(self._in_flight))
 
     async def _leave(self) -> None:
         await self._heartbeat.stop()
@@ -205,11 +205,11 @@ class Worker:
             _log.warning("farewell_missed", reason=str(error))
 
     def _on_registered(self) -> None:
-        self._ticker.poke()
+        self._election.poke()
         self._signals.send(Signal(kind=SignalKind.DUE))
 
     def _on_read_back(self, asked_at: float, before: list[Attempt], rows: list[HeldRow]) -> None:
-        differences = self._held.compare(asked_at, before, rows)
+        differences = self._in_flight.compare(asked_at, before, rows)
         for attempt in differences.not_held:
             attempt.stop(StopReason.NOT_HELD)
         for attempt in differences.cancelled:
@@ -224,12 +224,12 @@ class Worker:
         self._executor.stop_all(StopReason.LEASE_LOST)
 
     def _on_found_dead(self) -> None:
-        for attempt in self._held.attempts():
+        for attempt in self._in_flight.attempts():
             attempt.is_dropped = True
         self._executor.stop_all(StopReason.LEASE_LOST)
 
     def _on_cancel_signal(self, signal: Signal) -> None:
-        if self._held.is_claiming or any(task_id in self._held for task_id in signal.ids):
+        if self._in_flight.is_claiming or any(task_id in self._in_flight for task_id in signal.ids):
             self._heartbeat.poke()
 
     def _ring(self) -> None:

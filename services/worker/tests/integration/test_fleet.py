@@ -135,7 +135,7 @@ async def test_what_ended_long_ago_is_purged_with_the_rows_of_dead_workers(
         " (gen_random_uuid(), '{}', '{}', now(), now(), false, now() - interval '1 day')"
     )
 
-    await Purge(running.worker._workers, running.worker._ticker._leadership, timedelta(days=30)).purge()
+    await Purge(running.worker._workers, running.worker._election._leadership, timedelta(days=30)).purge()
 
     assert [row["id"] for row in await table.fetch("SELECT id FROM tasks")] == [young.id]
     assert len(await table.fetch("SELECT id FROM workers")) == 2
@@ -151,7 +151,7 @@ async def test_nothing_is_purged_where_tasks_are_kept_for_ever(
         "UPDATE tasks SET created_at = created_at - interval '4000 days', started_at = created_at, finished_at = now()"
     )
 
-    await Purge(running.worker._workers, running.worker._ticker._leadership, None).purge()
+    await Purge(running.worker._workers, running.worker._election._leadership, None).purge()
 
     assert await table.status(task.id) == "COMPLETED"
 
@@ -175,7 +175,7 @@ async def test_there_is_one_leader_and_another_when_it_stops(start: Start, until
 
     def leaders() -> list[int]:
         live = [n for n, one in enumerate(workers) if not one.task.done()]
-        return [n for n in live if workers[n].worker._ticker._leadership.is_leading]
+        return [n for n in live if workers[n].worker._election._leadership.is_leading]
 
     await until(lambda: leaders() == [0])
     await workers[0].finish()
@@ -255,7 +255,7 @@ class TestPriorities:
         )
         running = await start(run, concurrency=2)
         await until(lambda: len(order) == 2)
-        await until(lambda: not running.worker._claims._intake._subscriptions)
+        await until(lambda: not running.worker._claims._buffer._subscriptions)
         await create("t", priority="HIGH", payload={"priority": "HIGH"})
 
         await until(lambda: len(order) == 4)

@@ -113,7 +113,7 @@ async def test_a_worker_that_is_asked_to_stop_while_the_database_is_away_ends(
         for _ in range(20):
             await Tasks(database).create(NewTask(a_create(), "t"))
     running = await start(run, url=url, concurrency=20, drain_seconds=1)
-    held = running.worker._held
+    held = running.worker._in_flight
     await until(lambda: len(held) == 20)
 
     private_postgres.pause()

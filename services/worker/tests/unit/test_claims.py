@@ -13,9 +13,9 @@ from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_contracts import Priority
 from task_store import Claim, DatabaseUnavailableError
 from task_worker.claim.claims import Claims
-from task_worker.claim.prefetch_buffer import Intake
+from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
-from task_worker.lease.in_flight import Attempt, Held
+from task_worker.lease.in_flight import Attempt, InFlight
 from task_worker.lease.lease import Lease
 
 WEIGHTS = {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}
@@ -66,20 +66,20 @@ class Bench:
     def __init__(self, bus: TaskBus, make_claim: Callable[..., Claim], capacity: int) -> None:
         self.bus = bus
         self.attempts = FakeAttempts(make_claim)
-        self.held = Held(claim_seconds=6)
+        self.in_flight = InFlight(claim_seconds=6)
         self.slots = Slots(capacity)
         self.lease = Lease(30)
         self.lease.begin(uuid4(), time.monotonic())
         self.started: list[Claim] = []
         self.given_back: list[Claim] = []
         self.is_connected = True
-        self.intake = Intake(bus, ("default",), WEIGHTS, capacity)
+        self.buffer = PrefetchBuffer(bus, ("default",), WEIGHTS, capacity)
         self.claims = Claims(
             self.attempts,  # type: ignore[arg-type] # the three calls that are used
-            self.intake,
+            self.buffer,
             self._start,
             self.given_back.append,
-            held=self.held,
+            in_flight=self.in_flight,
             slots=self.slots,
             lease=self.lease,
             weights=WEIGHTS,
@@ -89,10 +89,10 @@ class Bench:
     def _start(self, claim: Claim) -> None:
         self.started.append(claim)
         self.slots.take()
-        self.held.take(Attempt(claim, 60))
+        self.in_flight.take(Attempt(claim, 60))
 
     def end_one(self) -> None:
-        self.held.drop(self.held.attempts()[0])
+        self.in_flight.drop(self.in_flight.attempts()[0])
         self.slots.code_ended()
         self.slots.recorded()
 
@@ -162,12 +162,12 @@ async def test_an_unknown_outcome_is_tried_again_and_the_message_stays_unacked(b
     await bench.bus.publish(HIGH, ids, timeout=1)
     async with bench.running():
         await until(lambda: len(bench.attempts.by_id) > 2)
-        assert bench.held.has_unknown_claim
+        assert bench.in_flight.has_unknown_claim
         bench.attempts.failure = None
         await until(lambda: len(bench.started) == 2)
 
     assert bench.attempts.by_id[0] == bench.attempts.by_id[-1] == ids
-    assert bench.held.is_clear is False
+    assert bench.in_flight.is_clear is False
     assert await bench.bus.depth(HIGH) == 0
 
 
@@ -188,15 +188,15 @@ async def test_a_claim_that_ends_in_any_other_way_is_unknown_too(bench: Bench) -
     with pytest.raises(ValueError, match="not one"):
         await bench.claims.run()
 
-    assert bench.held.has_unknown_claim
-    assert bench.held.is_clear
+    assert bench.in_flight.has_unknown_claim
+    assert bench.in_flight.is_clear
 
 
 async def test_an_id_in_our_hands_is_not_claimed_again(
     bench: Bench, until: Until, a_claim: Callable[..., Claim]
 ) -> None:
     attempt = Attempt(a_claim(), 60)
-    bench.held.take(attempt)
+    bench.in_flight.take(attempt)
     other = uuid4()
     await bench.bus.publish(HIGH, [attempt.claim.id, other], timeout=1)
     async with bench.running():
@@ -209,7 +209,7 @@ async def test_what_the_net_claims_while_it_is_in_our_hands_is_given_back(
     bench: Bench, until: Until, a_claim: Callable[..., Claim], hurried_net: None
 ) -> None:
     attempt = Attempt(a_claim(), 60)
-    bench.held.take(attempt)
+    bench.in_flight.take(attempt)
     again = a_claim(id=attempt.claim.id)
     bench.attempts.overdue.append([again])
     bench.claims._net_at = 0
@@ -217,7 +217,7 @@ async def test_what_the_net_claims_while_it_is_in_our_hands_is_given_back(
         await until(lambda: bench.given_back)
 
     assert (bench.given_back, bench.started) == ([again], [])
-    assert bench.held.get(attempt.claim.id) is attempt
+    assert bench.in_flight.get(attempt.claim.id) is attempt
 
 
 async def test_suspects_come_first_in_the_net_so_that_a_backlog_cannot_hide_them(
@@ -237,8 +237,8 @@ async def test_suspects_come_first_in_the_net_so_that_a_backlog_cannot_hide_them
 async def test_no_suspect_is_claimed_while_the_outcome_of_a_claim_is_unknown(
     bench: Bench, until: Until, hurried_net: None
 ) -> None:
-    bench.held.claim_begins(token := uuid4())
-    bench.held.claim_unanswered(token)
+    bench.in_flight.claim_begins(token := uuid4())
+    bench.in_flight.claim_unanswered(token)
     bench.claims._net_at = 0
     async with bench.running():
         await until(lambda: len(bench.attempts.asked) > 2)
@@ -294,9 +294,9 @@ async def test_the_net_lets_the_first_delivery_to_new_consumers_go_first(
     bench.claims._net_at = 0
     task_id = uuid4()
     await bench.bus.publish(HIGH, [task_id], timeout=1)
-    take_in, loop = bench.intake._take_in, asyncio.get_running_loop()
+    take_in, loop = bench.buffer._take_in, asyncio.get_running_loop()
     # As over a network, where a consumer's first delivery takes a round trip.
-    monkeypatch.setattr(bench.intake, "_take_in", lambda delivery: loop.call_later(0.01, take_in, delivery))
+    monkeypatch.setattr(bench.buffer, "_take_in", lambda delivery: loop.call_later(0.01, take_in, delivery))
     async with bench.running():
         await until(lambda: len(bench.started) == 2)
 

@@ -7,14 +7,14 @@ import pytest
 from task_client import AsyncTaskClient, TaskClient
 from task_contracts import Progress
 from task_worker import Context, TaskCancelled
-from task_worker.context import Facts
+from task_worker.context import TaskDetails
 
 
 class Bench:
     def __init__(self) -> None:
         self.reported: list[Progress] = []
         self.is_stopped = False
-        self.facts = Facts(
+        self.facts = TaskDetails(
             uuid4(), "a task", "report.build", "reports", {"customer": "42"}, 3, uuid4(), "http://127.0.0.1:9000"
         )
         self.context = Context(self.facts, report=self.reported.append, is_stopped=lambda: self.is_stopped)

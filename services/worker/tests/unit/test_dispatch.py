@@ -81,7 +81,7 @@ class Bench:
 
     @asynccontextmanager
     async def leading(self) -> AsyncIterator[None]:
-        self.leadership.told(ME, ME)
+        self.leadership.set_leader(ME, ME)
         loop = asyncio.create_task(self.dispatch.run())
         try:
             yield
@@ -108,7 +108,7 @@ async def test_what_is_due_is_marked_and_published_each_in_its_broker_queue(unti
 async def test_a_worker_that_does_not_lead_dispatches_nothing() -> None:
     bench = Bench()
     bench.table.waiting["default", Priority.HIGH] = ids(1)
-    bench.leadership.told(uuid4(), ME)
+    bench.leadership.set_leader(uuid4(), ME)
     loop = asyncio.create_task(bench.dispatch.run())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -133,12 +133,12 @@ async def test_whoever_leads_again_looks_before_it_publishes() -> None:
     dispatch = bench.dispatch
     for window in dispatch._windows.values():
         window.looked(0, workers=1)
-    bench.leadership.told(uuid4(), ME)
+    bench.leadership.set_leader(uuid4(), ME)
     waiting = asyncio.create_task(dispatch._wait_until_leading())
     await asyncio.sleep(0)
 
     assert not any(window.should_look for window in dispatch._windows.values())
-    bench.leadership.told(ME, ME)
+    bench.leadership.set_leader(ME, ME)
     await waiting
     assert all(window.should_look for window in dispatch._windows.values())
 
@@ -262,16 +262,16 @@ class TestLeadership:
         assert not leadership.is_leading
         assert leadership.ended.is_set()
 
-        leadership.told(ME, ME)
+        leadership.set_leader(ME, ME)
         assert leadership.is_leading
         assert not leadership.ended.is_set()
 
-        leadership.told(uuid4(), ME)
+        leadership.set_leader(uuid4(), ME)
         assert not leadership.is_leading
 
     def test_nobody_leads_where_nobody_was_told(self) -> None:
         leadership = Leadership()
 
-        leadership.told(None, None)
+        leadership.set_leader(None, None)
 
         assert not leadership.is_leading

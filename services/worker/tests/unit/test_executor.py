@@ -16,11 +16,11 @@ from task_contracts import ErrorCode, Progress
 from task_contracts.lifecycle import Event
 from task_store import Claim, Ended, Ending
 from task_worker import Context, Fail, Snooze, TaskCancelled, handler
-from task_worker.attempt.executor import Defaults, Executor, Surroundings
+from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.runners.child_process import ChildSetup
 from task_worker.claim.slots import Slots
 from task_worker.handlers import Handler
-from task_worker.lease.in_flight import Attempt, Held, StopReason
+from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
 
 Until = Callable[..., Awaitable[Any]]
@@ -46,7 +46,7 @@ class Bench:
         self._make_claim = make_claim
         self.endings: list[Ending] = []
         self.reported: list[Progress] = []
-        self.held = Held(claim_seconds=6)
+        self.in_flight = InFlight(claim_seconds=6)
         self.slots = Slots(5)
         self.lease = Lease(30)
         self.lease.begin(uuid4(), time.monotonic())
@@ -54,9 +54,9 @@ class Bench:
         self.may_record.set()
         self.executor = Executor(
             handlers,
-            Defaults(timeout_seconds=600, max_attempts=3, api_url="http://127.0.0.1:9000"),
-            Surroundings(self._record, self._report, ChildSetup(None, "INFO", "json")),
-            held=self.held,
+            RunDefaults(timeout_seconds=600, max_attempts=3, api_url="http://127.0.0.1:9000"),
+            AttemptServices(self._record, self._report, ChildSetup(None, "INFO", "json")),
+            in_flight=self.in_flight,
             slots=self.slots,
             lease=self.lease,
         )
@@ -64,7 +64,7 @@ class Bench:
     def start(self, type_: str, **fields: Any) -> Attempt:
         claim = self._make_claim(type=type_, **fields)
         self.executor.start(claim)
-        attempt = self.held.get(claim.id)
+        attempt = self.in_flight.get(claim.id)
         assert attempt is not None
         return attempt
 
@@ -114,7 +114,7 @@ class TestOutcomes:
         ending = await bench.ending()
 
         assert (ending.event, ending.result) == (Event.COMPLETE, "2")
-        assert bench.held.is_clear
+        assert bench.in_flight.is_clear
         assert bench.slots.free == 5
 
     @pytest.mark.parametrize("place", ["loop", "thread"])
@@ -166,7 +166,7 @@ class TestOutcomes:
         assert ending.event is Event.RETRY
         assert ending.error is not None
         assert ending.error.type == "LookupError"
-        assert bench.held.is_clear
+        assert bench.in_flight.is_clear
         assert bench.slots.free == 5
 
     async def test_a_thread_that_cannot_be_begun_is_a_failure_and_leaves_nothing_behind(self, make: Make) -> None:
@@ -178,7 +178,7 @@ class TestOutcomes:
         bench.start("t")
 
         assert (await bench.ending()).event is Event.RETRY
-        assert bench.held.is_clear
+        assert bench.in_flight.is_clear
 
     async def test_attempts_are_the_tasks_own_else_the_handlers_else_the_settings(self, make: Make) -> None:
         @handler("plain")
@@ -507,10 +507,10 @@ class TestHolding:
         attempt = bench.start("t")
         await until(lambda: not attempt.is_running)
 
-        assert (bench.slots.free, len(bench.held), bench.held.running()) == (5, 1, [])
+        assert (bench.slots.free, len(bench.in_flight), bench.in_flight.running()) == (5, 1, [])
         bench.may_record.set()
         await bench.ending()
-        assert bench.held.is_clear
+        assert bench.in_flight.is_clear
 
     async def test_stop_all_asks_everybody_who_runs(self, make: Make) -> None:
         @handler("t")

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from task_worker import Context, HandlerError, handler
-from task_worker.context import Facts
-from task_worker.handlers import Handler, Place, handler_of
+from task_worker.context import TaskDetails
+from task_worker.handlers import ExecutionMode, Handler, handler_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -43,7 +43,7 @@ class Row(TypedDict):
 
 @pytest.fixture
 def context() -> Context:
-    facts = Facts(uuid4(), "a task", "t", "default", {}, 1, uuid4(), "http://127.0.0.1:9000")
+    facts = TaskDetails(uuid4(), "a task", "t", "default", {}, 1, uuid4(), "http://127.0.0.1:9000")
     return Context(facts, report=lambda _: None, is_stopped=lambda: False)
 
 
@@ -73,10 +73,10 @@ def test_the_place_follows_from_the_function() -> None:
 
     def in_thread() -> None: ...
 
-    assert handler_for(on_loop).place is Place.LOOP
-    assert handler_for(in_thread).place is Place.THREAD
-    assert handler_for(on_loop, in_process=True).place is Place.PROCESS
-    assert handler_for(in_thread, in_process=True).place is Place.PROCESS
+    assert handler_for(on_loop).mode is ExecutionMode.LOOP
+    assert handler_for(in_thread).mode is ExecutionMode.THREAD
+    assert handler_for(on_loop, in_process=True).mode is ExecutionMode.PROCESS
+    assert handler_for(in_thread, in_process=True).mode is ExecutionMode.PROCESS
 
 
 def test_both_parameters_may_be_left_out(context: Context) -> None:

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from task_store import Claim, Offer
-from task_worker.lease.heartbeat import HUNG, LEASE_LOST, Heartbeat, Pulse
-from task_worker.lease.in_flight import Attempt, Held
+from task_worker.lease.heartbeat import HUNG, LEASE_LOST, Heartbeat, LeaseCallbacks
+from task_worker.lease.in_flight import Attempt, InFlight
 from task_worker.lease.lease import Lease
 
 Until = Callable[..., Awaitable[Any]]
@@ -24,15 +24,15 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.held = Held(claim_seconds=6)
+        self.in_flight = InFlight(claim_seconds=6)
         self.lease = Lease(30, lambda: self.now)
         self.ended: list[int] = []
         self.over = 0
         self.heartbeat = Heartbeat(
             self._open,
             Offer(("default",), {}),
-            Pulse(nothing, nothing, nothing, self._on_over, nothing),
-            held=self.held,
+            LeaseCallbacks(nothing, nothing, nothing, self._on_over, nothing),
+            in_flight=self.in_flight,
             lease=self.lease,
             end_process=self.ended.append,
         )
@@ -61,7 +61,7 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 async def test_code_is_stopped_a_sixth_of_the_lease_early_and_what_goes_on_ends_the_process(
     bench: Bench, a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
-    bench.held.take(Attempt(a_claim(), 60))
+    bench.in_flight.take(Attempt(a_claim(), 60))
     bench.now += 24.9
     bench.heartbeat._see_to_lease()
     bench.now += 0.1
@@ -81,7 +81,7 @@ async def test_code_is_stopped_a_sixth_of_the_lease_early_and_what_goes_on_ends_
 
 async def test_code_that_has_stopped_in_time_ends_nothing(bench: Bench, a_claim: Callable[..., Claim]) -> None:
     attempt = Attempt(a_claim(), 60)
-    bench.held.take(attempt)
+    bench.in_flight.take(attempt)
     bench.now += 25
     bench.heartbeat._see_to_lease()
     attempt.is_running = False
@@ -94,8 +94,8 @@ async def test_code_that_has_stopped_in_time_ends_nothing(bench: Bench, a_claim:
 async def test_an_event_loop_that_hangs_longer_than_its_longest_handler_may_run_ends_the_process(
     bench: Bench, a_claim: Callable[..., Claim]
 ) -> None:
-    bench.held.take(Attempt(a_claim(), timeout_seconds=60))
-    bench.held.take(Attempt(a_claim(), timeout_seconds=5))
+    bench.in_flight.take(Attempt(a_claim(), timeout_seconds=60))
+    bench.in_flight.take(Attempt(a_claim(), timeout_seconds=5))
     for _ in range(90):  # one look a second
         bench.lease.renewed(bench.now)
         bench.look()

@@ -7,7 +7,7 @@ import pytest
 from task_contracts import ErrorCode, limits
 from task_worker import Fail, Retry, Snooze, TaskCancelled
 from task_worker.attempt.outcome import Failed, Snoozed
-from task_worker.attempt.runners.raised import happened_by
+from task_worker.attempt.runners.raised import outcome_of_exception
 
 
 def thrown(error: BaseException) -> None:
@@ -25,7 +25,7 @@ def raised(error: BaseException) -> BaseException:
 
 
 def test_fail_is_final_and_has_no_traceback() -> None:
-    happened = happened_by(raised(Fail("no such customer", code="no_customer")))
+    happened = outcome_of_exception(raised(Fail("no such customer", code="no_customer")))
 
     assert isinstance(happened, Failed)
     assert (happened.error.code, happened.error.message, happened.is_final) == ("no_customer", "no such customer", True)
@@ -33,14 +33,14 @@ def test_fail_is_final_and_has_no_traceback() -> None:
 
 
 def test_retry_carries_its_wish() -> None:
-    happened = happened_by(raised(Retry(after_seconds=9)))
+    happened = outcome_of_exception(raised(Retry(after_seconds=9)))
 
     assert isinstance(happened, Failed)
     assert (happened.error.code, happened.after_seconds, happened.is_final) == (ErrorCode.RETRY, 9.0, False)
 
 
 def test_snooze_is_no_failure() -> None:
-    assert happened_by(raised(Snooze(after_seconds=3))) == Snoozed(3.0)
+    assert outcome_of_exception(raised(Snooze(after_seconds=3))) == Snoozed(3.0)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_snooze_is_no_failure() -> None:
     ],
 )
 def test_anything_else_is_an_error_of_the_handler(error: BaseException, message: str) -> None:
-    happened = happened_by(raised(error))
+    happened = outcome_of_exception(raised(error))
 
     assert isinstance(happened, Failed)
     assert happened.error.code == ErrorCode.HANDLER_ERROR
@@ -69,7 +69,7 @@ def test_anything_else_is_an_error_of_the_handler(error: BaseException, message:
 
 
 def test_the_traceback_shows_where_and_no_values() -> None:
-    happened = happened_by(raised(ValueError("wrong")))
+    happened = outcome_of_exception(raised(ValueError("wrong")))
 
     assert isinstance(happened, Failed)
     assert happened.traceback is not None
@@ -79,7 +79,7 @@ def test_the_traceback_shows_where_and_no_values() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    happened = happened_by(raised(RuntimeError("é" * 1_000_000)))
+    happened = outcome_of_exception(raised(RuntimeError("é" * 1_000_000)))
 
     assert isinstance(happened, Failed)
     assert len(happened.error.message) == limits.ERROR_MESSAGE_CHARS
@@ -94,7 +94,7 @@ def test_a_deep_chain_of_causes_is_cut() -> None:
         later.__cause__ = error
         error = later
 
-    happened = happened_by(raised(error))
+    happened = outcome_of_exception(raised(error))
 
     assert isinstance(happened, Failed)
     assert happened.traceback is not None
@@ -108,7 +108,7 @@ class UnreadableError(Exception):
 
 
 def test_an_exception_whose_text_cannot_be_read_is_told_by_its_name() -> None:
-    happened = happened_by(raised(UnreadableError()))
+    happened = outcome_of_exception(raised(UnreadableError()))
 
     assert isinstance(happened, Failed)
     assert (happened.error.code, happened.error.message) == (ErrorCode.HANDLER_ERROR, "UnreadableError")

@@ -7,11 +7,11 @@ from typing import assert_never
 
 from task_contracts import UnstorableJsonError, limits
 from task_store import Claim, Ending
-from task_worker.attempt.outcome import Failed, Happened, Returned, Snoozed, Stopped, result_text, unstorable
+from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, Snoozed, Stopped, result_text, unstorable
 from task_worker.backoff import backoff
 
 
-def decide(claim: Claim, happened: Happened, max_attempts: int) -> Ending:
+def decide(claim: Claim, happened: HandlerOutcome, max_attempts: int) -> Ending:
     """Return how an attempt ends. `max_attempts` is the task's own, the handler's or the setting, in that order."""
     match happened:
         case Returned(value):
@@ -34,6 +34,6 @@ def decide(claim: Claim, happened: Happened, max_attempts: int) -> Ending:
 
 
 def _pause(seconds: float) -> timedelta:
-    """Keep a handler's wish within what may be asked of run_at."""
+    """Keep a handler's options within what may be asked of run_at."""
     longest = limits.RUN_AT_HORIZON_DAYS * 86_400
     return timedelta(seconds=min(max(0.0, seconds), longest))

@@ -25,15 +25,15 @@ from structlog.contextvars import bind_contextvars
 from task_contracts import ErrorCode, Progress, TaskError, limits, storable_text
 from task_store import Claim, Ended, Ending
 from task_worker.attempt.ending import decide
-from task_worker.attempt.outcome import Failed, Happened, Returned, Snoozed, Stopped
+from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, Snoozed, Stopped
 from task_worker.attempt.runners.child_process import ChildSetup, run_in_process
 from task_worker.attempt.runners.loop import run_on_loop
-from task_worker.attempt.runners.raised import happened_by
+from task_worker.attempt.runners.raised import outcome_of_exception
 from task_worker.attempt.runners.thread import run_in_thread
 from task_worker.claim.slots import Slots
-from task_worker.context import Context, Facts
-from task_worker.handlers import Handler, Place
-from task_worker.lease.in_flight import Attempt, Held, StopReason
+from task_worker.context import Context, TaskDetails
+from task_worker.handlers import ExecutionMode, Handler
+from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ _OVERDUE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Defaults:
+class RunDefaults:
     """What holds where neither the task nor its handler says otherwise."""
 
     timeout_seconds: float
@@ -51,7 +51,7 @@ class Defaults:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class AttemptServices:
     """What an attempt needs of the worker: to `record` its end, to `report` progress, and how a `child` is set up.
 
     `context` makes what a handler is told; `threads` run the plain ones, as many as there are slots if left out.
@@ -70,20 +70,20 @@ class Executor:
     def __init__(
         self,
         handlers: Mapping[str, Handler],
-        defaults: Defaults,
-        surroundings: Surroundings,
+        defaults: RunDefaults,
+        services: AttemptServices,
         *,
-        held: Held,
+        in_flight: InFlight,
         slots: Slots,
         lease: Lease,
     ) -> None:
         self._handlers = handlers
         self._defaults = defaults
-        self._around = surroundings
-        self._held = held
+        self._services = services
+        self._in_flight = in_flight
         self._slots = slots
         self._lease = lease
-        self._threads = surroundings.threads or futures.ThreadPoolExecutor(slots.capacity, "handler")
+        self._threads = services.threads or futures.ThreadPoolExecutor(slots.capacity, "handler")
         self._attempts: set[asyncio.Task[None]] = set()
 
     def start(self, claim: Claim) -> None:
@@ -91,7 +91,7 @@ class Executor:
         handler = self._handlers[claim.type]
         timeout = claim.timeout_seconds or handler.timeout_seconds or self._defaults.timeout_seconds
         attempt = Attempt(claim, timeout)
-        self._held.take(attempt)
+        self._in_flight.take(attempt)
         self._slots.take()
         self.spawn(self._attempt(attempt, handler))
 
@@ -103,7 +103,7 @@ class Executor:
 
     def stop_all(self, reason: StopReason) -> None:
         """Ask all running code to end."""
-        for attempt in self._held.running():
+        for attempt in self._in_flight.running():
             attempt.stop(reason)
 
     async def wait_done(self, seconds: float) -> bool:
@@ -123,19 +123,19 @@ class Executor:
         try:
             happened = await self._run(attempt, handler)
         except Exception as error:  # noqa: BLE001 # the outermost frame of an attempt
-            happened = happened_by(error)
+            happened = outcome_of_exception(error)
         finally:
             attempt.is_running = False
             self._slots.code_ended()
         try:
             ending = decide(attempt.claim, _in_light_of_stop(attempt, happened), self._max_attempts(attempt, handler))
-            ended = await self._around.record(attempt, ending)
+            ended = await self._services.record(attempt, ending)
             _log_end(attempt, ending, ended)
         finally:
-            self._held.drop(attempt)
+            self._in_flight.drop(attempt)
             self._slots.recorded()
 
-    async def _run(self, attempt: Attempt, handler: Handler) -> Happened:
+    async def _run(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
         if not self._lease.is_valid or attempt.stop_reason is not None:
             return Stopped()
         context = self._context(attempt)
@@ -153,20 +153,20 @@ class Executor:
             if context.has_clients:
                 self.spawn(context.aclose())  # apart: however that goes, the attempt has gone as it went
 
-    async def _run_in_place(self, handler: Handler, arguments: tuple[object, ...], attempt: Attempt) -> Happened:
-        match handler.place:
-            case Place.LOOP:
+    async def _run_in_place(self, handler: Handler, arguments: tuple[object, ...], attempt: Attempt) -> HandlerOutcome:
+        match handler.mode:
+            case ExecutionMode.LOOP:
                 return await run_on_loop(handler.function, arguments, attempt)
-            case Place.THREAD:
+            case ExecutionMode.THREAD:
                 return await run_in_thread(handler.function, arguments, self._threads)
-            case Place.PROCESS:
-                return await run_in_process(attempt, self._facts(attempt), self._around.child, self._around.report)
+            case ExecutionMode.PROCESS:
+                return await run_in_process(attempt, self._facts(attempt), self._services.child, self._services.report)
             case _:
-                assert_never(handler.place)
+                assert_never(handler.mode)
 
-    def _facts(self, attempt: Attempt) -> Facts:
+    def _facts(self, attempt: Attempt) -> TaskDetails:
         claim = attempt.claim
-        return Facts(
+        return TaskDetails(
             claim.id,
             claim.name,
             claim.type,
@@ -181,9 +181,9 @@ class Executor:
         loop = asyncio.get_running_loop()
 
         def report(progress: Progress) -> None:
-            loop.call_soon_threadsafe(self._around.report, attempt, progress)
+            loop.call_soon_threadsafe(self._services.report, attempt, progress)
 
-        return self._around.context(
+        return self._services.context(
             self._facts(attempt),
             report=report,
             is_stopped=lambda: attempt.stop_reason is not None,
@@ -201,10 +201,10 @@ def _invalid_payload(error: ValidationError) -> Failed:
     return Failed(TaskError(code=ErrorCode.INVALID_PAYLOAD, message=message), is_final=True)
 
 
-def _in_light_of_stop(attempt: Attempt, happened: Happened) -> Happened:
+def _in_light_of_stop(attempt: Attempt, happened: HandlerOutcome) -> HandlerOutcome:
     """Return what counts of what happened, given that the code may have been stopped.
 
-    Out of time is a failure even where a value came in the end. Stopped for any other reason, a value or a wish to
+    Out of time is a failure even where a value came in the end. Stopped for any other reason, a value or a options to
     snooze still counts, and a failure is put down to having been stopped.
     """
     match attempt.stop_reason:

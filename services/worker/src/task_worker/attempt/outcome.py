@@ -1,7 +1,7 @@
 """What can come of running a handler. Pure.
 
 A handler says how it went by returning, or by raising one of three exceptions of ours or any other. The runner reports
-that as one of the `Happened` classes, of which `task_worker.attempt.ending` makes the ending that is recorded.
+that as one of the `HandlerOutcome` classes, of which `task_worker.attempt.ending` makes the ending that is recorded.
 
 A handler's own process imports this, so nothing here imports the store: that would double the time of its start.
 """
@@ -99,7 +99,7 @@ class Stopped:
     """The worker stopped the code, or never began it: a cancel, a lost lease, a drain."""
 
 
-Happened: TypeAlias = Returned | Failed | Snoozed | Stopped
+HandlerOutcome: TypeAlias = Returned | Failed | Snoozed | Stopped
 
 
 def result_text(value: Any) -> str | None:

@@ -30,7 +30,7 @@ class _Buffered:
     untried: deque[UUID]
 
 
-class Intake:
+class PrefetchBuffer:
     """The consumers of one worker, and what they brought."""
 
     def __init__(self, bus: TaskBus, queues: Sequence[str], weights: Mapping[Priority, int], capacity: int) -> None:

@@ -24,7 +24,7 @@ from task_bus import BrokerQueue, BusError, TaskBus
 from task_contracts import Priority
 from task_store import Dispatches, DispatchQuota, LiveOffers, StoreError, Workers
 from task_worker.leader.election import Leadership
-from task_worker.leader.queue_window import Window
+from task_worker.leader.queue_window import QueueWindow
 from task_worker.waiting import wait_for_event
 
 _log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class Dispatch:
         self._workers = workers
         self._leadership = leadership
         self._weights = weights
-        self._windows = {BrokerQueue(queue, priority): Window() for queue in queues for priority in Priority}
+        self._windows = {BrokerQueue(queue, priority): QueueWindow() for queue in queues for priority in Priority}
         self._rung = asyncio.Event()
         self._offers_stale_at = 0.0
         self._offers = LiveOffers({}, {})
@@ -90,7 +90,7 @@ class Dispatch:
         if not self._leadership.is_leading:
             await self._leadership.begun.wait()
             # Another leader may have filled the broker queues meanwhile: look before anything is published.
-            self._windows = {queue: Window() for queue in self._windows}
+            self._windows = {queue: QueueWindow() for queue in self._windows}
 
     async def _round(self) -> float:
         """Go some way to full windows; return for how many seconds nothing is to be done."""

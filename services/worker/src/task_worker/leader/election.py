@@ -30,7 +30,7 @@ class Leadership:
         """Whether this worker leads."""
         return self.begun.is_set()
 
-    def told(self, leader_id: UUID | None, me: UUID | None) -> None:
+    def set_leader(self, leader_id: UUID | None, me: UUID | None) -> None:
         """Note who leads; None where nobody could be asked."""
         is_me = leader_id is not None and leader_id == me
         if leader_id != self._leader_id:
@@ -41,7 +41,7 @@ class Leadership:
         now.set()
 
 
-class Ticker:
+class LeaderElection:
     """Ticks every sixth of a lease. Without an answer this worker does not lead."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Ticker:
             self._poked.clear()
             worker_id = self._lease.worker_id
             leader_id = None if worker_id is None else await self._ask(worker_id)
-            self._leadership.told(leader_id, worker_id)
+            self._leadership.set_leader(leader_id, worker_id)
             await wait_for_event(self._poked, self._interval.total_seconds())
 
     async def _ask(self, worker_id: UUID) -> UUID | None:

@@ -1,8 +1,8 @@
 """How much the leader has in a broker queue, and how many ids a message there should carry. Pure but for a clock.
 
-A broker queue holds at most `WINDOW` messages: the rest of a backlog rests in the table, where a late cancel or change
-of priority still counts. A message carries about what one worker lately took from the queue in 20 ms, so quick tasks
-travel in batches and slow ones alone.
+A broker queue holds at most `WINDOW_MESSAGES` messages: the rest of a backlog rests in the table, where a late cancel
+or change of priority still counts. A message carries about what one worker lately took from the queue in 20 ms, so
+quick tasks travel in batches and slow ones alone.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Callable
 
 from task_contracts import limits
 
-WINDOW = 200
+WINDOW_MESSAGES = 200
 _SHARE_SECONDS = 0.02
 _LOOK_AFTER_MESSAGES = 50
 
 
-class Window:
+class QueueWindow:
     """The leader's view of one broker queue: what it published, and what it last saw to be ready there."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._looked_at = clock()
-        self._ready = WINDOW  # until the first look: an earlier leader may have filled it
+        self._ready = WINDOW_MESSAGES  # until the first look: an earlier leader may have filled it
         self._ready_ids = 0
         self._messages = 0
         self._ids = 0
@@ -32,7 +32,7 @@ class Window:
     @property
     def room(self) -> int:
         """How many more messages fit, as far as is known."""
-        return max(0, WINDOW - self._ready - self._messages)
+        return max(0, WINDOW_MESSAGES - self._ready - self._messages)
 
     @property
     def message_ids(self) -> int:

@@ -25,7 +25,7 @@ import structlog
 
 from task_store import Database, HeldRow, Offer, StoreError, Workers, new_worker_id
 from task_worker.lease.alive_file import TOUCHES_A_LEASE
-from task_worker.lease.in_flight import Attempt, Held
+from task_worker.lease.in_flight import Attempt, InFlight
 from task_worker.lease.lease import Lease
 from task_worker.waiting import wait_for_event
 
@@ -39,7 +39,7 @@ _BEATS_A_LEASE = 6
 
 
 @dataclass(frozen=True)
-class Pulse:
+class LeaseCallbacks:
     """What the heartbeat calls, always on the event loop.
 
     `answered`: the event loop answers, thirty times a lease. `registered`: this worker has a lease, under a new id.
@@ -62,17 +62,17 @@ class Heartbeat:
         self,
         database: Callable[[], Database],
         offer: Offer,
-        pulse: Pulse,
+        callbacks: LeaseCallbacks,
         *,
-        held: Held,
+        in_flight: InFlight,
         lease: Lease,
         end_process: Callable[[int], None],
     ) -> None:
         """`database` opens the connection, in the heartbeat's own thread; `end_process` ends us with an exit code."""
         self._open = database
         self._offer = offer
-        self._pulse = pulse
-        self._held = held
+        self._callbacks = callbacks
+        self._in_flight = in_flight
         self._lease = lease
         self._end_process = end_process
         self._loop = asyncio.get_running_loop()
@@ -131,13 +131,13 @@ class Heartbeat:
             _log.warning("heartbeat_missed", reason=str(error))
 
     async def _register(self, workers: Workers) -> None:
-        if not self._held.is_clear:
+        if not self._in_flight.is_clear:
             return  # what was held under the old id has yet to stop, and what it claimed last to be answered
         worker_id, sent_at = new_worker_id(), time.monotonic()
         await workers.register(worker_id, self._offer, self._lease.duration)
         self._lease.begin(worker_id, sent_at)
         _log.info("worker_registered", worker_id=str(worker_id))
-        self._call(self._pulse.registered)
+        self._call(self._callbacks.registered)
 
     async def _renew(self, workers: Workers) -> None:
         worker_id, sent_at = self._lease.worker_id, time.monotonic()
@@ -146,12 +146,12 @@ class Heartbeat:
         if not await workers.renew(worker_id, self._lease.duration):
             _log.error("worker_found_dead", worker_id=str(worker_id))
             self._lease.end()
-            self._call(self._pulse.found_dead)
+            self._call(self._callbacks.found_dead)
             return
         self._lease.renewed(sent_at)
-        asked_at, before = time.monotonic(), self._held.attempts()
+        asked_at, before = time.monotonic(), self._in_flight.attempts()
         rows = await workers.held_rows(worker_id)
-        self._call(lambda: self._pulse.read_back(asked_at, before, rows))
+        self._call(lambda: self._callbacks.read_back(asked_at, before, rows))
 
     async def _watch(self) -> None:
         """See to what must happen at its time even where a beat is stuck, or the event loop is."""
@@ -163,20 +163,20 @@ class Heartbeat:
             await asyncio.sleep(self._lease.seconds / TOUCHES_A_LEASE)
 
     def _see_to_lease(self) -> None:
-        running = self._held.running()
+        running = self._in_flight.running()
         if not running or not self._lease.is_over:
             self._over_since = None
         elif self._over_since is None:
             self._over_since = time.monotonic()
             _log.error("lease_over", running=len(running))
-            self._call(self._pulse.lease_over)
+            self._call(self._callbacks.lease_over)
         elif time.monotonic() - self._over_since >= self._lease.spare_seconds:
             self._over_since = math.inf  # once, where that does not end the process
             _log.critical("unstoppable_code", tasks=[str(attempt.claim.id) for attempt in running])
             self._end_process(LEASE_LOST)
 
     def _see_to_loop(self) -> None:
-        longest = max((attempt.timeout_seconds for attempt in self._held.running()), default=0.0)
+        longest = max((attempt.timeout_seconds for attempt in self._in_flight.running()), default=0.0)
         # Counted in looks, not by the clock: a process that was frozen as a whole has not hung.
         silent_seconds = self._unanswered * self._lease.seconds / TOUCHES_A_LEASE
         if silent_seconds > longest + self._lease.seconds:
@@ -186,7 +186,7 @@ class Heartbeat:
 
     def _note_answer(self) -> None:
         self._unanswered = 0
-        self._pulse.answered()
+        self._callbacks.answered()
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:

@@ -73,7 +73,7 @@ class Differences:
     unknown: tuple[HeldRow, ...]
 
 
-class Held:
+class InFlight:
     """The attempts in hand, and the claims under way."""
 
     def __init__(self, claim_seconds: float) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 from task_client import AsyncTaskClient, TaskClient
 from task_contracts import Progress
-from task_worker.context import Context, Facts
+from task_worker.context import Context, TaskDetails
 from task_worker.testing.api import API_URL, RecordingApi
 
 
@@ -16,7 +16,7 @@ class TrialContext(Context):
 
     def __init__(
         self,
-        facts: Facts,
+        facts: TaskDetails,
         *,
         report: Callable[[Progress], None],
         is_stopped: Callable[[], bool],

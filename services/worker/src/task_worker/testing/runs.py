@@ -14,7 +14,7 @@ import orjson
 
 from task_contracts import TaskCreate
 from task_store import Claim
-from task_worker.handlers import Handler, HandlerError, Place, handler_of
+from task_worker.handlers import ExecutionMode, Handler, HandlerError, handler_of
 from task_worker.testing.outcome import RunOutcome
 from task_worker.testing.trial import Stage, StillRunningError, Trial
 
@@ -80,7 +80,7 @@ async def arun(
         max_attempts=max_attempts,
     )
     stage = Stage(
-        hears_stop=marked.place is not Place.PROCESS,
+        hears_stop=marked.mode is not ExecutionMode.PROCESS,
         client=client,
         handlers_place=in_process_from,
         cancel_after_seconds=cancel_after_seconds,
@@ -122,7 +122,7 @@ def _is_loop_running() -> bool:
 
 
 def _check(handler: Handler, stage: Stage) -> None:
-    is_marked, is_in_process = handler.place is Place.PROCESS, stage.handlers_place is not None
+    is_marked, is_in_process = handler.mode is ExecutionMode.PROCESS, stage.handlers_place is not None
     if is_in_process and not is_marked:
         raise ValueError(f"{handler.type} is not marked in_process: no worker runs it in a process of its own")
     if is_in_process and stage.client is not None:
@@ -132,9 +132,11 @@ def _check(handler: Handler, stage: Stage) -> None:
 
 
 def _in_this_process(handler: Handler) -> Handler:
-    if handler.place is not Place.PROCESS:
+    if handler.mode is not ExecutionMode.PROCESS:
         return handler
-    return replace(handler, place=Place.LOOP if inspect.iscoroutinefunction(handler.function) else Place.THREAD)
+    return replace(
+        handler, mode=ExecutionMode.LOOP if inspect.iscoroutinefunction(handler.function) else ExecutionMode.THREAD
+    )
 
 
 def _claim(asked: TaskCreate, type_: str, attempt: int) -> Claim:

@@ -17,12 +17,12 @@ from uuid import uuid4
 
 from task_contracts import Progress
 from task_store import Claim, Ended, Ending
-from task_worker.attempt.executor import Defaults, Executor, Surroundings
+from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.runners.child_process import GRACE_SECONDS, ChildSetup
 from task_worker.claim.slots import Slots
-from task_worker.context import Context, Facts
+from task_worker.context import Context, TaskDetails
 from task_worker.handlers import Handler
-from task_worker.lease.in_flight import Attempt, Held, StopReason
+from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
 from task_worker.settings import WorkerSettings
 from task_worker.testing.api import API_URL, RecordingApi
@@ -71,21 +71,21 @@ class Trial:
         self._progress: list[Progress] = []
         self._is_cancel_requested = False
         self._api = RecordingApi()
-        self._held = Held(claim_seconds=0)
+        self._in_flight = InFlight(claim_seconds=0)
         lease = Lease(1, clock=lambda: 0)  # whose clock stands still: it does not run out
         lease.begin(uuid4(), 0)
         settings = WorkerSettings.model_construct()  # the defaults, whatever the environment says
         self._executor = Executor(
             {handler.type: handler},
-            Defaults(settings.timeout_seconds, settings.max_attempts, API_URL),
-            Surroundings(
+            RunDefaults(settings.timeout_seconds, settings.max_attempts, API_URL),
+            AttemptServices(
                 self._note_end,
                 self._note_progress,
                 ChildSetup(stage.handlers_place, settings.log_level, settings.log_format),
                 self._context,
                 DaemonThreads("handler", 1),
             ),
-            held=self._held,
+            in_flight=self._in_flight,
             slots=Slots(1),
             lease=lease,
         )
@@ -98,7 +98,7 @@ class Trial:
 
         """
         self._executor.start(self._claim)
-        (attempt,) = self._held.attempts()
+        (attempt,) = self._in_flight.attempts()
         attempt.on_stop(lambda: self._later(_STOPPING_SECONDS, self._give_up, attempt))
         if self._stage.cancel_after_seconds is not None:
             self._later(self._stage.cancel_after_seconds, self._cancel, attempt)
@@ -140,7 +140,9 @@ class Trial:
         if at_percent is not None and progress.percent >= at_percent:
             self._cancel(attempt)
 
-    def _context(self, facts: Facts, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> Context:
+    def _context(
+        self, facts: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
+    ) -> Context:
         def report_and_wait(progress: Progress) -> None:
             report(progress)
             if threading.get_ident() != self._thread_id:

@@ -20,8 +20,8 @@ import orjson
 
 from task_contracts import Progress, UnstorableJsonError
 from task_runtime import configure_logging
-from task_worker.attempt.outcome import Failed, Happened, Returned, result_text, unstorable
-from task_worker.attempt.runners.child_process import Order, framed
+from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, result_text, unstorable
+from task_worker.attempt.runners.child_process import ChildRequest, framed
 from task_worker.attempt.runners.thread import call
 from task_worker.context import Context
 from task_worker.loader import load_handlers
@@ -31,7 +31,7 @@ def main() -> None:
     """Take the order, run it, say what happened."""
     orders, answers = _taken_pipes()
     size = int.from_bytes(orders.read(4), "big")
-    order: Order = pickle.loads(orders.read(size))  # noqa: S301 # from our own worker
+    order: ChildRequest = pickle.loads(orders.read(size))  # noqa: S301 # from our own worker
     threading.Thread(target=_end_with_worker, args=(orders,), daemon=True).start()
     configure_logging(order.setup.log_level, order.setup.log_format)
     answers.write(framed(_plain(_run(order, answers))))
@@ -70,7 +70,7 @@ def _end() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _run(order: Order, answers: io.BufferedWriter) -> Happened:
+def _run(order: ChildRequest, answers: io.BufferedWriter) -> HandlerOutcome:
     def report(progress: Progress) -> None:
         answers.write(framed(progress))
         answers.flush()
@@ -86,7 +86,7 @@ def _run(order: Order, answers: io.BufferedWriter) -> Happened:
     return call(load_and_run, ())
 
 
-def _plain(happened: Happened) -> Happened:
+def _plain(happened: HandlerOutcome) -> HandlerOutcome:
     """Return it with its value as plain JSON: anything else might not even reach the worker."""
     if not isinstance(happened, Returned):
         return happened

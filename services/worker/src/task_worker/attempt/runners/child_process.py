@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from task_contracts import ErrorCode, Progress, TaskError
 from task_runtime import LogFormat, LogLevel
-from task_worker.attempt.outcome import Failed, Happened, Stopped
-from task_worker.context import Facts
+from task_worker.attempt.outcome import Failed, HandlerOutcome, Stopped
+from task_worker.context import TaskDetails
 
 if TYPE_CHECKING:
     from task_worker.lease.in_flight import Attempt  # not in the child, which does without the store
@@ -41,17 +41,17 @@ class ChildSetup:
 
 
 @dataclass(frozen=True)
-class Order:
+class ChildRequest:
     """What a child is to run."""
 
     setup: ChildSetup
-    facts: Facts
+    facts: TaskDetails
     payload: dict[str, Any]
 
 
 async def run_in_process(
-    attempt: Attempt, facts: Facts, setup: ChildSetup, report: Callable[[Attempt, Progress], None]
-) -> Happened:
+    attempt: Attempt, facts: TaskDetails, setup: ChildSetup, report: Callable[[Attempt, Progress], None]
+) -> HandlerOutcome:
     """Run it to its end. Being stopped sends SIGTERM to the process and all that it started, then SIGKILL.
 
     Where another worker may soon be given the task, it is SIGKILL at once.
@@ -71,7 +71,7 @@ async def run_in_process(
     stopper = _Stopper(child.pid, attempt)
     attempt.on_stop(stopper.stop)
     try:
-        happened = await _converse(child, Order(setup, facts, attempt.claim.payload), attempt, report)
+        happened = await _run_child(child, ChildRequest(setup, facts, attempt.claim.payload), attempt, report)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_SECONDS):
                 await child.wait()
@@ -111,9 +111,12 @@ class _Stopper:
             os.killpg(self._pid, number)
 
 
-async def _converse(
-    child: asyncio.subprocess.Process, order: Order, attempt: Attempt, report: Callable[[Attempt, Progress], None]
-) -> Happened | None:
+async def _run_child(
+    child: asyncio.subprocess.Process,
+    order: ChildRequest,
+    attempt: Attempt,
+    report: Callable[[Attempt, Progress], None],
+) -> HandlerOutcome | None:
     """Send the order, pass on progress, and return what happened; None if the child ended without a word."""
     if child.stdin is None or child.stdout is None:
         raise RuntimeError("the child was started without its pipes")

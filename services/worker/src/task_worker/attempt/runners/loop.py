@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from task_worker.attempt.outcome import Happened, Returned, Stopped
-from task_worker.attempt.runners.raised import happened_by
+from task_worker.attempt.outcome import HandlerOutcome, Returned, Stopped
+from task_worker.attempt.runners.raised import outcome_of_exception
 from task_worker.lease.in_flight import Attempt
 
 
 async def run_on_loop(
     function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], attempt: Attempt
-) -> Happened:
+) -> HandlerOutcome:
     """Run it to its end. Being stopped cancels it; code that catches that and goes on is waited for."""
     task = asyncio.create_task(_call(function, arguments))
     attempt.on_stop(task.cancel)
@@ -24,13 +24,13 @@ async def run_on_loop(
             raise  # the event loop is closed
         if attempt.stop_reason is not None:
             return Stopped()
-        return happened_by(error)  # the handler let a CancelledError of its own making escape
+        return outcome_of_exception(error)  # the handler let a CancelledError of its own making escape
 
 
-async def _call(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Happened:
+async def _call(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> HandlerOutcome:
     try:
         return Returned(await function(*arguments))
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 # SystemExit too: it must not stop the event loop
-        return happened_by(error)
+        return outcome_of_exception(error)

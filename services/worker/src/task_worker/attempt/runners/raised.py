@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from task_contracts import ErrorCode, TaskError, limits, storable_text
 from task_runtime import safe_traceback
-from task_worker.attempt.outcome import Fail, Failed, Happened, Retry, Snooze, Snoozed
+from task_worker.attempt.outcome import Fail, Failed, HandlerOutcome, Retry, Snooze, Snoozed
 
 
-def happened_by(error: BaseException) -> Happened:
+def outcome_of_exception(error: BaseException) -> HandlerOutcome:
     """Return what it means that a handler raised `error`: never raises itself."""
     try:
-        return _happened_by(error)
+        return _outcome_of_exception(error)
     except Exception:  # noqa: BLE001 # an exception of somebody's own, whose text cannot even be read
         return Failed(_error(ErrorCode.HANDLER_ERROR, type(error).__name__, error))
 
 
-def _happened_by(error: BaseException) -> Happened:
+def _outcome_of_exception(error: BaseException) -> HandlerOutcome:
     match error:
         case Snooze():
             return Snoozed(error.after_seconds)

@@ -8,19 +8,19 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
-from task_worker.attempt.outcome import Happened, Returned
-from task_worker.attempt.runners.raised import happened_by
+from task_worker.attempt.outcome import HandlerOutcome, Returned
+from task_worker.attempt.runners.raised import outcome_of_exception
 
 
-async def run_in_thread(function: Callable[..., Any], arguments: tuple[Any, ...], threads: Executor) -> Happened:
+async def run_in_thread(function: Callable[..., Any], arguments: tuple[Any, ...], threads: Executor) -> HandlerOutcome:
     """Run it to its end."""
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(threads, context.run, call, function, arguments)
 
 
-def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Happened:
+def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> HandlerOutcome:
     """Call a plain function and return what happened, whatever it raises."""
     try:
         return Returned(function(*arguments))
     except BaseException as error:  # noqa: BLE001 # SystemExit and TaskCancelled too
-        return happened_by(error)
+        return outcome_of_exception(error)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from task_contracts import limits
-from task_worker.leader.queue_window import WINDOW, Window
+from task_worker.leader.queue_window import WINDOW_MESSAGES, QueueWindow
 
 
 class Clock:
@@ -20,46 +20,46 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def window(clock: Clock) -> Window:
-    window = Window(clock)
+def window(clock: Clock) -> QueueWindow:
+    window = QueueWindow(clock)
     window.looked(0, workers=1)
     return window
 
 
 def test_before_the_first_look_nothing_is_published(clock: Clock) -> None:
-    window = Window(clock)
+    window = QueueWindow(clock)
 
     assert (window.room, window.should_look) == (0, True)
 
 
-def test_an_idle_queue_gets_single_ids_without_a_look(window: Window) -> None:
-    assert (window.room, window.message_ids, window.should_look) == (WINDOW, 1, False)
+def test_an_idle_queue_gets_single_ids_without_a_look(window: QueueWindow) -> None:
+    assert (window.room, window.message_ids, window.should_look) == (WINDOW_MESSAGES, 1, False)
     window.published(1)
     assert not window.should_look
 
 
-def test_it_looks_again_after_fifty_messages_or_when_there_is_no_room(window: Window) -> None:
+def test_it_looks_again_after_fifty_messages_or_when_there_is_no_room(window: QueueWindow) -> None:
     for _ in range(49):
         window.published(1)
     assert not window.should_look
     window.published(1)
     assert window.should_look
 
-    window.looked(WINDOW, workers=1)
+    window.looked(WINDOW_MESSAGES, workers=1)
     assert (window.room, window.should_look) == (0, True)
 
 
 @pytest.mark.parametrize("ready", [0, 1, 199, 200, 5_000])
-def test_there_is_never_room_for_more_than_the_window(window: Window, ready: int) -> None:
+def test_there_is_never_room_for_more_than_the_window(window: QueueWindow, ready: int) -> None:
     window.looked(ready, workers=1)
 
-    assert window.room == max(0, WINDOW - ready)
-    for _ in range(WINDOW + 10):
+    assert window.room == max(0, WINDOW_MESSAGES - ready)
+    for _ in range(WINDOW_MESSAGES + 10):
         window.published(50)
-        assert 0 <= window.room <= WINDOW - ready or window.room == 0
+        assert 0 <= window.room <= WINDOW_MESSAGES - ready or window.room == 0
 
 
-def test_messages_grow_to_fifty_ids_while_one_worker_takes_2500_a_second(window: Window, clock: Clock) -> None:
+def test_messages_grow_to_fifty_ids_while_one_worker_takes_2500_a_second(window: QueueWindow, clock: Clock) -> None:
     sizes = []
     for _ in range(6):
         for _ in range(50):
@@ -73,7 +73,7 @@ def test_messages_grow_to_fifty_ids_while_one_worker_takes_2500_a_second(window:
 
 @pytest.mark.parametrize(("per_second", "workers", "size"), [(40, 1, 1), (500, 1, 10), (500, 2, 5), (10_000, 4, 50)])
 def test_a_message_is_worth_twenty_milliseconds_of_one_worker(
-    window: Window, clock: Clock, per_second: int, workers: int, size: int
+    window: QueueWindow, clock: Clock, per_second: int, workers: int, size: int
 ) -> None:
     for _ in range(per_second // 10):
         window.published(1)
@@ -84,7 +84,7 @@ def test_a_message_is_worth_twenty_milliseconds_of_one_worker(
     assert window.message_ids == size
 
 
-def test_what_is_still_ready_was_not_taken(window: Window, clock: Clock) -> None:
+def test_what_is_still_ready_was_not_taken(window: QueueWindow, clock: Clock) -> None:
     for _ in range(100):
         window.published(10)
     clock.now += 1
@@ -94,7 +94,7 @@ def test_what_is_still_ready_was_not_taken(window: Window, clock: Clock) -> None
     assert (window.room, window.message_ids) == (150, 10)
 
 
-def test_a_queue_that_slows_down_gets_small_messages_again(window: Window, clock: Clock) -> None:
+def test_a_queue_that_slows_down_gets_small_messages_again(window: QueueWindow, clock: Clock) -> None:
     for _ in range(100):
         window.published(50)
     clock.now += 0.1
@@ -108,7 +108,7 @@ def test_a_queue_that_slows_down_gets_small_messages_again(window: Window, clock
     assert window.message_ids == 1
 
 
-def test_a_depth_beyond_what_was_published_is_no_negative_rate(window: Window, clock: Clock) -> None:
+def test_a_depth_beyond_what_was_published_is_no_negative_rate(window: QueueWindow, clock: Clock) -> None:
     window.published(1)
     clock.now += 1
 
