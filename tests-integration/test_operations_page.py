@@ -23,10 +23,10 @@ from task_api.startup_warnings import api_startup_warnings
 from task_runtime import ExitCode, variable_names
 from task_store import SCHEMA_REVISION, DatabaseFacts
 from task_worker import handler
+from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.handlers import handler_of
-from task_worker.lease.heartbeat import HUNG, LEASE_LOST
-from task_worker.process import worker_startup_warnings
 from task_worker.settings import WorkerSettings
+from task_worker.startup_warnings import worker_startup_warnings
 
 PAGE = Page.read("operations.md")
 KILLED = 137

@@ -13,7 +13,7 @@ from task_contracts import Priority
 from task_contracts.lifecycle import Event
 from task_store._statements import purge, record, reject, workers
 from task_store.database import Database
-from task_store.records import Ended, HeldRow, LiveOffers, Offer, Tick
+from task_store.records import Ended, HeldRow, LiveOffers, Offer
 
 
 def new_worker_id() -> UUID:
@@ -54,13 +54,13 @@ class Workers:
         """End the lease of a worker that stops. What it still holds is brought back, and counts as no loss."""
         await self._database.fetch(workers.RETIRE, {"worker_id": worker_id})
 
-    async def tick(
+    async def elect_leader(
         self, worker_id: UUID, *, reaches_broker: bool, interval: timedelta, lease: timedelta
-    ) -> Tick | None:
-        """Say that this worker is there, and learn who leads; None if it is dead."""
+    ) -> UUID | None:
+        """Say that this worker is there, and return which one leads; None if this one is dead."""
         values = {"worker_id": worker_id, "reaches_broker": reaches_broker, "interval": interval, "lease": lease}
         rows = await self._database.fetch(workers.TICK, values)
-        return Tick(**rows[0]._mapping) if rows else None  # noqa: SLF001 # SQLAlchemy's documented name
+        return rows[0].leader_id if rows else None
 
     async def offer(self, offer: Offer) -> None:
         """Say that the types are offered now, with the schemas of their payloads."""

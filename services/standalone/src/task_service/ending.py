@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from structlog.stdlib import get_logger
 
-from task_worker.lease.heartbeat import LEASE_LOST
-from task_worker.worker import end_process
+from task_worker.exits import LEASE_LOST, end_process
 
 _log = get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""What a handler is told of the task that it runs, and what it can tell back."""
+"""What a handler can read of the task that it runs, and what it can report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from task_contracts import Progress, limits, storable_text
+from task_worker.exceptions import TaskCancelled
 
 if TYPE_CHECKING:
     from task_client import AsyncTaskClient, TaskClient
@@ -17,13 +18,9 @@ if TYPE_CHECKING:
 _CLOSING_SECONDS = 5.0
 
 
-class TaskCancelled(BaseException):  # like asyncio's CancelledError: passes through `except Exception`
-    """Raised by `Context.raise_if_stopped`: whoever catches it should tidy up and let it pass."""
-
-
 @dataclass(frozen=True)
 class TaskDetails:
-    """The task and the attempt, as far as they are fixed."""
+    """What does not change of a task while one attempt of it runs."""
 
     id: UUID
     name: str
@@ -36,12 +33,12 @@ class TaskDetails:
 
 
 class Context:
-    """The task in hand. Usable from the event loop, from a thread and in a process of its own alike."""
+    """The task that a handler runs. To be used from the event loop, from a thread and in a process of its own alike."""
 
     def __init__(
-        self, facts: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
+        self, details: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
     ) -> None:
-        self._details = facts
+        self._details = details
         self._report = report
         self._is_stopped = is_stopped
         self._client: AsyncTaskClient | None = None
@@ -79,24 +76,24 @@ class Context:
 
     @property
     def lease_token(self) -> UUID:
-        """A token of this attempt alone, for writes elsewhere that a late attempt must not make ("fencing token")."""
+        """A token of this attempt alone ("fencing token"), by which other systems can refuse writes of an older one."""
         return self._details.lease_token
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the code should come to an end: cancelled, out of time, or its worker may not go on.
+        """Whether the code should end: cancelled, out of time, or its worker may not go on.
 
         An async handler gets a `CancelledError` besides, and a process is ended; a plain function must look here.
         """
         return self._is_stopped()
 
     def raise_if_stopped(self) -> None:
-        """Raise `TaskCancelled` if the code should come to an end: to be called now and then by a plain function."""
+        """Raise `TaskCancelled` if the code should end: for a plain function to call now and then."""
         if self._is_stopped():
             raise TaskCancelled
 
     def progress(self, percent: float, message: str | None = None) -> None:
-        """Say how far the task has come. Returns at once; what is said in quick succession is folded together.
+        """Report how far the task has come. Returns at once; of quick reports the latest is stored.
 
         Args:
             percent: 0 to 100; anything outside is moved to the nearer end.
@@ -117,7 +114,7 @@ class Context:
 
     @property
     def sync_client(self) -> TaskClient:
-        """The same for a plain function."""
+        """The same for a plain function: a synchronous client."""
         if self._sync_client is None:
             from task_client import TaskClient  # as above
 
@@ -126,7 +123,7 @@ class Context:
 
     @property
     def has_clients(self) -> bool:
-        """Whether there is anything to close."""
+        """Whether a client was used, so that `aclose` has something to close."""
         return self._client is not None or self._sync_client is not None
 
     async def aclose(self) -> None:

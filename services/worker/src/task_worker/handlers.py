@@ -1,4 +1,4 @@
-"""Handlers: the functions of users that run tasks.
+"""Handlers: functions of users that run tasks.
 
     from task_worker import Context, handler
 
@@ -10,7 +10,7 @@
         ...
 
 An async function runs on the worker's event loop, a plain one in a thread, one marked `in_process` in a process of its
-own. Both parameters may be left out. The decorated function stays what it is, so a unit test just calls it.
+own. Both parameters may be left out. The decorated function is not changed, so a unit test just calls it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class HandlerError(Exception):
-    """A handler that cannot be used as it is written; the text says which and why. Mend the code."""
+    """A handler cannot be used as it is written; the text says which and why. Its code must be changed."""
 
 
 class ExecutionMode(StrEnum):
@@ -56,7 +56,7 @@ class _HandlerOptions:
 
 @dataclass(frozen=True)
 class Handler:
-    """A handler, ready to be called. A limit is None where the handler leaves it open."""
+    """A handler, ready to be called. A limit is None where the handler does not set one."""
 
     type: str
     function: Callable[..., Any]
@@ -76,7 +76,7 @@ class Handler:
         """
         given: list[Any] = []
         if self.takes_payload:
-            # As JSON, which it was: a strict model takes a time or an id from a text there, and nowhere else.
+            # Validated as JSON: only there a strict model reads a time or an id from a text.
             given.append(self.payload_type.validate_json(orjson.dumps(payload)) if self.payload_type else payload)
         if self.takes_context:
             given.append(context)
@@ -124,7 +124,7 @@ def handler(
 
 
 def handler_of(function: object) -> Handler | None:
-    """Return the handler that a decorated function is, or None for anything else.
+    """Return the handler of a decorated function, or None for anything else.
 
     Raises:
         HandlerError: its signature is not `(payload, context)` or less, or its payload type cannot be understood.
@@ -135,11 +135,11 @@ def handler_of(function: object) -> Handler | None:
         return None
     is_async = inspect.iscoroutinefunction(function)
     takes_payload, takes_context, payload_type = _signature(options.type, function)
-    mode = ExecutionMode.PROCESS if options.in_process else ExecutionMode.LOOP if is_async else ExecutionMode.THREAD
+    mode = ExecutionMode.LOOP if is_async else ExecutionMode.THREAD
     return Handler(
         options.type,
         function,
-        mode,
+        ExecutionMode.PROCESS if options.in_process else mode,
         options.timeout_seconds,
         options.max_attempts,
         takes_payload,
@@ -176,7 +176,7 @@ def _payload_type(type_: str, hint: Any) -> TypeAdapter[Any] | None:
         return None
     try:
         adapter = TypeAdapter(hint)
-        adapter.json_schema()  # which every worker shows to others
+        adapter.json_schema()  # as it is later offered
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         reason = error.message.splitlines()[0]
         raise HandlerError(f"{type_}: its payload's type cannot be understood: {reason}") from error

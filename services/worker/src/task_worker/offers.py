@@ -1,4 +1,4 @@
-"""The offer: every minute each worker says which types it knows, so that a short absence rejects nothing."""
+"""Each worker writes every minute which types it offers, so that nothing is rejected during a short absence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _AGAIN_SECONDS = 5.0
 
 
 class OfferRefresher:
-    """Keeps `task_types` fresh."""
+    """Keeps `last_offered_at` of this worker's types in `task_types` fresh."""
 
     def __init__(self, workers: Workers, offer: Offer) -> None:
         self._workers = workers
         self._offer = offer
 
     async def run(self) -> None:
-        """Offer for ever."""
+        """Write for ever."""
         while True:
             pause = _EVERY_SECONDS
             try:

@@ -16,24 +16,20 @@ from task_runtime import (
     Misconfigured,
     ShutdownSignals,
     safe_url,
-    shared_startup_warnings,
     start_block,
 )
 from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError
-from task_worker.builtin import HttpHosts, is_built_in
+from task_worker.builtin import HttpHosts
 from task_worker.handlers import Handler, HandlerError
 from task_worker.lease.alive_file import AliveFile
 from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
-from task_worker.worker import CONNECTIONS, Worker
+from task_worker.startup_warnings import worker_startup_warnings
+from task_worker.worker import Worker
 
 _log = structlog.get_logger(__name__)
 _DATABASE_SECONDS = 60.0
 _CLOSING_SECONDS = 5.0
-_SHORT_DRAIN = (
-    "TASK_WORKER_DRAIN_SECONDS ({:g}) is shorter than the longest timeout of a handler ({:g}): "
-    "a task that still runs then is stopped and runs again"
-)
 
 
 async def run_worker(settings: WorkerSettings) -> ExitCode:
@@ -49,12 +45,12 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
     handlers = handlers_or_misconfigured(settings.handlers, settings.http_hosts)
     with ShutdownSignals() as asked:
         try:
-            found = await asked.unless_stopped(_look(settings))
+            found = await asked.unless_stopped(_check_database(settings))
             if found is not None:
-                _show(settings, handlers, *found)
+                _show_start_block(settings, handlers, *found)
                 await _work(settings, handlers, asked)
         except DatabaseUnavailableError as error:
-            _log.error("database_unreachable", reason=str(error))  # says it all
+            _log.error("database_unreachable", reason=str(error))  # the reason is all there is to say
             return ExitCode.FAILED
         except LoopKeepsDyingError as error:
             _log.critical("worker_gives_up", reason=str(error))
@@ -75,7 +71,12 @@ async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], asked
 
 
 def handlers_or_misconfigured(place: str | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
-    """Load the handlers at `place`; a mistake there is one clear line and exit code 2."""
+    """Load the handlers at `place`.
+
+    Raises:
+        Misconfigured: they cannot be loaded; the text says which and why.
+
+    """
     try:
         return load_handlers(place, http_hosts)
     except HandlerError as error:
@@ -89,8 +90,8 @@ def _begin_alive_file(settings: WorkerSettings) -> None:
         raise Misconfigured(f"TASK_WORKER_ALIVE_FILE: {settings.alive_file}: {error.strerror}") from error
 
 
-async def _look(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:
-    """Wait until the database answers, and hold its schema against the code's."""
+async def _check_database(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:
+    """Wait until the database answers; return what it is and the revision of its schema."""
     async with Database(settings.database_url.get_secret_value(), pool_size=1) as database:
         revision = await database.wait_for_revision(_DATABASE_SECONDS)
         if revision is None or revision < SCHEMA_REVISION:
@@ -99,7 +100,9 @@ async def _look(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:
         return await database.facts(), revision
 
 
-def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str) -> None:
+def _show_start_block(
+    settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str
+) -> None:
     rows = [
         ("database", f"{safe_url(settings.database_url.get_secret_value())} (PostgreSQL {facts.version})"),
         ("schema revision", revision),
@@ -116,23 +119,5 @@ def _show(settings: WorkerSettings, handlers: Mapping[str, Handler], facts: Data
 
 
 def http_rows(settings: WorkerSettings) -> list[tuple[str, str]]:
-    """Return what the start block says of `http.request`: nothing where it is not offered."""
+    """Return the rows of the start block about `http.request`: none where it is not offered."""
     return [] if settings.http_hosts is None else [("HTTP hosts", settings.http_hosts.text)]
-
-
-def worker_startup_warnings(
-    settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str
-) -> list[str]:
-    """Return what an operator should look at before trusting this worker with work."""
-    own = [handler for handler in handlers.values() if not is_built_in(handler)]
-    longest = max((handler.timeout_seconds or settings.timeout_seconds for handler in own), default=0.0)
-    checks = [
-        (
-            not own and settings.http_hosts is None,
-            "no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS (task-service: --handlers)",
-        ),
-        (settings.retention_days == 0, "TASK_WORKER_RETENTION_DAYS is 0: ended tasks are kept for ever"),
-        (settings.drain_seconds < longest, _SHORT_DRAIN.format(settings.drain_seconds, longest)),
-    ]
-    texts = [text for is_so, text in checks if is_so]
-    return [*texts, *facts.startup_warnings(revision, CONNECTIONS), *shared_startup_warnings(settings)]

@@ -26,6 +26,7 @@ from task_store import Base, Database, NewTask, Tasks, normalised_url
 from task_worker.handlers import Handler
 from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
+from task_worker.timings import ClaimTimings, WorkerTimings
 from task_worker.worker import Worker
 
 SECONDS = 60.0
@@ -52,10 +53,10 @@ def quiet_logs() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.fixture(autouse=True)
-def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a worker look for its first lease more often."""
-    monkeypatch.setattr("task_worker.claim.claims._PAUSE_SECONDS", 0.02)
+@pytest.fixture
+def timings() -> WorkerTimings:
+    """Give the times that workers are started with; they look for their first lease more often than in life."""
+    return WorkerTimings(claim=ClaimTimings(retry_seconds=0.02))
 
 
 class Table:
@@ -103,13 +104,13 @@ async def tasks(database_url: str) -> AsyncIterator[Tasks]:
 
 
 @pytest.fixture
-def create(tasks: Tasks, ring: Callable[[], None]) -> Callable[..., Awaitable[Task]]:
-    """Create a task, and ring, as the API does it."""
+def create(tasks: Tasks, wake: Callable[[], None]) -> Callable[..., Awaitable[Task]]:
+    """Create a task, and wake the leader, as the API does it."""
 
     async def one(type_: str = "echo", *, priority: str = "MEDIUM", **fields: Any) -> Task:
         fields["priority"] = Priority(priority)
         task = await tasks.create(NewTask(a_create(**fields), type_))
-        ring()
+        wake()
         return task
 
     return one
@@ -153,7 +154,14 @@ class RepeatingBus(LosingBus):
 class Running:
     """A worker that runs in this process, until it is finished."""
 
-    def __init__(self, settings: WorkerSettings, handlers: dict[str, Handler], bus: TaskBus, signals: Signals) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        handlers: dict[str, Handler],
+        bus: TaskBus,
+        signals: Signals,
+        timings: WorkerTimings,
+    ) -> None:
         self.settings = settings
         self.bus = bus
         self.signals = signals
@@ -161,9 +169,9 @@ class Running:
         self.hurry = asyncio.Event()
         self.exit_codes: list[int] = []
         """What the process would have ended with."""
-        self.net_claims = 0
+        self.polled = 0
         """How many tasks it has claimed straight from the table."""
-        self.worker = Worker(settings, handlers, bus, signals, end_process=self.exit_codes.append)
+        self.worker = Worker(settings, handlers, bus, signals, end_process=self.exit_codes.append, timings=timings)
         self.task = asyncio.create_task(self.worker.run(self.stop, self.hurry))
 
     @property
@@ -197,14 +205,18 @@ async def signals(hub: MemoryHub) -> AsyncIterator[Signals]:
 
 
 @pytest.fixture
-def ring(signals: Signals) -> Callable[[], None]:
+def wake(signals: Signals) -> Callable[[], None]:
     """Say that something is due, as the API does after a commit."""
     return lambda: signals.send(Signal(kind=SignalKind.DUE, queue="default"))
 
 
 @pytest.fixture
 async def start(
-    database_url: str, hub: MemoryHub, handlers_of: Callable[..., dict[str, Handler]], until: Until
+    database_url: str,
+    hub: MemoryHub,
+    handlers_of: Callable[..., dict[str, Handler]],
+    until: Until,
+    timings: WorkerTimings,
 ) -> AsyncIterator[Start]:
     """Start a worker with these handlers, those at its setting `handlers` and the built-in ones.
 
@@ -218,6 +230,7 @@ async def start(
         repeating: bool = False,
         connected: bool = True,
         url: str = database_url,
+        timings: WorkerTimings = timings,
         **fields: Any,
     ) -> Running:
         defaults = {
@@ -237,8 +250,8 @@ async def start(
             signals.start()
         handlers = {**load_handlers(settings.handlers, settings.http_hosts), **handlers_of(*functions)}
         kind = LosingBus if losing else RepeatingBus if repeating else None
-        running = Running(settings, handlers, kind(bus) if kind else bus, signals)
-        _count_net_claims(running)
+        running = Running(settings, handlers, kind(bus) if kind else bus, signals, timings)
+        _count_polled(running)
         started.append(running)
         await until(lambda: running.id or running.task.done())
         return running
@@ -249,18 +262,18 @@ async def start(
         await asyncio.gather(running.signals.aclose(), running.bus.aclose())
 
 
-def _count_net_claims(running: Running) -> None:
-    attempts = running.worker._attempts
+def _count_polled(running: Running) -> None:
+    attempts = running.worker._claims._claimer._attempts
     overdue, suspect = attempts.claim_overdue, attempts.claim_suspect
 
     async def counted_overdue(*values: Any, **named: Any) -> Any:
         found = await overdue(*values, **named)
-        running.net_claims += len(found)
+        running.polled += len(found)
         return found
 
     async def counted_suspect(*values: Any, **named: Any) -> Any:
         found = await suspect(*values, **named)
-        running.net_claims += found is not None
+        running.polled += found is not None
         return found
 
     attempts.claim_overdue = counted_overdue  # type: ignore[method-assign] # counts, and passes on

@@ -6,14 +6,16 @@ import asyncio
 import itertools
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from task_contracts import Task
+from task_contracts import BackOff, Task
 from task_worker import Context, Fail, Retry, Snooze, handler
+from task_worker.timings import AttemptTimings, WorkerTimings
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]
@@ -21,10 +23,9 @@ Start = Callable[..., Awaitable[Any]]
 Until = Callable[..., Awaitable[Any]]
 
 
-@pytest.fixture(autouse=True)
-def hurried_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.backoff._FIRST_SECONDS", 0.1)
-    monkeypatch.setattr("task_worker.backoff._FACTOR", 1.0)
+@pytest.fixture
+def timings(timings: WorkerTimings) -> WorkerTimings:
+    return replace(timings, attempt=AttemptTimings(retry=BackOff(first_seconds=0.1, longest_seconds=0.1, jitter=1.0)))
 
 
 class Report(BaseModel):
@@ -144,15 +145,15 @@ async def test_a_failure_is_retried_until_no_attempt_is_left(
 
 
 async def test_retries_are_spread_by_the_backoff(
-    start: Start, create: Create, table: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+    start: Start, create: Create, table: Any, until: Until, timings: WorkerTimings
 ) -> None:
-    monkeypatch.setattr("task_worker.attempt.ending.backoff", lambda failures: timedelta(seconds=100 * failures))
+    retry = BackOff(first_seconds=100.0, longest_seconds=1000.0)
 
     @handler("t")
     async def run() -> None:
         raise ValueError
 
-    await start(run)
+    await start(run, timings=replace(timings, attempt=AttemptTimings(retry=retry)))
     task = await create("t")
 
     async def failed() -> Any:

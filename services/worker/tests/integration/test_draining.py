@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from task_bus import BrokerQueue, MemoryHub
 from task_contracts import Priority, Task
-from task_runtime import LoopKeepsDyingError, RestartPolicy, Supervisor
+from task_runtime import LoopKeepsDyingError, RestartPolicy
 from task_worker import handler
+from task_worker.exits import LEASE_LOST
 from task_worker.leader.purge import Purge
-from task_worker.lease.heartbeat import LEASE_LOST
+from task_worker.timings import AttemptTimings, WorkerTimings
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]
@@ -24,9 +25,9 @@ Start = Callable[..., Awaitable[Any]]
 Until = Callable[..., Awaitable[Any]]
 
 
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.worker._STOPPING_SECONDS", 1.5)
+@pytest.fixture
+def timings(timings: WorkerTimings) -> WorkerTimings:
+    return replace(timings, attempt=AttemptTimings(stop_seconds=1.5))
 
 
 async def test_running_tasks_finish_and_nothing_more_is_claimed(
@@ -171,7 +172,7 @@ async def test_heartbeats_go_on_while_it_drains(start: Start, create: Create, ta
 
 
 async def test_a_worker_with_a_dead_part_stops_its_code_before_it_gives_up_its_lease(
-    start: Start, create: Create, table: Any, monkeypatch: pytest.MonkeyPatch
+    start: Start, create: Create, table: Any, timings: WorkerTimings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, break_now, dead_at = asyncio.Event(), asyncio.Event(), []
 
@@ -179,8 +180,7 @@ async def test_a_worker_with_a_dead_part_stops_its_code_before_it_gives_up_its_l
         await break_now.wait()
         raise ValueError("broken")
 
-    policy = RestartPolicy(first_pause_seconds=0.001, longest_pause_seconds=0.001)
-    monkeypatch.setattr("task_worker.worker.Supervisor", functools.partial(Supervisor, policy))
+    restarts = RestartPolicy(first_pause_seconds=0.001, longest_pause_seconds=0.001)
     monkeypatch.setattr(Purge, "run", broken)
 
     @handler("t")
@@ -191,7 +191,7 @@ async def test_a_worker_with_a_dead_part_stops_its_code_before_it_gives_up_its_l
         finally:
             dead_at.extend(await table.fetch("SELECT dead_at FROM workers"))
 
-    running = await start(run, drain_seconds=3600)
+    running = await start(run, drain_seconds=3600, timings=replace(timings, restarts=restarts))
     task = await create("t")
     await began.wait()
 

@@ -135,7 +135,7 @@ async def test_what_ended_long_ago_is_purged_with_the_rows_of_dead_workers(
         " (gen_random_uuid(), '{}', '{}', now(), now(), false, now() - interval '1 day')"
     )
 
-    await Purge(running.worker._workers, running.worker._election._leadership, timedelta(days=30)).purge()
+    await Purge(running.worker._workers, running.worker._leader._election._leadership, timedelta(days=30)).purge()
 
     assert [row["id"] for row in await table.fetch("SELECT id FROM tasks")] == [young.id]
     assert len(await table.fetch("SELECT id FROM workers")) == 2
@@ -151,7 +151,7 @@ async def test_nothing_is_purged_where_tasks_are_kept_for_ever(
         "UPDATE tasks SET created_at = created_at - interval '4000 days', started_at = created_at, finished_at = now()"
     )
 
-    await Purge(running.worker._workers, running.worker._election._leadership, None).purge()
+    await Purge(running.worker._workers, running.worker._leader._election._leadership, None).purge()
 
     assert await table.status(task.id) == "COMPLETED"
 
@@ -175,7 +175,7 @@ async def test_there_is_one_leader_and_another_when_it_stops(start: Start, until
 
     def leaders() -> list[int]:
         live = [n for n, one in enumerate(workers) if not one.task.done()]
-        return [n for n in live if workers[n].worker._election._leadership.is_leading]
+        return [n for n in live if workers[n].worker._leader._election._leadership.is_leading]
 
     await until(lambda: leaders() == [0])
     await workers[0].finish()
@@ -250,7 +250,7 @@ class TestPriorities:
 
         for _ in range(12):
             await create("t", priority="LOW", payload={"priority": "LOW"})
-        await table.execute(  # a backlog that is old enough for the net
+        await table.execute(  # a backlog that is old enough for the poll
             "UPDATE tasks SET due_at = due_at - interval '1 min', created_at = created_at - interval '1 min'"
         )
         running = await start(run, concurrency=2)
@@ -280,7 +280,7 @@ async def test_a_loop_that_dies_is_started_again(
 
     assert [(await ended(task.id))["status"] for task in tasks] == ["COMPLETED"] * 3
     assert failures
-    assert running.net_claims == 0  # what had been delivered was given back
+    assert running.polled == 0  # what had been delivered was given back
 
 
 async def _is(table: Any, task: Task, status: str) -> bool:

@@ -14,6 +14,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from typing import Any
 import pytest
 import trustme
 
-from task_contracts import Task
+from task_contracts import BackOff, Task
 from task_runtime import configure_logging
 from task_worker import Fail, Retry
 from task_worker.attempt.outcome import result_text
 from task_worker.builtin import HttpHosts
 from task_worker.builtin.http_answer import BODY_BYTES
 from task_worker.builtin.http_request import HttpRequest, http_request
+from task_worker.timings import AttemptTimings, WorkerTimings
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Until = Callable[..., Awaitable[Any]]
@@ -115,11 +117,15 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
     return answers
 
 
-async def call(server: Server, /, *, listed: str | None = None, **payload: Any) -> dict[str, Any]:
+async def call(
+    server: Server, /, *, listed: str | None = None, connect_seconds: float = 5.0, **payload: Any
+) -> dict[str, Any]:
     """Call a server, the only one that is listed unless said otherwise, and return what is kept of the result."""
     hosts = HttpHosts.parse(listed or f"{server.host}:{server.port}")
     request = HttpRequest.model_validate_json(json.dumps({"url": server.url, **payload}))
-    result: dict[str, Any] = json.loads(result_text(await http_request(hosts)(request)) or "")
+    result: dict[str, Any] = json.loads(
+        result_text(await http_request(hosts, connect_seconds=connect_seconds)(request)) or ""
+    )
     return result
 
 
@@ -528,13 +534,12 @@ async def test_a_server_that_is_not_there_is_tried_again(serve: Serve) -> None:
 
 
 async def test_a_server_that_does_not_get_to_its_greeting_is_tried_again(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
 ) -> None:
-    monkeypatch.setattr("task_worker.builtin.pinned.CONNECT_SECONDS", 0.2)
     server = await serve(silent)
 
     with pytest.raises(Retry, match="no connection within") as caught:
-        await call(server, url=f"https://127.0.0.1:{server.port}/")
+        await call(server, connect_seconds=0.2, url=f"https://127.0.0.1:{server.port}/")
 
     assert caught.value.code == "no_answer"
 
@@ -620,17 +625,19 @@ async def test_a_worker_runs_it_from_the_payload_to_the_row(
     start: Callable[..., Awaitable[Any]],
     create: Callable[..., Awaitable[Task]],
     ended: Callable[..., Awaitable[dict[str, Any]]],
-    monkeypatch: pytest.MonkeyPatch,
+    timings: WorkerTimings,
 ) -> None:
-    monkeypatch.setattr("task_worker.builtin.http_answer.RETRY_AFTER_SECONDS_MIN", 0.0)
     answers = iter([answer("503 Busy", "Retry-After: 0"), b"", OK])
 
     async def recover(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(next(answers))
 
-    monkeypatch.setattr("task_worker.backoff._FIRST_SECONDS", 0.1)
     server, gone = await serve(recover), await serve(answer("410 Gone"))
-    await start(http_hosts=f"127.0.0.1:{server.port}, 127.0.0.1:{gone.port}")
+    retry = BackOff(first_seconds=0.1, longest_seconds=0.1)
+    await start(
+        http_hosts=f"127.0.0.1:{server.port}, 127.0.0.1:{gone.port}",
+        timings=replace(timings, attempt=AttemptTimings(retry=retry)),
+    )
 
     rows = [
         await ended((await create("http.request", payload=payload)).id)

@@ -1,16 +1,16 @@
-"""The net: what runs tasks when messages do not come, and finds nothing when they do."""
+"""The poll: what runs tasks when messages do not come, and finds nothing when they do."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from task_contracts import Task
 from task_worker import handler
+from task_worker.timings import PollTimings, WorkerTimings
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]
@@ -30,7 +30,7 @@ async def test_with_every_message_lost_all_tasks_run_within_seconds(
 
     await until(lambda: _all(table, "COMPLETED", 60), 9)
 
-    assert running.net_claims == 60
+    assert running.polled == 60
     assert {row["attempt"] for row in await table.fetch("SELECT attempt FROM tasks")} == {1}
 
 
@@ -42,7 +42,7 @@ async def test_without_a_broker_from_the_start_tasks_run(
 
     await until(lambda: _all(table, "COMPLETED", 10), 9)
 
-    assert running.net_claims == 10
+    assert running.polled == 10
 
 
 async def test_with_a_healthy_bus_and_free_slots_the_net_finds_nothing(
@@ -56,7 +56,7 @@ async def test_with_a_healthy_bus_and_free_slots_the_net_finds_nothing(
         await asyncio.sleep(0.5)  # a flow of work, not a state that is waited for
 
     await until(lambda: _all(table, "COMPLETED", 300))
-    assert sum(worker.net_claims for worker in workers) == 0
+    assert sum(worker.polled for worker in workers) == 0
 
 
 async def test_messages_that_come_again_and_again_run_no_task_twice(
@@ -78,9 +78,8 @@ async def test_messages_that_come_again_and_again_run_no_task_twice(
 
 
 async def test_by_the_net_alone_low_keeps_its_share_though_slots_come_free_one_at_a_time(
-    start: Start, create: Create, until: Until, monkeypatch: pytest.MonkeyPatch
+    start: Start, create: Create, until: Until, timings: WorkerTimings
 ) -> None:
-    monkeypatch.setattr("task_worker.claim.claims.OVERDUE", timedelta())
     order: list[str] = []
 
     @handler("t")
@@ -90,7 +89,8 @@ async def test_by_the_net_alone_low_keeps_its_share_though_slots_come_free_one_a
     for priority in ("HIGH", "LOW"):
         await create_many(create, 150, type_="t", priority=priority, payload={"priority": priority})
 
-    await start(run, connected=False, concurrency=1)
+    at_once = replace(timings, claim=replace(timings.claim, poll=PollTimings(overdue=timedelta())))
+    await start(run, connected=False, concurrency=1, timings=at_once)
 
     await until(lambda: len(order) >= 140)
     assert 4 <= order[:140].count("LOW") <= 60  # 20 expected, by lot
@@ -121,7 +121,7 @@ async def test_a_suspect_runs_beside_no_other_suspect(start: Start, create: Crea
 
     go_on.set()
     await until(lambda: _all(table, "COMPLETED", 23))
-    assert (max(most), running.net_claims) == (1, len(ids))
+    assert (max(most), running.polled) == (1, len(ids))
 
 
 async def test_a_backlog_does_not_hide_a_suspect(start: Start, create: Create, table: Any, ended: Ended) -> None:

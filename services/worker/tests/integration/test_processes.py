@@ -7,14 +7,16 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from task_contracts import Task
+from task_contracts import BackOff, Task
 from task_store import Tasks
+from task_worker.timings import AttemptTimings, WorkerTimings
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]
@@ -157,6 +159,11 @@ def handlers_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def timings(timings: WorkerTimings) -> WorkerTimings:
+    return replace(timings, attempt=AttemptTimings(retry=BackOff(first_seconds=0.05, longest_seconds=0.05)))
+
+
+@pytest.fixture
 async def worker(start: Start, handlers_file: Path) -> Any:
     return await start(handlers=str(handlers_file))
 
@@ -213,9 +220,8 @@ async def test_outcomes_are_those_of_any_handler(worker: Any, create: Create, en
 
 
 async def test_a_process_that_dies_is_a_failure_of_its_attempt_alone(
-    worker: Any, create: Create, ended: Ended, table: Any, monkeypatch: pytest.MonkeyPatch
+    worker: Any, create: Create, ended: Ended, table: Any
 ) -> None:
-    monkeypatch.setattr("task_worker.backoff._FIRST_SECONDS", 0.05)
     aborts, quits = await create("aborts"), await create("quits")
 
     row = await ended(aborts.id)
@@ -275,15 +281,17 @@ async def test_it_is_killed_on_a_cancel_with_all_that_it_started(
 
 
 async def test_one_that_ignores_sigterm_is_killed_after_a_grace(
-    worker: Any,
+    start: Start,
+    handlers_file: Path,
+    timings: WorkerTimings,
     create: Create,
     ended: Ended,
     tasks: Tasks,
     tmp_path: Path,
     pids: Callable[..., Awaitable[list[int]]],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("task_worker.attempt.runners.child_process.GRACE_SECONDS", 0.3)
+    quick = replace(timings, attempt=AttemptTimings(kill_grace_seconds=0.3))
+    await start(handlers=str(handlers_file), timings=quick)
     task = await create("stubborn", payload={"path": str(tmp_path / "pids"), "seconds": 60})
     (pid,) = await pids()
     await tasks.cancel(task.id)

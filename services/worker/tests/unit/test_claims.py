@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,11 +13,13 @@ import pytest
 from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_contracts import Priority
 from task_store import Claim, DatabaseUnavailableError
+from task_worker.claim.claimer import Claimer
 from task_worker.claim.claims import Claims
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
 from task_worker.lease.in_flight import Attempt, InFlight
 from task_worker.lease.lease import Lease
+from task_worker.timings import ClaimTimings, PollTimings
 
 WEIGHTS = {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}
 HIGH = BrokerQueue("default", Priority.HIGH)
@@ -60,10 +63,16 @@ class FakeAttempts:
         await self.answer.wait()
 
 
-class Bench:
-    """A claims loop among parts of which a test can see all."""
+QUICK = ClaimTimings(retry_seconds=0.01, put_back_seconds=0.05)
+QUICK_POLL = replace(QUICK, poll=PollTimings(interval_seconds=0.01, longest_interval_seconds=0.02))
 
-    def __init__(self, bus: TaskBus, make_claim: Callable[..., Claim], capacity: int) -> None:
+
+class Bench:
+    """A claiming loop among parts of which a test can see all."""
+
+    def __init__(
+        self, bus: TaskBus, make_claim: Callable[..., Claim], *, capacity: int = 4, timings: ClaimTimings = QUICK
+    ) -> None:
         self.bus = bus
         self.attempts = FakeAttempts(make_claim)
         self.in_flight = InFlight(claim_seconds=6)
@@ -71,25 +80,26 @@ class Bench:
         self.lease = Lease(30)
         self.lease.begin(uuid4(), time.monotonic())
         self.started: list[Claim] = []
-        self.given_back: list[Claim] = []
-        self.is_connected = True
+        self.released: list[Claim] = []
         self.buffer = PrefetchBuffer(bus, ("default",), WEIGHTS, capacity)
-        self.claims = Claims(
+        claimer = Claimer(
             self.attempts,  # type: ignore[arg-type] # the three calls that are used
-            self.buffer,
-            self._start,
-            self.given_back.append,
+            WEIGHTS,
             in_flight=self.in_flight,
-            slots=self.slots,
             lease=self.lease,
-            weights=WEIGHTS,
-            reaches_broker=lambda: self.is_connected,
+            start=self._start,
+            release=self.released.append,
         )
+        self.claims = Claims(claimer, self.buffer, self.slots, self.lease, timings)
+
+    def poll_now(self) -> None:
+        """Make the first poll due."""
+        self.claims._schedule._next_at = 0
 
     def _start(self, claim: Claim) -> None:
         self.started.append(claim)
         self.slots.take()
-        self.in_flight.take(Attempt(claim, 60))
+        self.in_flight.take(Attempt(claim, 60, 3))
 
     def end_one(self) -> None:
         self.in_flight.drop(self.in_flight.attempts()[0])
@@ -117,19 +127,13 @@ async def bus() -> AsyncIterator[TaskBus]:
 
 @pytest.fixture
 def bench(bus: TaskBus, a_claim: Callable[..., Claim]) -> Bench:
-    return Bench(bus, a_claim, capacity=4)
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.claim.claims._PUT_BACK_SECONDS", 0.05)
-    monkeypatch.setattr("task_worker.claim.claims._PAUSE_SECONDS", 0.01)
+    return Bench(bus, a_claim)
 
 
 @pytest.fixture
-def hurried_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.claim.claims._NET_SECONDS", 0.01)
-    monkeypatch.setattr("task_worker.claim.claims._NET_SECONDS_MAX", 0.02)
+def polling_bench(bus: TaskBus, a_claim: Callable[..., Claim]) -> Bench:
+    """One whose poll comes again at once."""
+    return Bench(bus, a_claim, timings=QUICK_POLL)
 
 
 async def test_ids_are_claimed_as_slots_come_free(bench: Bench, until: Until) -> None:
@@ -192,10 +196,8 @@ async def test_a_claim_that_ends_in_any_other_way_is_unknown_too(bench: Bench) -
     assert bench.in_flight.is_clear
 
 
-async def test_an_id_in_our_hands_is_not_claimed_again(
-    bench: Bench, until: Until, a_claim: Callable[..., Claim]
-) -> None:
-    attempt = Attempt(a_claim(), 60)
+async def test_an_id_in_flight_is_not_claimed_again(bench: Bench, until: Until, a_claim: Callable[..., Claim]) -> None:
+    attempt = Attempt(a_claim(), 60, 3)
     bench.in_flight.take(attempt)
     other = uuid4()
     await bench.bus.publish(HIGH, [attempt.claim.id, other], timeout=1)
@@ -205,28 +207,30 @@ async def test_an_id_in_our_hands_is_not_claimed_again(
     assert bench.attempts.by_id == [[other]]
 
 
-async def test_what_the_net_claims_while_it_is_in_our_hands_is_given_back(
-    bench: Bench, until: Until, a_claim: Callable[..., Claim], hurried_net: None
+async def test_what_the_poll_claims_while_it_is_in_flight_is_given_back(
+    polling_bench: Bench, until: Until, a_claim: Callable[..., Claim]
 ) -> None:
-    attempt = Attempt(a_claim(), 60)
+    bench = polling_bench
+    attempt = Attempt(a_claim(), 60, 3)
     bench.in_flight.take(attempt)
     again = a_claim(id=attempt.claim.id)
     bench.attempts.overdue.append([again])
-    bench.claims._net_at = 0
+    bench.poll_now()
     async with bench.running():
-        await until(lambda: bench.given_back)
+        await until(lambda: bench.released)
 
-    assert (bench.given_back, bench.started) == ([again], [])
+    assert (bench.released, bench.started) == ([again], [])
     assert bench.in_flight.get(attempt.claim.id) is attempt
 
 
-async def test_suspects_come_first_in_the_net_so_that_a_backlog_cannot_hide_them(
-    bench: Bench, until: Until, a_claim: Callable[..., Claim], hurried_net: None
+async def test_suspects_come_first_in_the_poll_so_that_a_backlog_cannot_hide_them(
+    polling_bench: Bench, until: Until, a_claim: Callable[..., Claim]
 ) -> None:
+    bench = polling_bench
     suspect = a_claim()
     bench.attempts.suspects.append(suspect)
     bench.attempts.overdue = [[a_claim() for _ in range(3)]]
-    bench.claims._net_at = 0
+    bench.poll_now()
     async with bench.running():
         await until(lambda: len(bench.started) == 4)
 
@@ -235,22 +239,23 @@ async def test_suspects_come_first_in_the_net_so_that_a_backlog_cannot_hide_them
 
 
 async def test_no_suspect_is_claimed_while_the_outcome_of_a_claim_is_unknown(
-    bench: Bench, until: Until, hurried_net: None
+    polling_bench: Bench, until: Until
 ) -> None:
+    bench = polling_bench
     bench.in_flight.claim_begins(token := uuid4())
     bench.in_flight.claim_unanswered(token)
-    bench.claims._net_at = 0
+    bench.poll_now()
     async with bench.running():
         await until(lambda: len(bench.attempts.asked) > 2)
 
     assert set(bench.attempts.asked) == {"overdue"}
 
 
-async def test_the_net_is_cast_at_once_again_while_it_finds_any(
+async def test_the_poll_comes_again_at_once_while_it_finds_any(
     bench: Bench, until: Until, a_claim: Callable[..., Claim]
 ) -> None:
     bench.attempts.overdue = [[a_claim()], [a_claim()], [a_claim()]]
-    bench.claims._net_at = 0
+    bench.poll_now()
     began = time.monotonic()
     async with bench.running():
         await until(lambda: len(bench.started) == 3)
@@ -258,23 +263,7 @@ async def test_the_net_is_cast_at_once_again_while_it_finds_any(
     assert time.monotonic() - began < 1
 
 
-async def test_the_net_pauses_longer_while_it_finds_nothing_and_the_broker_answers(bench: Bench, until: Until) -> None:
-    pauses = []
-    for _ in range(5):
-        await bench.claims._cast_net()
-        pauses.append(bench.claims._net_pause)
-    bench.is_connected = False
-    await bench.claims._cast_net()
-    pauses.append(bench.claims._net_pause)
-    bench.is_connected = True
-    bench.attempts.failure = DatabaseUnavailableError("gone")
-    await bench.claims._cast_net()
-    pauses.append(bench.claims._net_pause)
-
-    assert pauses == [2, 4, 5, 5, 5, 1, 1]
-
-
-async def test_one_pick_in_ten_goes_to_the_net_when_busy(
+async def test_one_pick_in_ten_goes_to_the_poll_when_busy(
     bus: TaskBus, a_claim: Callable[..., Claim], until: Until
 ) -> None:
     bench = Bench(bus, a_claim, capacity=1)
@@ -287,11 +276,11 @@ async def test_one_pick_in_ten_goes_to_the_net_when_busy(
     assert len([asked for asked in bench.attempts.asked if asked == "overdue"]) == 4
 
 
-async def test_the_net_lets_the_first_delivery_to_new_consumers_go_first(
+async def test_the_poll_lets_the_first_delivery_to_new_consumers_go_first(
     bench: Bench, until: Until, a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.attempts.overdue = [[a_claim()]]
-    bench.claims._net_at = 0
+    bench.poll_now()
     task_id = uuid4()
     await bench.bus.publish(HIGH, [task_id], timeout=1)
     take_in, loop = bench.buffer._take_in, asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -10,10 +10,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from task_bus import BrokerQueue, BusUnavailableError
-from task_contracts import Priority
+from task_contracts import Priority, Signal, SignalKind
 from task_store import DatabaseUnavailableError, DispatchQuota, LiveOffers
+from task_worker.leader.broker_queues import BrokerQueues
 from task_worker.leader.dispatch import Dispatch
 from task_worker.leader.election import Leadership
+from task_worker.leader.queue_window import QueueWindows
+from task_worker.timings import DispatchTimings
 
 Until = Callable[..., Awaitable[Any]]
 ME = uuid4()
@@ -44,27 +47,27 @@ class FakeTable:
 
     def __init__(self) -> None:
         self.waiting: dict[tuple[str, Priority], list[UUID]] = {}
-        self.rooms: list[list[DispatchQuota]] = []
+        self.quotas: list[list[DispatchQuota]] = []
         self.offers = LiveOffers({"default": ("echo",)}, {"default": 1})
         self.until_next: timedelta | None = None
         self.offers_read = 0
         self.failure: Exception | None = None
 
-    async def mark(self, rooms: Sequence[DispatchQuota], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
+    async def mark(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
         del offers
         if self.failure is not None:
             raise self.failure
-        self.rooms.append(list(rooms))
+        self.quotas.append(list(quotas))
         marked = {}
-        for room in rooms:
-            line = self.waiting.get((room.queue, room.priority), [])
-            if line:
-                marked[room.queue, room.priority] = line[: room.ids]
-                self.waiting[room.queue, room.priority] = line[room.ids :]
+        for quota in quotas:
+            lane = self.waiting.get((quota.queue, quota.priority), [])
+            if lane:
+                marked[quota.queue, quota.priority] = lane[: quota.ids]
+                self.waiting[quota.queue, quota.priority] = lane[quota.ids :]
         return marked
 
-    async def next_due(self, rooms: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
-        del rooms, offers
+    async def next_due(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
+        del quotas, offers
         return self.until_next
 
     async def live_offers(self) -> LiveOffers:
@@ -72,12 +75,42 @@ class FakeTable:
         return self.offers
 
 
+class FakeListening:
+    async def cancel(self) -> None:
+        pass
+
+
+class FakeSignals:
+    """Gives signals to whoever listens."""
+
+    def __init__(self) -> None:
+        self.callback: Callable[[Signal], None] | None = None
+
+    async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> FakeListening:
+        assert kinds == {SignalKind.DUE}
+        self.callback = callback
+        return FakeListening()
+
+    def send(self, queue: str | None) -> None:
+        assert self.callback is not None
+        self.callback(Signal(kind=SignalKind.DUE, queue=queue))
+
+
 class Bench:
-    def __init__(self, queues: tuple[str, ...] = ("default",)) -> None:
+    def __init__(self, queues: tuple[str, ...] = ("default",), timings: DispatchTimings | None = None) -> None:
         self.bus = FakeBus()
+        self.signals = FakeSignals()
         self.table = FakeTable()
         self.leadership = Leadership()
-        self.dispatch = Dispatch(self.bus, self.table, self.table, self.leadership, queues, WEIGHTS)  # type: ignore[arg-type] # what is used of each
+        self.windows = QueueWindows(queues, WEIGHTS)
+        self.dispatch = Dispatch(
+            BrokerQueues(self.bus, self.windows, 5),  # type: ignore[arg-type] # what is used of each
+            self.signals,  # type: ignore[arg-type]
+            self.table,  # type: ignore[arg-type]
+            self.table,  # type: ignore[arg-type]
+            self.leadership,
+            timings or DispatchTimings(),
+        )
 
     @asynccontextmanager
     async def leading(self) -> AsyncIterator[None]:
@@ -114,7 +147,7 @@ async def test_a_worker_that_does_not_lead_dispatches_nothing() -> None:
     await asyncio.sleep(0)
     loop.cancel()
 
-    assert (bench.table.rooms, bench.bus.published) == ([], [])
+    assert (bench.table.quotas, bench.bus.published) == ([], [])
 
 
 async def test_never_more_than_the_window_and_a_full_queue_keeps_no_other_out(until: Until) -> None:
@@ -125,22 +158,22 @@ async def test_never_more_than_the_window_and_a_full_queue_keeps_no_other_out(un
         await until(lambda: len(bench.table.waiting["default", Priority.HIGH]) == 0)
 
     assert len(bench.table.waiting["default", Priority.LOW]) == 500
-    assert {room.priority for rooms in bench.table.rooms for room in rooms} == {Priority.HIGH, Priority.MEDIUM}
+    assert {quota.priority for quotas in bench.table.quotas for quota in quotas} == {Priority.HIGH, Priority.MEDIUM}
 
 
-async def test_whoever_leads_again_looks_before_it_publishes() -> None:
+async def test_whoever_leads_again_looks_before_it_publishes(until: Until) -> None:
     bench = Bench()
-    dispatch = bench.dispatch
-    for window in dispatch._windows.values():
-        window.looked(0, workers=1)
-    bench.leadership.set_leader(uuid4(), ME)
-    waiting = asyncio.create_task(dispatch._wait_until_leading())
-    await asyncio.sleep(0)
+    async with bench.leading():
+        await until(lambda: bench.table.quotas)
+        looks = bench.bus.looks
+        bench.leadership.set_leader(uuid4(), ME)
+        bench.signals.send("default")
+        await until(lambda: not bench.leadership.is_leading)
+        await asyncio.sleep(0)
+        bench.leadership.set_leader(ME, ME)
+        await until(lambda: len(bench.table.quotas) > 1)
 
-    assert not any(window.should_look for window in dispatch._windows.values())
-    bench.leadership.set_leader(ME, ME)
-    await waiting
-    assert all(window.should_look for window in dispatch._windows.values())
+    assert bench.bus.looks == looks + 3
 
 
 async def test_a_round_is_shared_by_the_weights(until: Until) -> None:
@@ -149,17 +182,17 @@ async def test_a_round_is_shared_by_the_weights(until: Until) -> None:
     async with bench.leading():
         await until(lambda: bench.bus.published)
 
-    messages = {room.priority: room.ids for room in bench.table.rooms[0]}
-    assert messages == {Priority.HIGH: 60, Priority.MEDIUM: 30, Priority.LOW: 10}
+    tasks = {quota.priority: quota.ids for quota in bench.table.quotas[0]}
+    assert tasks == {Priority.HIGH: 60, Priority.MEDIUM: 30, Priority.LOW: 10}
 
 
 def test_a_round_is_shared_in_tasks_however_many_a_message_carries() -> None:
-    dispatch = Bench().dispatch
-    for window in dispatch._windows.values():
-        window.looked(0, workers=1)
-    dispatch._windows[BrokerQueue("default", Priority.HIGH)]._size = 10
+    windows = QueueWindows(("default",), WEIGHTS)
+    for priority in Priority:
+        windows[BrokerQueue("default", priority)].looked(0, workers=1)
+    windows[BrokerQueue("default", Priority.HIGH)]._size = 10
 
-    tasks = {priority: dispatch._room_ids(BrokerQueue("default", priority)) for priority in Priority}
+    tasks = {quota.priority: quota.ids for quota in windows.quotas(["default"])}
     assert tasks == {Priority.HIGH: 600, Priority.MEDIUM: 200, Priority.LOW: 100}  # MEDIUM: as far as its window goes
 
 
@@ -169,18 +202,18 @@ async def test_a_new_leader_looks_before_it_publishes(until: Until) -> None:
     bench.table.waiting["default", Priority.HIGH] = ids(500)
     async with bench.leading():
         await until(lambda: bench.bus.published)
-        await until(lambda: bench.table.rooms)
-        (room,) = [room for room in bench.table.rooms[0] if room.priority is Priority.HIGH]
+        await until(lambda: bench.table.quotas)
+        (quota,) = [quota for quota in bench.table.quotas[0] if quota.priority is Priority.HIGH]
 
-    assert room.ids == 1
+    assert quota.ids == 1
 
 
 async def test_only_queues_with_a_live_worker_are_read(until: Until) -> None:
     bench = Bench(("default", "reports"))
     async with bench.leading():
-        await until(lambda: bench.table.rooms)
+        await until(lambda: bench.table.quotas)
 
-    assert {room.queue for rooms in bench.table.rooms for room in rooms} == {"default"}
+    assert {quota.queue for quotas in bench.table.quotas for quota in quotas} == {"default"}
 
 
 async def test_without_a_live_worker_it_does_not_spin(until: Until) -> None:
@@ -188,25 +221,24 @@ async def test_without_a_live_worker_it_does_not_spin(until: Until) -> None:
     bench.table.offers = LiveOffers({"unheard-of": ("echo",)}, {"unheard-of": 1})
     pause = await bench.dispatch._round()
 
-    assert (pause, bench.table.rooms) == (1.0, [])
+    assert (pause, bench.table.quotas) == (1.0, [])
 
 
-async def test_a_ring_wakes_it_and_new_offers_are_read_when_told(until: Until) -> None:
+async def test_a_signal_wakes_it_and_new_offers_are_read_when_it_names_no_queue(until: Until) -> None:
     bench = Bench()
     async with bench.leading():
-        await until(lambda: bench.table.rooms)
+        await until(lambda: bench.table.quotas)
         bench.table.waiting["default", Priority.HIGH] = ids(1)
-        bench.dispatch.ring()
+        bench.signals.send("default")
         await until(lambda: bench.bus.published, seconds=0.5)
         assert bench.table.offers_read == 1
 
-        bench.dispatch.offers_changed()
+        bench.signals.send(None)
         await until(lambda: bench.table.offers_read == 2, seconds=0.5)
 
 
-async def test_offers_are_read_again_even_where_the_signal_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.leader.dispatch._OFFERS_SECONDS", 0.0)
-    bench = Bench()
+async def test_offers_are_read_again_even_where_the_signal_was_lost() -> None:
+    bench = Bench(timings=DispatchTimings(offers_seconds=0.0))
 
     await bench.dispatch._round()
     await bench.dispatch._round()
@@ -231,13 +263,13 @@ async def test_while_the_broker_is_away_nothing_is_marked() -> None:
     bench.table.waiting["default", Priority.HIGH] = ids(1)
     async with bench.leading():
         for _ in range(5):
-            bench.dispatch.ring()
             await asyncio.sleep(0)
+            bench.signals.send("default")
 
-    assert bench.table.rooms == []
+    assert bench.table.quotas == []
 
 
-async def test_after_hints_were_lost_it_pauses_before_it_marks_more() -> None:
+async def test_after_messages_were_lost_it_pauses_before_it_marks_more() -> None:
     bench = Bench()
     bench.bus.failure = BusUnavailableError("an alarm")
     bench.table.waiting["default", Priority.HIGH] = ids(1000)
@@ -245,9 +277,8 @@ async def test_after_hints_were_lost_it_pauses_before_it_marks_more() -> None:
     assert await bench.dispatch._round() == 0.5
 
 
-async def test_it_outlives_an_outage_of_the_database(until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_worker.leader.dispatch._FAILED_PAUSE_SECONDS", 0.01)
-    bench = Bench()
+async def test_it_outlives_an_outage_of_the_database(until: Until) -> None:
+    bench = Bench(timings=DispatchTimings(failed_seconds=0.01))
     bench.table.failure = DatabaseUnavailableError("gone")
     bench.table.waiting["default", Priority.HIGH] = ids(1)
     async with bench.leading():
@@ -257,7 +288,7 @@ async def test_it_outlives_an_outage_of_the_database(until: Until, monkeypatch: 
 
 
 class TestLeadership:
-    def test_it_is_what_the_last_tick_said(self) -> None:
+    def test_it_is_what_the_last_election_said(self) -> None:
         leadership = Leadership()
         assert not leadership.is_leading
         assert leadership.ended.is_set()
@@ -269,7 +300,7 @@ class TestLeadership:
         leadership.set_leader(uuid4(), ME)
         assert not leadership.is_leading
 
-    def test_nobody_leads_where_nobody_was_told(self) -> None:
+    def test_nobody_leads_where_the_database_did_not_answer(self) -> None:
         leadership = Leadership()
 
         leadership.set_leader(None, None)

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from task_contracts import ErrorCode, Progress
 from task_contracts.lifecycle import Event
-from task_store import Claim, Ended, Ending
+from task_store import AttemptKey, Claim, Ended, Ending
 from task_worker import Context, Fail, Snooze, TaskCancelled, handler
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.runners.child_process import ChildSetup
@@ -22,6 +22,7 @@ from task_worker.claim.slots import Slots
 from task_worker.handlers import Handler
 from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
+from task_worker.timings import AttemptTimings
 
 Until = Callable[..., Awaitable[Any]]
 
@@ -55,7 +56,13 @@ class Bench:
         self.executor = Executor(
             handlers,
             RunDefaults(timeout_seconds=600, max_attempts=3, api_url="http://127.0.0.1:9000"),
-            AttemptServices(self._record, self._report, ChildSetup(None, "INFO", "json")),
+            AttemptServices(
+                record=self._record,
+                release=self._release,
+                report=self._report,
+                child=ChildSetup(None, "INFO", "json"),
+                timings=AttemptTimings(overdue_seconds=0.02),
+            ),
             in_flight=self.in_flight,
             slots=self.slots,
             lease=self.lease,
@@ -77,6 +84,9 @@ class Bench:
         self.endings.append(ending)
         claim = attempt.claim
         return Ended(claim.id, claim.lease_token, ending.event, claim.type, claim.attempt, uuid4(), 0)
+
+    async def _release(self, key: AttemptKey) -> None:
+        raise AssertionError(key)
 
     def _report(self, attempt: Attempt, progress: Progress) -> None:
         del attempt
@@ -301,10 +311,7 @@ class TestTimeouts:
 
         assert (await bench.ending()).event is Event.RETRY
 
-    async def test_a_thread_that_does_not_end_keeps_its_slot_and_is_reported(
-        self, make: Make, until: Until, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("task_worker.attempt.executor._OVERDUE_SECONDS", 0.02)
+    async def test_a_thread_that_does_not_end_keeps_its_slot_and_is_reported(self, make: Make, until: Until) -> None:
         let_go = threading.Event()
 
         @handler("t", timeout_seconds=0.01)
@@ -522,7 +529,7 @@ class TestHolding:
             bench.start("t")
         await asyncio.sleep(0)
 
-        bench.executor.stop_all(StopReason.DRAIN)
+        bench.in_flight.stop_all(StopReason.DRAIN)
 
         await bench.ending()
         assert [ending.event for ending in bench.endings] == [Event.RELEASE] * 3

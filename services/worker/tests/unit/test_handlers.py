@@ -68,7 +68,7 @@ def test_anything_else_is_no_handler() -> None:
     assert [handler_of(thing) for thing in (len, Report, 3, None, "text", handler)] == [None] * 6
 
 
-def test_the_place_follows_from_the_function() -> None:
+def test_the_mode_follows_from_the_function() -> None:
     async def on_loop() -> None: ...
 
     def in_thread() -> None: ...

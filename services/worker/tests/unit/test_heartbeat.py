@@ -8,8 +8,11 @@ from uuid import uuid4
 import pytest
 
 from task_store import Claim, Offer
-from task_worker.lease.heartbeat import HUNG, LEASE_LOST, Heartbeat, LeaseCallbacks
-from task_worker.lease.in_flight import Attempt, InFlight
+from task_worker.exits import HUNG, LEASE_LOST
+from task_worker.lease.alive_file import AliveFile
+from task_worker.lease.callbacks import LeaseCallbacks
+from task_worker.lease.heartbeat import Heartbeat
+from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
 
 Until = Callable[..., Awaitable[Any]]
@@ -27,11 +30,10 @@ class Bench:
         self.in_flight = InFlight(claim_seconds=6)
         self.lease = Lease(30, lambda: self.now)
         self.ended: list[int] = []
-        self.over = 0
         self.heartbeat = Heartbeat(
             self._open,
             Offer(("default",), {}),
-            LeaseCallbacks(nothing, nothing, nothing, self._on_over, nothing),
+            LeaseCallbacks(self.in_flight, AliveFile(None, 30), on_registered=nothing, release=nothing),
             in_flight=self.in_flight,
             lease=self.lease,
             end_process=self.ended.append,
@@ -39,11 +41,8 @@ class Bench:
 
     def look(self) -> None:
         self.heartbeat._unanswered += 1
-        self.heartbeat._see_to_lease()
-        self.heartbeat._see_to_loop()
-
-    def _on_over(self) -> None:
-        self.over += 1
+        self.heartbeat._check_lease()
+        self.heartbeat._check_event_loop()
 
     def _open(self) -> NoReturn:
         raise AssertionError
@@ -61,32 +60,33 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 async def test_code_is_stopped_a_sixth_of_the_lease_early_and_what_goes_on_ends_the_process(
     bench: Bench, a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
-    bench.in_flight.take(Attempt(a_claim(), 60))
+    attempt = Attempt(a_claim(), 60, 3)
+    bench.in_flight.take(attempt)
     bench.now += 24.9
-    bench.heartbeat._see_to_lease()
+    bench.heartbeat._check_lease()
     bench.now += 0.1
-    bench.heartbeat._see_to_lease()
+    bench.heartbeat._check_lease()
     bench.now += 4.9
-    bench.heartbeat._see_to_lease()
+    bench.heartbeat._check_lease()
     assert bench.ended == []
 
     bench.now += 0.1
-    bench.heartbeat._see_to_lease()
-    bench.heartbeat._see_to_lease()
+    bench.heartbeat._check_lease()
+    bench.heartbeat._check_lease()
 
     assert bench.ended == [LEASE_LOST]
     monkeypatch.undo()
-    await until(lambda: bench.over == 1)
+    await until(lambda: attempt.stop_reason is StopReason.LEASE_LOST)
 
 
 async def test_code_that_has_stopped_in_time_ends_nothing(bench: Bench, a_claim: Callable[..., Claim]) -> None:
-    attempt = Attempt(a_claim(), 60)
+    attempt = Attempt(a_claim(), 60, 3)
     bench.in_flight.take(attempt)
     bench.now += 25
-    bench.heartbeat._see_to_lease()
+    bench.heartbeat._check_lease()
     attempt.is_running = False
     bench.now += 100
-    bench.heartbeat._see_to_lease()
+    bench.heartbeat._check_lease()
 
     assert bench.ended == []
 
@@ -94,8 +94,8 @@ async def test_code_that_has_stopped_in_time_ends_nothing(bench: Bench, a_claim:
 async def test_an_event_loop_that_hangs_longer_than_its_longest_handler_may_run_ends_the_process(
     bench: Bench, a_claim: Callable[..., Claim]
 ) -> None:
-    bench.in_flight.take(Attempt(a_claim(), timeout_seconds=60))
-    bench.in_flight.take(Attempt(a_claim(), timeout_seconds=5))
+    bench.in_flight.take(Attempt(a_claim(), 60, 3))
+    bench.in_flight.take(Attempt(a_claim(), 5, 3))
     for _ in range(90):  # one look a second
         bench.lease.renewed(bench.now)
         bench.look()
@@ -123,11 +123,11 @@ async def test_a_process_that_was_frozen_as_a_whole_has_not_hung(bench: Bench) -
     assert bench.ended == []
 
 
-async def test_poking_is_harmless_before_it_begins_and_after_it_ended(bench: Bench) -> None:
-    bench.heartbeat.poke()
+async def test_renewing_at_once_is_harmless_before_it_begins_and_after_it_ended(bench: Bench) -> None:
+    bench.heartbeat.renew_now()
 
     def closed() -> None:
         raise RuntimeError("Event loop is closed")
 
-    bench.heartbeat._poked = closed
-    bench.heartbeat.poke()
+    bench.heartbeat._wake = closed
+    bench.heartbeat.renew_now()

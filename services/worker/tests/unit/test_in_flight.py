@@ -20,7 +20,7 @@ def in_flight() -> InFlight:
 @pytest.fixture
 def take(in_flight: InFlight, a_claim: MakeClaim) -> Callable[..., Attempt]:
     def make(**fields: object) -> Attempt:
-        attempt = Attempt(a_claim(**fields), timeout_seconds=60)
+        attempt = Attempt(a_claim(**fields), 60, 3)
         in_flight.take(attempt)
         return attempt
 
@@ -35,7 +35,7 @@ def a_row() -> HeldRow:
     return HeldRow(uuid4(), uuid4(), is_cancel_requested=False)
 
 
-class TestReadBack:
+class TestReconciling:
     def test_where_both_agree_nothing_is_to_be_done(self, in_flight: InFlight, take: Callable[..., Attempt]) -> None:
         attempt = take()
 
@@ -112,7 +112,7 @@ class TestReadBack:
 
 
 class TestUnknownClaims:
-    def test_a_claim_without_an_answer_stays_unknown_until_a_late_enough_read_back(self, in_flight: InFlight) -> None:
+    def test_a_claim_without_an_answer_stays_unknown_until_a_late_enough_reconciling(self, in_flight: InFlight) -> None:
         token = uuid4()
         in_flight.claim_begins(token)
         assert not in_flight.has_unknown_claim
@@ -140,7 +140,7 @@ class TestHolding:
         self, in_flight: InFlight, take: Callable[..., Attempt], a_claim: MakeClaim
     ) -> None:
         attempt = take()
-        stranger = Attempt(a_claim(id=attempt.claim.id), 60)
+        stranger = Attempt(a_claim(id=attempt.claim.id), 60, 3)
 
         in_flight.drop(stranger)
         assert in_flight.get(attempt.claim.id) is attempt

@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from task_contracts import ErrorCode, Progress
+from task_contracts import BackOff, ErrorCode, Progress
 from task_contracts.lifecycle import Event
 from task_store import Claim, DatabaseUnavailableError, Ended, Ending, UnstorableValuesError
 from task_worker.attempt.recorder import Recorder
 from task_worker.lease.in_flight import Attempt
+from task_worker.timings import RecordTimings
 
 Until = Callable[..., Awaitable[Any]]
 
@@ -45,19 +46,19 @@ class FakeAttempts:
 class Bench:
     def __init__(self, attempt: Attempt) -> None:
         self.attempts = FakeAttempts()
-        self.rings = 0
+        self.waiting = 0
+        """How often a task was said to wait again."""
         self.attempt = attempt
-        self.recorder = Recorder(self.attempts, self._ring)  # type: ignore[arg-type] # the two calls that are used
+        timings = RecordTimings(retry=BackOff(first_seconds=0.001, longest_seconds=2.0), progress_seconds=0.02)
+        self.recorder = Recorder(self.attempts, timings, on_waiting=self._on_waiting)  # type: ignore[arg-type] # the two calls that are used
 
-    def _ring(self) -> None:
-        self.rings += 1
+    def _on_waiting(self) -> None:
+        self.waiting += 1
 
 
 @pytest.fixture
-def bench(a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("task_worker.attempt.recorder._FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("task_worker.attempt.recorder._PROGRESS_PAUSE_SECONDS", 0.02)
-    return Bench(Attempt(a_claim(), 60))
+def bench(a_claim: Callable[..., Claim]) -> Bench:
+    return Bench(Attempt(a_claim(), 60, 3))
 
 
 async def test_an_end_without_an_answer_is_repeated_until_there_is_one(bench: Bench) -> None:
@@ -70,7 +71,7 @@ async def test_an_end_without_an_answer_is_repeated_until_there_is_one(bench: Be
     assert len(bench.attempts.recorded) == 4
 
 
-async def test_no_row_means_that_nothing_more_is_owed(bench: Bench) -> None:
+async def test_no_row_means_that_nothing_more_is_to_be_written(bench: Bench) -> None:
     bench.attempts.answers = [DatabaseUnavailableError("gone"), None]
 
     assert await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, "1")) is None
@@ -106,7 +107,7 @@ async def test_it_rings_when_a_task_waits_again(bench: Bench, event: str, rings:
 
     await bench.recorder.record(bench.attempt, ending)
 
-    assert bench.rings == rings
+    assert bench.waiting == rings
 
 
 async def test_the_last_progress_is_written_before_the_end(bench: Bench) -> None:
@@ -172,7 +173,7 @@ async def test_a_release_that_fails_is_left_to_the_next_read_back(bench: Bench) 
 
     await bench.recorder.release(bench.attempt.claim)
 
-    assert (len(bench.attempts.recorded), bench.rings) == (1, 0)
+    assert (len(bench.attempts.recorded), bench.waiting) == (1, 0)
 
 
 async def test_a_release_of_what_is_no_longer_ours_rings_nobody(bench: Bench) -> None:
@@ -180,4 +181,4 @@ async def test_a_release_of_what_is_no_longer_ours_rings_nobody(bench: Bench) ->
 
     await bench.recorder.release(bench.attempt.claim)
 
-    assert bench.rings == 0
+    assert bench.waiting == 0

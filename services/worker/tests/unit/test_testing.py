@@ -333,10 +333,6 @@ class TestTimeouts:
 
 
 class TestCodeThatDoesNotStop:
-    @pytest.fixture(autouse=True)
-    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("task_worker.testing.trial._STOPPING_SECONDS", 0.05)
-
     def test_a_plain_handler_that_does_not_look_is_an_error(self) -> None:
         let_go, ended = threading.Event(), threading.Event()
 
@@ -349,7 +345,7 @@ class TestCodeThatDoesNotStop:
         with pytest.raises(
             StillRunningError, match=r"t goes on 0.05 s after .* \(cancel\): a plain function must look"
         ):
-            run(work, cancel_at_percent=0)
+            run(work, cancel_at_percent=0, stop_seconds=0.05)
 
         let_go.set()
         assert ended.wait(10)
@@ -367,7 +363,7 @@ class TestCodeThatDoesNotStop:
             ended.set()
 
         with pytest.raises(StillRunningError, match=r"\(timeout\): .* let its CancelledError pass"):
-            await arun(work)
+            await arun(work, stop_seconds=0.05)
 
         let_go.set()
         await asyncio.wait_for(ended.wait(), 10)
@@ -382,7 +378,7 @@ class TestCodeThatDoesNotStop:
             ended.set()
 
         with pytest.raises(StillRunningError, match="it would be killed; in_process_from"):
-            run(work)
+            run(work, stop_seconds=0.05)
 
         let_go.set()
         assert ended.wait(10)
@@ -404,7 +400,7 @@ trial._STOPPING_SECONDS = 0.05
         except {"asyncio.CancelledError" if "async" in function else "BaseException"}:
             pass
 try:
-    testing.run(work, cancel_at_percent=0)
+    testing.run(work, cancel_at_percent=0, stop_seconds=0.05)
 except testing.StillRunningError:
     print("told")
 """
@@ -423,7 +419,7 @@ except testing.StillRunningError:
             finally:
                 tidied.append(1)
 
-        running = asyncio.create_task(arun(work))
+        running = asyncio.create_task(arun(work, stop_seconds=0.05))
         await began.wait()
         running.cancel()
 

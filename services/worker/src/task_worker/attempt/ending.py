@@ -1,19 +1,35 @@
-"""How an attempt ends, by what happened. Pure: decides, and does nothing."""
+"""How an attempt ends: the one place that decides between COMPLETE, FAIL, RETRY and RELEASE.
+
+Pure but for the jitter of the back-off. The database may still turn any ending but a completion into CONFIRM_CANCEL
+(`task_contracts.lifecycle`).
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import assert_never
 
-from task_contracts import UnstorableJsonError, limits
-from task_store import Claim, Ending
+from task_contracts import BackOff, ErrorCode, TaskError, UnstorableJsonError, limits
+from task_store import Ending
 from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, Snoozed, Stopped, result_text, unstorable
-from task_worker.backoff import backoff
+from task_worker.lease.in_flight import Attempt, StopReason
 
 
-def decide(claim: Claim, happened: HandlerOutcome, max_attempts: int) -> Ending:
-    """Return how an attempt ends. `max_attempts` is the task's own, the handler's or the setting, in that order."""
-    match happened:
+def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> Ending:
+    """Return how an attempt ends.
+
+    A value is a COMPLETE if it can be stored, a FAIL otherwise. A failure is a RETRY while the failures of the task,
+    this one counted, are fewer than `attempt.max_attempts`, and a FAIL then or if it is final. A snooze, and code that
+    was stopped, is a RELEASE.
+
+    Args:
+        attempt: whose code has ended; `attempt.stop_reason` says why it was asked to, if it was.
+        outcome: what the runner reported.
+        retry: how long a task waits after a failure where the handler does not say.
+
+    """
+    claim = attempt.claim
+    match _after_stop(attempt, outcome):
         case Returned(value):
             try:
                 return Ending.complete(claim, result_text(value))
@@ -21,19 +37,35 @@ def decide(claim: Claim, happened: HandlerOutcome, max_attempts: int) -> Ending:
                 return Ending.fail(claim, unstorable(str(error)))
         case Failed(error, traceback, is_final, after_seconds):
             failures = claim.failures + 1
-            if is_final or failures >= max_attempts:
+            if is_final or failures >= attempt.max_attempts:
                 return Ending.fail(claim, error, traceback=traceback)
-            after = backoff(failures) if after_seconds is None else _pause(after_seconds)
+            after = _delay(retry.pause_seconds(failures) if after_seconds is None else after_seconds)
             return Ending.retry(claim, error, after=after, traceback=traceback)
         case Snoozed(after_seconds):
-            return Ending.release(claim, after=_pause(after_seconds))
+            return Ending.release(claim, after=_delay(after_seconds))
         case Stopped():
             return Ending.release(claim)
+        case unknown:
+            assert_never(unknown)
+
+
+def _after_stop(attempt: Attempt, outcome: HandlerOutcome) -> HandlerOutcome:
+    """Return which outcome counts, given that the code may have been asked to stop.
+
+    Out of time is a failure even if a value came in the end. After any other stop a value or a snooze is kept; a
+    failure counts as the stop.
+    """
+    match attempt.stop_reason:
+        case None:
+            return outcome
+        case StopReason.TIMEOUT:
+            message = f"the handler ran longer than {attempt.timeout_seconds:g} s"
+            return Failed(TaskError(code=ErrorCode.TIMEOUT, message=message))
         case _:
-            assert_never(happened)
+            return outcome if isinstance(outcome, Returned | Snoozed) else Stopped()
 
 
-def _pause(seconds: float) -> timedelta:
-    """Keep a handler's options within what may be asked of run_at."""
+def _delay(seconds: float) -> timedelta:
+    """Keep what a handler asks for between now and the farthest `run_at`."""
     longest = limits.RUN_AT_HORIZON_DAYS * 86_400
     return timedelta(seconds=min(max(0.0, seconds), longest))

@@ -1,4 +1,4 @@
-"""Writing the ends of attempts and their progress: again and again until the database has answered."""
+"""Writes outcomes and progress, retrying until the database has stored the outcomes."""
 
 from __future__ import annotations
 
@@ -12,33 +12,41 @@ from task_contracts.lifecycle import LIFECYCLE
 from task_store import AttemptKey, Attempts, Ended, Ending, StoreError, UnstorableValuesError
 from task_worker.attempt.outcome import unstorable
 from task_worker.lease.in_flight import Attempt
+from task_worker.timings import RecordTimings
 
 _log = structlog.get_logger(__name__)
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 2.0
-_PROGRESS_PAUSE_SECONDS = 0.25
 
 
 class Recorder:
-    """Owes the database what became of the attempts of this worker."""
+    """Writes for the attempts of one worker.
 
-    def __init__(self, attempts: Attempts, ring: Callable[[], None]) -> None:
-        """`ring` is called when a task is waiting again."""
+    Args:
+        attempts: the statements.
+        timings: pauses between tries.
+        on_waiting: called when a task waits again, so that the leader can be woken.
+
+    """
+
+    def __init__(self, attempts: Attempts, timings: RecordTimings, *, on_waiting: Callable[[], None]) -> None:
         self._attempts = attempts
-        self._ring = ring
+        self._timings = timings
+        self._on_waiting = on_waiting
         self._progress: dict[Attempt, Progress] = {}
         self._reported = asyncio.Event()
         self._being_written: dict[Attempt, Progress] = {}
         self._written = asyncio.Event()
 
     async def record(self, attempt: Attempt, ending: Ending) -> Ended | None:
-        """Write how an attempt ended, and before that its last progress. None: it is no longer this worker's.
+        """Write how an attempt ended, after its last progress. None: the task is no longer this worker's.
 
-        Goes on while the database is away, until the attempt is dropped. What the database refuses becomes a failure.
+        Repeats while the database is away, until the attempt is dropped. An ending that the database refuses becomes
+        a failure.
         """
         await self._write_last_progress(attempt)
-        pause = _FIRST_PAUSE_SECONDS
+        tries = 0
         while not attempt.is_dropped:
+            tries += 1
+            pause = self._timings.retry.pause_seconds(tries)
             try:
                 ended = await self._attempts.record(ending)
             except UnstorableValuesError as error:
@@ -48,14 +56,13 @@ class Recorder:
                 _log.warning("recording_delayed", reason=str(error), again_in_seconds=pause)
             else:
                 if ended is not None and LIFECYCLE[ended.event].target is TaskStatus.PENDING:
-                    self._ring()
+                    self._on_waiting()
                 return ended
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         return None
 
     async def release(self, key: AttemptKey) -> None:
-        """Give back a task that is ours and that nobody here runs. What fails is left to the next read-back."""
+        """Give back a task that this worker holds and does not run. After a failure the next reconciling repeats it."""
         try:
             ended = await self._attempts.record(Ending.release(key))
         except StoreError as error:
@@ -63,10 +70,10 @@ class Recorder:
             return
         if ended is not None:
             _log.warning("unheld_task_released", task_id=str(key.id))
-            self._ring()
+            self._on_waiting()
 
     def report(self, attempt: Attempt, progress: Progress) -> None:
-        """Have progress written soon; the latest counts."""
+        """Have progress written soon; of several reports the latest counts."""
         if attempt.is_running:
             self._progress[attempt] = progress
             self._reported.set()
@@ -84,10 +91,10 @@ class Recorder:
             finally:
                 self._being_written = {}
                 self._written.set()
-            await asyncio.sleep(_PROGRESS_PAUSE_SECONDS)
+            await asyncio.sleep(self._timings.progress_seconds)
 
     async def _write_last_progress(self, attempt: Attempt) -> None:
-        while attempt in self._being_written:  # what comes after the end would change nothing, and be lost
+        while attempt in self._being_written:  # written after the ending it would change nothing, and be lost
             await self._written.wait()
         if (progress := self._progress.pop(attempt, None)) is not None:
             await self._write(attempt, progress)

@@ -18,7 +18,7 @@ import httpx2
 from pydantic import TypeAdapter
 
 from task_contracts import JsonObject, check_json, limits, retry_after_seconds, storable_text
-from task_worker.attempt.outcome import Fail, Retry
+from task_worker.exceptions import Fail, Retry
 
 BODY_BYTES = 128 << 10
 """How much of a body is kept, once it is decoded."""

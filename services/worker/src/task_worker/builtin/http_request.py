@@ -13,13 +13,14 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from task_contracts import JsonObject
-from task_worker.attempt.outcome import Retry
 from task_worker.builtin.http_answer import check_status, read_result
 from task_worker.builtin.http_hosts import HttpHosts
-from task_worker.builtin.pinned import CONNECT_SECONDS, answered
+from task_worker.builtin.pinned import answered
+from task_worker.exceptions import Retry
 from task_worker.handlers import HandlerError, handler
 
 TIMEOUT_SECONDS_MAX = 300.0
+CONNECT_SECONDS = 5.0
 _CLOSING_SECONDS = 10.0
 _OURS = frozenset(
     {
@@ -92,8 +93,10 @@ class HttpRequest(BaseModel):
     )
 
 
-def http_request(hosts: HttpHosts) -> Callable[[HttpRequest], Awaitable[JsonObject]]:
-    """Return the handler of `http.request` for these hosts.
+def http_request(
+    hosts: HttpHosts, *, connect_seconds: float = CONNECT_SECONDS
+) -> Callable[[HttpRequest], Awaitable[JsonObject]]:
+    """Return the handler of `http.request` for these hosts; one address may take `connect_seconds` to answer.
 
     Servers prove who they are by a certificate that this machine trusts, or one of SSL_CERT_FILE or SSL_CERT_DIR.
 
@@ -124,12 +127,17 @@ def http_request(hosts: HttpHosts) -> Callable[[HttpRequest], Awaitable[JsonObje
         # The path and the query may hold secrets.
         call = f"{payload.method} {request.url.scheme}://{request.url.netloc.decode()}"
         try:
-            async with asyncio.timeout(payload.timeout_seconds), answered(request, hosts, tls) as response:
+            async with (
+                asyncio.timeout(payload.timeout_seconds),
+                answered(request, hosts, tls, connect_seconds=connect_seconds) as response,
+            ):
                 check_status(response.status_code, response.headers.get("retry-after"), call)
                 return await read_result(response)
         except (OSError, httpx2.RequestError) as error:
             # Without its cause: libraries repeat what was sent and received.
-            raise Retry(f"{call}: {_reason(error, payload.timeout_seconds)}", code="no_answer") from None
+            raise Retry(
+                f"{call}: {_reason(error, payload.timeout_seconds, connect_seconds)}", code="no_answer"
+            ) from None
 
     return run
 
@@ -144,14 +152,14 @@ def _request(payload: HttpRequest, agent: str) -> httpx2.Request:
     return httpx2.Request(payload.method, payload.url, headers=headers, content=content)
 
 
-def _reason(error: Exception, timeout_seconds: float) -> str:
+def _reason(error: Exception, timeout_seconds: float, connect_seconds: float) -> str:
     match error:
         case TimeoutError():
             return f"no answer within {timeout_seconds:g} s"
         case socket.gaierror():
             return "its name could not be resolved"
         case httpx2.ConnectTimeout():
-            return f"no connection within {CONNECT_SECONDS:g} s"
+            return f"no connection within {connect_seconds:g} s"
         case httpx2.ConnectError():
             return f"cannot connect: {error}"
         case _:

@@ -13,17 +13,15 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
+from typing import Any
 
 import httpx2
 import structlog
 
-from task_worker.attempt.outcome import Fail
 from task_worker.builtin.addresses import Address
 from task_worker.builtin.http_hosts import Host, HttpHosts, host_of
+from task_worker.exceptions import Fail
 from task_worker.threads import DaemonThreads
-
-CONNECT_SECONDS = 5.0
-"""How long one address may take to answer, and then again for TLS, before the next one is tried."""
 
 _PORTS = {"http": 80, "https": 443}
 _RESOLVERS = DaemonThreads("resolver", 16)
@@ -33,8 +31,12 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def answered(request: httpx2.Request, hosts: HttpHosts, tls: ssl.SSLContext) -> AsyncIterator[httpx2.Response]:
+async def answered(
+    request: httpx2.Request, hosts: HttpHosts, tls: ssl.SSLContext, *, connect_seconds: float
+) -> AsyncIterator[httpx2.Response]:
     """Send a request and give its answer, the body yet unread, over a connection of its own.
+
+    One address may take `connect_seconds` to answer, and then again for TLS, before the next one is tried.
 
     There is nothing here that could follow a redirect, keep a cookie, or take a proxy or a password from the
     environment: that is what an httpx2 client adds to its transport, and this is the transport alone. It has no
@@ -48,7 +50,9 @@ async def answered(request: httpx2.Request, hosts: HttpHosts, tls: ssl.SSLContex
     """
     host, addresses = await _checked(request.url, hosts)
     async with httpx2.AsyncHTTPTransport(verify=tls) as transport:
-        response = await _send(transport, request, host, addresses)
+        response = await _send(
+            transport, request, addresses, {"sni_hostname": str(host), "timeout": {"connect": connect_seconds}}
+        )
         try:
             yield response
         finally:
@@ -83,7 +87,10 @@ def _not_allowed(url: httpx2.URL, reason: str) -> Fail:
 
 
 async def _send(
-    transport: httpx2.AsyncBaseTransport, request: httpx2.Request, host: Host, addresses: Iterable[Address]
+    transport: httpx2.AsyncBaseTransport,
+    request: httpx2.Request,
+    addresses: Iterable[Address],
+    extensions: dict[str, Any],
 ) -> httpx2.Response:
     """Send it to the first of the addresses that can be connected to: until then, nothing has been sent."""
     trouble: httpx2.RequestError = httpx2.ConnectError("the name has no address")
@@ -93,7 +100,7 @@ async def _send(
             request.url.copy_with(host=str(address)),
             headers=request.headers,
             stream=request.stream,
-            extensions={"sni_hostname": str(host), "timeout": {"connect": CONNECT_SECONDS}},
+            extensions=extensions,
         )
         try:
             return await transport.handle_async_request(pinned)

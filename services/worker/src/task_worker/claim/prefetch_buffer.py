@@ -1,10 +1,10 @@
-"""What the broker has delivered and nobody has tried yet: buffers per broker queue, emptied by weights.
+"""Delivered ids that no claim has tried yet: a buffer for each broker queue, emptied by the weights.
 
 **Invariants**
 
-- A delivery is acked once every id of it has been tried, and put back if its turn does not come.
-- The bus's callback only appends here; nothing is awaited in it.
-- A priority that waits gets its turn by the weights; within a priority the queues take turns.
+- A delivery is acked once a claim has tried every id of it, and put back if that does not come about.
+- The bus's callback only appends to a buffer; it awaits nothing.
+- Priorities that wait get their turns by the weights; within a priority the queues take turns.
 """
 
 from __future__ import annotations
@@ -31,7 +31,15 @@ class _Buffered:
 
 
 class PrefetchBuffer:
-    """The consumers of one worker, and what they brought."""
+    """The consumers of one worker and what they delivered.
+
+    Args:
+        bus: where to consume.
+        queues: those that the worker serves.
+        weights: turns of each priority, 1 or more.
+        capacity: slots of the worker, 1 or more.
+
+    """
 
     def __init__(self, bus: TaskBus, queues: Sequence[str], weights: Mapping[Priority, int], capacity: int) -> None:
         self._bus = bus
@@ -41,11 +49,16 @@ class PrefetchBuffer:
         self._subscriptions: list[Subscription] = []
         self._emptied: list[Delivery] = []
         self._buffers = {BrokerQueue(queue, priority): deque[_Buffered]() for queue in queues for priority in weights}
-        self._lines = {
+        self._queues_in_turn = {
             priority: [queue for queue in self._buffers if queue.priority is priority] for priority in weights
         }
         self.arrived = asyncio.Event()
         """Set when there is something to take."""
+
+    @property
+    def reaches_broker(self) -> bool:
+        """Whether the broker would deliver now."""
+        return self._bus.is_connected
 
     @property
     def is_empty(self) -> bool:
@@ -56,11 +69,11 @@ class PrefetchBuffer:
         """Return up to `count` ids by the weights. Once they have been tried, call `tried`."""
         taken: list[UUID] = []
         while len(taken) < count and (waiting := self._waiting()):
-            line = self._line(self._turns.next(waiting))
-            first = line[0]
+            buffer = self._next_buffer(self._turns.next(waiting))
+            first = buffer[0]
             taken.append(first.untried.popleft())
             if not first.untried:
-                line.popleft()
+                buffer.popleft()
                 self._emptied.append(first.delivery)
         if self.is_empty:
             self.arrived.clear()
@@ -73,20 +86,21 @@ class PrefetchBuffer:
         self._emptied.clear()
 
     def put_back(self) -> None:
-        """Give all that is not acked back to the head of its broker queue, in its order, for whoever has room."""
+        """Put what is not acked back at the head of its broker queue, in its order, for any worker with free slots."""
         for delivery in self._emptied:
             delivery.put_back()
         self._emptied.clear()
-        for line in self._buffers.values():
-            for buffered in line:
+        for buffer in self._buffers.values():
+            for buffered in buffer:
                 buffered.delivery.put_back()
-            line.clear()
+            buffer.clear()
         self.arrived.clear()
 
     async def fit(self, free: int) -> bool:
-        """See that the consumers' prefetch fits `free` slots, 1 or more: begins or widens them. True: just begun.
+        """Begin the consumers with a prefetch that fits `free` slots (1 or more); return whether they have just begun.
 
-        A prefetch is fixed when a consumer begins, so a wider one is a new consumer.
+        Consumers that run go on unless their prefetch is much too small: a prefetch is fixed when a consumer begins,
+        so a wider one takes a new consumer.
         """
         wanted = min(free, self._capacity, _PREFETCH_MAX)
         if self._subscriptions and (self._prefetch >= wanted or self._prefetch * 2 > free):
@@ -113,11 +127,11 @@ class PrefetchBuffer:
         self.arrived.set()
 
     def _waiting(self) -> set[Priority]:
-        return {queue.priority for queue, line in self._buffers.items() if line}
+        return {queue.priority for queue, buffer in self._buffers.items() if buffer}
 
-    def _line(self, priority: Priority) -> deque[_Buffered]:
-        queues = self._lines[priority]
+    def _next_buffer(self, priority: Priority) -> deque[_Buffered]:
+        queues = self._queues_in_turn[priority]
         chosen = next(queue for queue in queues if self._buffers[queue])
         queues.remove(chosen)
-        queues.append(chosen)  # whoever had a turn goes to the end
+        queues.append(chosen)  # the queue that had its turn goes to the end
         return self._buffers[chosen]

@@ -1,11 +1,11 @@
-"""How much this worker may run at once."""
+"""How many tasks this worker may run at once."""
 
 from __future__ import annotations
 
 import asyncio
 
 UNRECORDED_MAX = 200
-"""Outcomes that may wait to be recorded before nothing more is claimed: a slow database slows us, and loses nothing."""
+"""Outcomes that may wait to be recorded before nothing more is claimed: a slow database slows the worker down."""
 
 
 class Slots:
@@ -33,12 +33,12 @@ class Slots:
         self._freed.set()
 
     def recorded(self) -> None:
-        """Note that an outcome is recorded, or owed no more."""
+        """Count one outcome as recorded or dropped."""
         self._unrecorded -= 1
         self._freed.set()
 
     async def wait_free(self, seconds: float) -> bool:
-        """Wait up to `seconds` until a slot is free; say whether one is."""
+        """Wait up to `seconds` until a slot is free; return whether one is."""
         try:
             async with asyncio.timeout(seconds):
                 while not self.free:

@@ -1,9 +1,9 @@
-"""Whose turn it is: a weighted choice among priorities that have something to take. Pure.
+"""Which priority is next: weighted turns among those that wait. Pure.
 
-The turns go round in a cycle that holds each priority as often as its weight says, spread out; whoever has nothing to
-take is passed over. So with HIGH 6 : MEDIUM 3 : LOW 1 and all three waiting, any ten turns hold six, three and one, and
-whatever the others do, a priority that waits is reached within `sum(weights)` turns: the bound of promise P5. (Credits
-as in smooth weighted round robin have no such bound where others come and go: 22 turns for LOW, not 10.)
+The turns go round in a cycle that holds each priority as often as its weight says, spread out; a priority that has
+nothing to take is passed over. So with HIGH 6 : MEDIUM 3 : LOW 1 and all three waiting, any ten turns hold six, three
+and one, and whatever the others do, a priority that waits is reached within `sum(weights)` turns: the bound of promise
+P5. (Credits as in smooth weighted round robin have no such bound where others come and go: 22 turns for LOW, not 10.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The tick: says that this worker is there, and learns who leads."""
+"""Which worker leads: each tells the database that it is there, and the answer names the leader.
+
+The rule is one statement (`task_store/_statements/workers.py`): no voting, no table of its own. Two leaders for a
+moment cost duplicate messages only.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,11 @@ from task_worker.lease.lease import Lease
 from task_worker.waiting import wait_for_event
 
 _log = structlog.get_logger(__name__)
-TICKS_A_LEASE = 6
+ELECTIONS_A_LEASE = 6
 
 
 class Leadership:
-    """Whether this worker leads, as its last tick said; whoever waits for that awaits `begun` or `ended`."""
+    """Whether this worker leads, by its last election. To wait for a change, await `begun` or `ended`."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -31,7 +35,7 @@ class Leadership:
         return self.begun.is_set()
 
     def set_leader(self, leader_id: UUID | None, me: UUID | None) -> None:
-        """Note who leads; None where nobody could be asked."""
+        """Note which worker leads; None where the database did not answer."""
         is_me = leader_id is not None and leader_id == me
         if leader_id != self._leader_id:
             _log.info("leader_changed", leader_id=str(leader_id), is_me=is_me)
@@ -42,34 +46,34 @@ class Leadership:
 
 
 class LeaderElection:
-    """Ticks every sixth of a lease. Without an answer this worker does not lead."""
+    """Asks who leads every sixth of a lease. Without an answer this worker does not lead."""
 
     def __init__(
-        self, workers: Workers, lease: Lease, leadership: Leadership, reaches_broker: Callable[[], bool]
+        self, workers: Workers, lease: Lease, leadership: Leadership, *, reaches_broker: Callable[[], bool]
     ) -> None:
         self._workers = workers
         self._lease = lease
         self._leadership = leadership
         self._reaches_broker = reaches_broker
-        self._poked = asyncio.Event()
-        self._interval = lease.duration / TICKS_A_LEASE
+        self._woken = asyncio.Event()
+        self._interval = lease.duration / ELECTIONS_A_LEASE
 
-    def poke(self) -> None:
-        """Tick at once: this worker has just been registered."""
-        self._poked.set()
+    def wake(self) -> None:
+        """Ask at once: this worker has just been registered."""
+        self._woken.set()
 
     async def run(self) -> None:
-        """Tick for ever."""
+        """Ask for ever."""
         while True:
-            self._poked.clear()
+            self._woken.clear()
             worker_id = self._lease.worker_id
             leader_id = None if worker_id is None else await self._ask(worker_id)
             self._leadership.set_leader(leader_id, worker_id)
-            await wait_for_event(self._poked, self._interval.total_seconds())
+            await wait_for_event(self._woken, self._interval.total_seconds())
 
     async def _ask(self, worker_id: UUID) -> UUID | None:
         try:
-            tick = await self._workers.tick(
+            return await self._workers.elect_leader(
                 worker_id,
                 reaches_broker=self._reaches_broker(),
                 interval=self._interval,
@@ -78,4 +82,3 @@ class LeaderElection:
         except StoreError as error:
             _log.warning("election_missed", reason=str(error))
             return None
-        return None if tick is None else tick.leader_id

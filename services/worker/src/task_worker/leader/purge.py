@@ -1,4 +1,4 @@
-"""PURGE: tasks that ended long ago go, and so do the rows of long dead workers."""
+"""PURGE: deletes tasks that ended long ago, and the rows of workers that have long been dead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEAD_WORKERS_AGE = timedelta(days=7)
 
 
 class Purge:
-    """The leader's broom. `retention` is None where tasks are kept for ever."""
+    """Purges every ten minutes. `retention` is None where tasks are kept for ever."""
 
     def __init__(self, workers: Workers, leadership: Leadership, retention: timedelta | None) -> None:
         self._workers = workers
@@ -36,7 +36,12 @@ class Purge:
         )
 
     async def purge(self) -> None:
-        """Purge once, in small statements, so that no lock is held for long."""
+        """Purge all that there is now, in small statements, so that no lock is held for long.
+
+        Raises:
+            StoreError: the database did not answer; the next purge goes on.
+
+        """
         await self._workers.forget_dead(_DEAD_WORKERS_AGE)
         if self._retention is None:
             return

@@ -1,20 +1,26 @@
-"""How much the leader has in a broker queue, and how many ids a message there should carry. Pure but for a clock.
+"""How much of each broker queue the leader fills, and how many ids a message there carries. Pure but for a clock.
 
 A broker queue holds at most `WINDOW_MESSAGES` messages: the rest of a backlog rests in the table, where a late cancel
-or change of priority still counts. A message carries about what one worker lately took from the queue in 20 ms, so
-quick tasks travel in batches and slow ones alone.
+or change of priority still counts. A message carries about as many ids as one worker lately took from the queue in
+20 ms, so quick tasks travel in batches and slow ones alone.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from task_contracts import limits
+from task_bus import BrokerQueue
+from task_contracts import Priority, limits
+from task_store import DispatchQuota
 
 WINDOW_MESSAGES = 200
 _SHARE_SECONDS = 0.02
 _LOOK_AFTER_MESSAGES = 50
+_MARK_IDS_MAX = 1_000
+"""Ids that one statement marks in one broker queue."""
+_ROUND_MESSAGES = 10
+"""What one round publishes to one broker queue, times the weight of its priority."""
 
 
 class QueueWindow:
@@ -41,7 +47,7 @@ class QueueWindow:
 
     @property
     def should_look(self) -> bool:
-        """Whether to ask for the depth before more is published: it costs a round trip on the way of a lone task."""
+        """Whether to ask for the depth before more is published: it costs a lone task a round trip."""
         return not self.room or self._messages >= _LOOK_AFTER_MESSAGES
 
     def published(self, ids: int) -> None:
@@ -58,3 +64,48 @@ class QueueWindow:
         rate = (ids - left) / max(now - self._looked_at, 1e-3) / max(workers, 1)
         self._size = max(1, min(limits.MESSAGE_IDS_MAX, round(rate * _SHARE_SECONDS)))
         self._ready, self._ready_ids, self._messages, self._ids, self._looked_at = ready, left, 0, 0, now
+
+
+class QueueWindows:
+    """The windows of all broker queues, and how much of each one round of dispatch may fill.
+
+    Args:
+        queues: those that exist.
+        weights: turns of each priority, 1 or more. A round is shared by them: publishing for LOW must not let HIGH,
+            which is taken faster, run dry. (`docs/decisions/0012-small-rounds.md` has the measurement.)
+
+    """
+
+    def __init__(self, queues: Sequence[str], weights: Mapping[Priority, int]) -> None:
+        self._weights = weights
+        self._windows = {BrokerQueue(queue, priority): QueueWindow() for queue in queues for priority in Priority}
+
+    def __getitem__(self, queue: BrokerQueue) -> QueueWindow:
+        return self._windows[queue]
+
+    def reset(self) -> None:
+        """Forget what was seen: another leader may have filled the broker queues since."""
+        self._windows = {queue: QueueWindow() for queue in self._windows}
+
+    def to_look_at(self) -> list[BrokerQueue]:
+        """Return the broker queues whose depth is to be asked for."""
+        return [queue for queue, window in self._windows.items() if window.should_look]
+
+    def served(self, queues: Collection[str]) -> list[BrokerQueue]:
+        """Return the broker queues of these queues, which live workers serve."""
+        return [queue for queue in self._windows if queue.queue in queues]
+
+    def quotas(self, queues: Collection[str]) -> list[DispatchQuota]:
+        """Return how many ids this round may mark in each broker queue of these queues that has room."""
+        return [
+            DispatchQuota(queue.queue, queue.priority, ids)
+            for queue in self.served(queues)
+            if (ids := self._quota_ids(queue))
+        ]
+
+    def _quota_ids(self, queue: BrokerQueue) -> int:
+        """Return a number in proportion to the weights, whatever a message carries."""
+        window = self._windows[queue]
+        largest = max(self._windows[BrokerQueue(queue.queue, priority)].message_ids for priority in Priority)
+        one = min(_ROUND_MESSAGES * largest, _MARK_IDS_MAX // max(self._weights.values()))
+        return min(window.room * window.message_ids, one * self._weights[queue.priority])

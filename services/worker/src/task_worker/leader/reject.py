@@ -1,4 +1,4 @@
-"""REJECT: tasks whose type nobody offers FAIL instead of waiting for ever."""
+"""REJECT: tasks whose type no worker offers FAIL instead of waiting for ever."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROWS = 500
 
 
 class Reject:
-    """The leader's answer to types that are unknown; looks once a lease."""
+    """Looks once a lease. Which tasks are rejected is decided by the statement (`task_store/_statements/reject.py`)."""
 
     def __init__(self, workers: Workers, lease: Lease, leadership: Leadership) -> None:
         self._workers = workers
@@ -27,7 +27,12 @@ class Reject:
         await while_leading(self._leadership, self.reject, seconds=lease, first_seconds=lease, missed="reject_missed")
 
     async def reject(self) -> None:
-        """Reject once, all that there are."""
+        """Reject all that there are now.
+
+        Raises:
+            StoreError: the database did not answer; the next look goes on.
+
+        """
         while rejected := await self._workers.reject(self._lease.duration, rows=_ROWS):
             for task_id, type_ in rejected:
                 _log.warning("task_rejected", task_id=str(task_id), type=type_)

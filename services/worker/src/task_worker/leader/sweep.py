@@ -1,6 +1,6 @@
-"""The sweep: declares expired workers dead, and brings back the tasks of the dead.
+"""The sweep: declares expired workers dead, and brings back the tasks of dead workers.
 
-On every tick of the leader, since a claim may commit just after its worker was declared dead.
+It runs as often as the election, since a claim may commit just after its worker was declared dead.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import structlog
 
 from task_contracts.lifecycle import Event
 from task_store import Workers
-from task_worker.leader.election import TICKS_A_LEASE, Leadership
+from task_worker.leader.election import ELECTIONS_A_LEASE, Leadership
 from task_worker.leader.while_leading import while_leading
 from task_worker.lease.lease import Lease
 
@@ -18,7 +18,7 @@ _ROWS = 500
 
 
 class Sweep:
-    """The leader's care for the tasks of dead workers. Two leaders at once do no harm: each row is locked."""
+    """Sweeps six times a lease. Two leaders at once do no harm: each row is locked."""
 
     def __init__(self, workers: Workers, lease: Lease, leadership: Leadership) -> None:
         self._workers = workers
@@ -27,11 +27,16 @@ class Sweep:
 
     async def run(self) -> None:
         """Sweep for ever, while this worker leads."""
-        seconds = self._lease.seconds / TICKS_A_LEASE
+        seconds = self._lease.seconds / ELECTIONS_A_LEASE
         await while_leading(self._leadership, self.sweep, seconds=seconds, missed="sweep_missed")
 
     async def sweep(self) -> None:
-        """Sweep once. Only a steady leader declares deaths; the statement itself tests that."""
+        """Sweep once. The statement tests that this worker is steady: only then it declares deaths.
+
+        Raises:
+            StoreError: the database did not answer; the next sweep goes on.
+
+        """
         worker_id = self._lease.worker_id
         if worker_id is None:
             return

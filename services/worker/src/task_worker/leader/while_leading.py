@@ -1,4 +1,4 @@
-"""How the leader's chores are done: again and again, while this worker leads."""
+"""Repeats one duty of the leader, while this worker leads."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _log = structlog.get_logger(__name__)
 
 async def while_leading(
     leadership: Leadership,
-    chore: Callable[[], Awaitable[None]],
+    duty: Callable[[], Awaitable[None]],
     *,
     seconds: float,
     first_seconds: float = 0.0,
     missed: str,
 ) -> NoReturn:
-    """Do `chore` for ever: first after `first_seconds`, then `seconds` after each time, and only while we lead.
+    """Call `duty` for ever while this worker leads: first after `first_seconds`, then `seconds` after each call.
 
-    Where the database does not answer, the log says `missed`, and the next time sees to it.
+    Where the database does not answer, the event `missed` is logged, and the next call makes up for it.
     """
     await asyncio.sleep(first_seconds)
     while True:
         await leadership.begun.wait()
         try:
-            await chore()
+            await duty()
         except StoreError as error:
             _log.warning(missed, reason=str(error))
         await asyncio.sleep(seconds)

@@ -1,12 +1,12 @@
-"""The heartbeat: renews this worker's lease and reads back what it holds, from a thread of its own.
+"""The heartbeat: renews this worker's lease and reconciles what it holds, from a thread of its own.
 
 **Invariants**
 
-- Its own thread, event loop and connection: neither a busy loop nor a busy pool can starve it.
-- The renewal commits alone; the read-back is a second statement.
-- Code that must not go on is asked to stop a sixth of a lease early; what has not stopped after that sixth ends the
-  process. A process whose event loop hangs for longer than any of its handlers may run, and a lease, ends too.
-- It decides nothing about attempts itself: it calls the event loop, which does.
+- It has its own thread, event loop and connection: neither a busy loop nor a busy pool can starve it.
+- The renewal commits alone; reconciling is a second statement.
+- Code that must not go on is asked to stop a sixth of a lease early. If it still runs after that sixth, the process
+  ends. A process whose event loop hangs for longer than any of its handlers may run, plus a lease, ends too.
+- It decides nothing about attempts: it calls the event loop (`LeaseCallbacks`), which does.
 """
 
 from __future__ import annotations
@@ -18,49 +18,39 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from uuid import UUID
 
 import structlog
 
-from task_store import Database, HeldRow, Offer, StoreError, Workers, new_worker_id
+from task_store import Database, Offer, StoreError, Workers, new_worker_id
+from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import TOUCHES_A_LEASE
-from task_worker.lease.in_flight import Attempt, InFlight
+from task_worker.lease.callbacks import LeaseCallbacks
+from task_worker.lease.in_flight import InFlight
 from task_worker.lease.lease import Lease
 from task_worker.waiting import wait_for_event
 
 _log = structlog.get_logger(__name__)
 
-HUNG = 70
-"""Exit code of a process whose event loop no longer answers (EX_SOFTWARE of sysexits.h)."""
-LEASE_LOST = 75
-"""Exit code of a process that held code which could not be stopped when its lease was over (EX_TEMPFAIL)."""
 _BEATS_A_LEASE = 6
 
 
-@dataclass(frozen=True)
-class LeaseCallbacks:
-    """What the heartbeat calls, always on the event loop.
-
-    `answered`: the event loop answers, thirty times a lease. `registered`: this worker has a lease, under a new id.
-    `read_back`: the database says what this worker holds: the time when it was asked, the attempts in hand then, and
-    its rows. `lease_over`: the lease was not renewed in time; stop everything. `found_dead`: this worker was declared
-    dead; stop everything, and owe nothing.
-    """
-
-    answered: Callable[[], None]
-    registered: Callable[[], None]
-    read_back: Callable[[float, list[Attempt], list[HeldRow]], None]
-    lease_over: Callable[[], None]
-    found_dead: Callable[[], None]
-
-
 class Heartbeat:
-    """Runs from `start` to `stop`."""
+    """Runs from `start` to `stop`.
+
+    Args:
+        open_database: opens the heartbeat's connection; called in its own thread.
+        offer: what this worker serves.
+        callbacks: what the event loop does; called there.
+        in_flight, lease: of this worker.
+        end_process: ends the process with an exit code.
+
+    """
 
     def __init__(
         self,
-        database: Callable[[], Database],
+        open_database: Callable[[], Database],
         offer: Offer,
         callbacks: LeaseCallbacks,
         *,
@@ -68,8 +58,7 @@ class Heartbeat:
         lease: Lease,
         end_process: Callable[[int], None],
     ) -> None:
-        """`database` opens the connection, in the heartbeat's own thread; `end_process` ends us with an exit code."""
-        self._open = database
+        self._open_database = open_database
         self._offer = offer
         self._callbacks = callbacks
         self._in_flight = in_flight
@@ -78,24 +67,29 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self._unanswered = 0
         self._is_stopping = False
-        self._poked: Callable[[], object] | None = None
+        self._wake: Callable[[], object] | None = None
         self._over_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin: register this worker, as soon as the database answers, and renew its lease from then on."""
+        """Register this worker as soon as the database answers, and renew its lease from then on."""
         self._thread.start()
 
-    def poke(self) -> None:
-        """Read back at once rather than at the next beat: somebody says that a cancel was requested."""
-        if (poked := self._poked) is not None:
+    def renew_now(self) -> None:
+        """Renew and reconcile at once rather than at the next beat."""
+        if (wake := self._wake) is not None:
             with contextlib.suppress(RuntimeError):  # its loop is closed: it has just ended
-                poked()
+                wake()
+
+    def cancel_requested(self, task_ids: Collection[UUID]) -> None:
+        """Reconcile at once if one of these tasks, whose cancel was requested, is or may be in flight here."""
+        if self._in_flight.is_claiming or any(task_id in self._in_flight for task_id in task_ids):
+            self.renew_now()
 
     async def stop(self) -> None:
-        """End; the lease runs on."""
+        """End; the lease goes on until its time."""
         self._is_stopping = True
-        self.poke()
+        self.renew_now()
         await asyncio.to_thread(self._thread.join, self._lease.seconds)
 
     def _run(self) -> None:
@@ -107,8 +101,8 @@ class Heartbeat:
 
     async def _live(self) -> None:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
-        self._poked = lambda: loop.call_soon_threadsafe(woken.set)
-        database = self._open()
+        self._wake = lambda: loop.call_soon_threadsafe(woken.set)
+        database = self._open_database()
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch())
             workers = Workers(database)
@@ -117,52 +111,55 @@ class Heartbeat:
                 await wait_for_event(woken, self._lease.seconds / _BEATS_A_LEASE)
                 woken.clear()
             watch.cancel()
-        self._poked = None
+        self._wake = None
         with contextlib.suppress(StoreError):  # leaving anyway
             await database.aclose()
 
     async def _beat(self, workers: Workers) -> None:
+        worker_id = self._lease.worker_id
         try:
-            if self._lease.worker_id is None:
+            if worker_id is None:
                 await self._register(workers)
-            else:
-                await self._renew(workers)
+            elif await self._renew(workers, worker_id):
+                await self._reconcile(workers, worker_id)
         except StoreError as error:
             _log.warning("heartbeat_missed", reason=str(error))
 
     async def _register(self, workers: Workers) -> None:
         if not self._in_flight.is_clear:
-            return  # what was held under the old id has yet to stop, and what it claimed last to be answered
+            return  # what was in flight under the old id has yet to stop, and its last claim to be answered
         worker_id, sent_at = new_worker_id(), time.monotonic()
         await workers.register(worker_id, self._offer, self._lease.duration)
         self._lease.begin(worker_id, sent_at)
         _log.info("worker_registered", worker_id=str(worker_id))
         self._call(self._callbacks.registered)
 
-    async def _renew(self, workers: Workers) -> None:
-        worker_id, sent_at = self._lease.worker_id, time.monotonic()
-        if worker_id is None:
-            return
-        if not await workers.renew(worker_id, self._lease.duration):
-            _log.error("worker_found_dead", worker_id=str(worker_id))
-            self._lease.end()
-            self._call(self._callbacks.found_dead)
-            return
-        self._lease.renewed(sent_at)
+    async def _renew(self, workers: Workers, worker_id: UUID) -> bool:
+        """Renew the lease; return False if this worker was declared dead."""
+        sent_at = time.monotonic()
+        if await workers.renew(worker_id, self._lease.duration):
+            self._lease.renewed(sent_at)
+            return True
+        _log.error("worker_found_dead", worker_id=str(worker_id))
+        self._lease.end()
+        self._call(self._callbacks.found_dead)
+        return False
+
+    async def _reconcile(self, workers: Workers, worker_id: UUID) -> None:
         asked_at, before = time.monotonic(), self._in_flight.attempts()
         rows = await workers.held_rows(worker_id)
-        self._call(lambda: self._callbacks.read_back(asked_at, before, rows))
+        self._call(lambda: self._callbacks.reconcile(asked_at, before, rows))
 
     async def _watch(self) -> None:
-        """See to what must happen at its time even where a beat is stuck, or the event loop is."""
+        """Check the lease and the event loop thirty times a lease, even where a beat is stuck."""
         while True:
             self._unanswered += 1
             self._call(self._note_answer)
-            self._see_to_lease()
-            self._see_to_loop()
+            self._check_lease()
+            self._check_event_loop()
             await asyncio.sleep(self._lease.seconds / TOUCHES_A_LEASE)
 
-    def _see_to_lease(self) -> None:
+    def _check_lease(self) -> None:
         running = self._in_flight.running()
         if not running or not self._lease.is_over:
             self._over_since = None
@@ -175,9 +172,9 @@ class Heartbeat:
             _log.critical("unstoppable_code", tasks=[str(attempt.claim.id) for attempt in running])
             self._end_process(LEASE_LOST)
 
-    def _see_to_loop(self) -> None:
+    def _check_event_loop(self) -> None:
         longest = max((attempt.timeout_seconds for attempt in self._in_flight.running()), default=0.0)
-        # Counted in looks, not by the clock: a process that was frozen as a whole has not hung.
+        # Counted in checks, not by the clock: a process that was frozen as a whole has not hung.
         silent_seconds = self._unanswered * self._lease.seconds / TOUCHES_A_LEASE
         if silent_seconds > longest + self._lease.seconds:
             _log.critical("event_loop_hangs", silent_seconds=round(silent_seconds))

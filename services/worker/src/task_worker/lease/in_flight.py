@@ -1,11 +1,11 @@
-"""What this worker holds: the only state that the parts of a worker share.
+"""What this worker has claimed and not yet recorded: the only state that the parts of a worker share.
 
 **Invariants**
 
-- A task is held from the answer to its claim until its end is recorded, or until its worker id is dead.
+- A task is in flight from the answer to its claim until its ending is recorded, or until its worker id is dead.
 - Reads are safe from the heartbeat's thread; every change is made on the event loop.
-- A claim is under way from before its statement is sent until it is answered. One that was not answered is unknown
-  until a read-back that began long enough after it.
+- A claim is under way from before its statement is sent until it is answered. One without an answer is unknown until
+  a reconciling that began long enough after it.
 """
 
 from __future__ import annotations
@@ -34,21 +34,24 @@ _URGENT = frozenset({StopReason.NOT_HELD, StopReason.LEASE_LOST})
 
 @dataclass(eq=False)
 class Attempt:
-    """One attempt in hand."""
+    """One attempt in flight."""
 
     claim: Claim
     timeout_seconds: float
+    """Longest run of its code."""
+    max_attempts: int
+    """How many attempts may fail before the task does."""
     stop_reason: StopReason | None = None
     is_running: bool = True
     """Whether its code may still be at work."""
     is_dropped: bool = False
-    """Whether its end is owed to nobody any more: the worker id that it was claimed under is dead."""
+    """Whether its ending need not be written any more: the worker id that claimed it is dead."""
     is_urgent: bool = False
-    """Whether its code must end without grace: another worker may be given the task soon."""
+    """Whether its code must end without grace: another worker may soon get the task."""
     _on_stop: list[Callable[[], object]] = field(default_factory=list)
 
     def on_stop(self, call: Callable[[], object]) -> None:
-        """Have something called when the code is asked to end; at once if it has been already."""
+        """Have `call` called when the code is asked to end; at once if it has been already."""
         self._on_stop.append(call)
         if self.stop_reason is not None:
             call()
@@ -66,7 +69,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Differences:
-    """How what the database says this worker holds differs from what it holds."""
+    """How the rows that the database says this worker holds differ from what is in flight."""
 
     not_held: tuple[Attempt, ...]
     cancelled: tuple[Attempt, ...]
@@ -74,10 +77,10 @@ class Differences:
 
 
 class InFlight:
-    """The attempts in hand, and the claims under way."""
+    """The attempts in flight and the claims under way."""
 
     def __init__(self, claim_seconds: float) -> None:
-        """`claim_seconds`: after so long a claim that was given up has taken place or never will."""
+        """`claim_seconds`: so long after it was given up, a claim has taken place or never will."""
         self._claim_seconds = claim_seconds
         self._by_id: dict[UUID, Attempt] = {}
         self._under_way: set[UUID] = set()
@@ -88,30 +91,35 @@ class InFlight:
 
     @property
     def is_clear(self) -> bool:
-        """Whether nothing is held, and no claim under way could yet bring anything. Safe from any thread."""
+        """Whether nothing is in flight and no claim is under way. Safe from any thread."""
         return not self._under_way and not self._by_id  # in the order in which a claim moves from one to the other
 
     def __contains__(self, task_id: UUID) -> bool:
         return task_id in self._by_id
 
     def get(self, task_id: UUID) -> Attempt | None:
-        """Return the attempt in hand of a task, if there is one."""
+        """Return the attempt of a task, or None if it is not in flight."""
         return self._by_id.get(task_id)
 
     def attempts(self) -> list[Attempt]:
-        """Return the attempts in hand. Safe from any thread."""
+        """Return all attempts. Safe from any thread."""
         return list(self._by_id.values())
 
     def running(self) -> list[Attempt]:
         """Return those whose code may still be at work. Safe from any thread."""
         return [attempt for attempt in self.attempts() if attempt.is_running]
 
+    def stop_all(self, reason: StopReason) -> None:
+        """Ask all running code to end."""
+        for attempt in self.running():
+            attempt.stop(reason)
+
     def take(self, attempt: Attempt) -> None:
-        """Hold an attempt."""
+        """Add an attempt."""
         self._by_id[attempt.claim.id] = attempt
 
     def drop(self, attempt: Attempt) -> None:
-        """Hold it no longer: its end is recorded, or is no business of ours any more."""
+        """Remove an attempt: its ending is recorded, or need not be."""
         if self._by_id.get(attempt.claim.id) is attempt:
             del self._by_id[attempt.claim.id]
 
@@ -120,11 +128,11 @@ class InFlight:
         self._under_way.add(lease_token)
 
     def claim_answered(self, lease_token: UUID) -> None:
-        """Note that all a claim returned is held."""
+        """Note that all a claim returned is in flight or given back."""
         self._under_way.discard(lease_token)
 
     def claim_unanswered(self, lease_token: UUID) -> None:
-        """Note that a claim was given up and may yet take place."""
+        """Note that a claim got no answer and may yet take place."""
         self._unknown[lease_token] = time.monotonic()
         self._under_way.discard(lease_token)
 
@@ -135,13 +143,19 @@ class InFlight:
 
     @property
     def has_unknown_claim(self) -> bool:
-        """Whether some earlier claim may yet turn up."""
+        """Whether a claim without an answer may yet take place."""
         return bool(self._unknown)
 
     def compare(self, asked_at: float, before: Iterable[Attempt], rows: Iterable[HeldRow]) -> Differences:
-        """Compare with a read-back: sent at `asked_at`, when `before` were in hand, and answered by `rows`.
+        """Compare with the rows of this worker in the database.
 
-        Settles what was unknown of claims given up long enough before it was sent.
+        Claims that were given up long enough before `asked_at` are unknown no longer.
+
+        Args:
+            asked_at: when the question was sent (`time.monotonic`).
+            before: what was in flight then.
+            rows: the answer.
+
         """
         row_by_id = {row.id: row for row in rows}
         mine = [(attempt, row_by_id.get(attempt.claim.id)) for attempt in before]

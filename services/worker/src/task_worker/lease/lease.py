@@ -1,13 +1,14 @@
-"""The lease of this worker as it knows it itself: under which id it may act, and until when.
+"""The lease of this worker by its own clock: under which id it may act, and until when.
 
 **Invariants**
 
-- What this clock says is never later than what the database says: the lease runs from before the renewal was sent.
-  (But for a machine that slept, whose monotonic clock stood still: there code of a worker declared dead goes on until
-  the next beat, a sixth of a lease at most. Were sleep counted, every laptop that wakes would stop its tasks.)
-- A sixth of the lease is spare: `is_over` turns true while the database still calls the worker alive, so its code can
-  be stopped in time.
-- An id that was found dead never comes back.
+- By this clock the lease never ends later than by the database's: it runs from before the renewal was sent.
+  (One exception: on a machine that slept, the monotonic clock stood still, and code of a worker that was declared dead
+  goes on until the next beat, a sixth of a lease at most. If sleep counted, each laptop that wakes would stop its
+  tasks.)
+- A sixth of the lease is spare: `is_over` turns true while the database still has the worker alive, so that its code
+  can be stopped in time.
+- An id that was found dead is never used again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SPARE = 1 / 6
 
 
 class Lease:
-    """Shared between the heartbeat's thread, which renews it, and the event loop, which asks."""
+    """Renewed by the heartbeat's thread, read on the event loop. Safe from both."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""What a handler under test is told: the worker's own context, but for the clients."""
+"""The context of a handler under test: the worker's own, but for its clients."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class TrialContext(Context):
 
     def __init__(
         self,
-        facts: TaskDetails,
+        details: TaskDetails,
         *,
         report: Callable[[Progress], None],
         is_stopped: Callable[[], bool],
         api: RecordingApi,
         given_client: object,
     ) -> None:
-        super().__init__(facts, report=report, is_stopped=is_stopped)
+        super().__init__(details, report=report, is_stopped=is_stopped)
         self._api = api
         self._given_client = given_client
 

@@ -17,6 +17,7 @@ from task_store import Claim
 from task_worker.handlers import ExecutionMode, Handler, HandlerError, handler_of
 from task_worker.testing.outcome import RunOutcome
 from task_worker.testing.trial import Stage, StillRunningError, Trial
+from task_worker.timings import AttemptTimings
 
 Arguments = ParamSpec("Arguments")
 
@@ -36,6 +37,7 @@ async def arun(
     timeout_seconds: float | None = None,
     cancel_after_seconds: float | None = None,
     cancel_at_percent: float | None = None,
+    stop_seconds: float = AttemptTimings.stop_seconds,
     client: object = None,
     in_process_from: str | None = None,
 ) -> RunOutcome:
@@ -56,6 +58,7 @@ async def arun(
         cancel_after_seconds: a caller cancels the task so long after it began.
         cancel_at_percent: a caller cancels it when it reports so much progress; 0 is with its first report. A plain
             function is told before `progress` returns, an async one gets its `CancelledError` where it waits next.
+        stop_seconds: how long the code may go on once it was asked to stop, before that is an error.
         client: what stands for `context.client` and `context.sync_client`, such as one with a transport of yours; yours
             to close. Without it they can create tasks, which the outcome lists as `created`, and nothing else.
         in_process_from: where a worker finds this handler (as TASK_WORKER_HANDLERS names it). Given that, one that is
@@ -85,6 +88,7 @@ async def arun(
         handlers_place=in_process_from,
         cancel_after_seconds=cancel_after_seconds,
         cancel_at_percent=cancel_at_percent,
+        stop_seconds=stop_seconds,
     )
     _check(marked, stage)
     handler = _in_this_process(marked) if in_process_from is None else marked

@@ -1,4 +1,4 @@
-"""One attempt on the worker's own executor, with nothing around it: its end is noted instead of recorded.
+"""Runs one attempt on the worker's own executor, without a worker: its ending is noted instead of recorded.
 
 **Invariants**
 
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from task_contracts import Progress
-from task_store import Claim, Ended, Ending
+from task_store import AttemptKey, Claim, Ended, Ending
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
-from task_worker.attempt.runners.child_process import GRACE_SECONDS, ChildSetup
+from task_worker.attempt.runners.child_process import ChildSetup
 from task_worker.claim.slots import Slots
 from task_worker.context import Context, TaskDetails
 from task_worker.handlers import Handler
@@ -29,8 +29,8 @@ from task_worker.testing.api import API_URL, RecordingApi
 from task_worker.testing.context import TrialContext
 from task_worker.testing.outcome import RunOutcome, outcome_of
 from task_worker.threads import DaemonThreads
+from task_worker.timings import AttemptTimings
 
-_STOPPING_SECONDS = GRACE_SECONDS + 2.0
 _REPORT_SECONDS = 1.0
 """How long a thread waits until its report is taken: a handler may keep the event loop busy."""
 
@@ -51,6 +51,7 @@ class Stage:
     handlers_place: str | None
     cancel_after_seconds: float | None
     cancel_at_percent: float | None
+    stop_seconds: float
 
     @property
     def is_cancelled(self) -> bool:
@@ -79,11 +80,13 @@ class Trial:
             {handler.type: handler},
             RunDefaults(settings.timeout_seconds, settings.max_attempts, API_URL),
             AttemptServices(
-                self._note_end,
-                self._note_progress,
-                ChildSetup(stage.handlers_place, settings.log_level, settings.log_format),
-                self._context,
-                DaemonThreads("handler", 1),
+                record=self._note_ending,
+                release=self._release_nothing,
+                report=self._note_progress,
+                child=ChildSetup(stage.handlers_place, settings.log_level, settings.log_format),
+                timings=AttemptTimings(),
+                make_context=self._context,
+                threads=DaemonThreads("handler", 1),
             ),
             in_flight=self._in_flight,
             slots=Slots(1),
@@ -99,15 +102,15 @@ class Trial:
         """
         self._executor.start(self._claim)
         (attempt,) = self._in_flight.attempts()
-        attempt.on_stop(lambda: self._later(_STOPPING_SECONDS, self._give_up, attempt))
+        attempt.on_stop(lambda: self._later(self._stage.stop_seconds, self._give_up, attempt))
         if self._stage.cancel_after_seconds is not None:
             self._later(self._stage.cancel_after_seconds, self._cancel, attempt)
         try:
             ending = await self._ending
-            await self._executor.wait_done(_STOPPING_SECONDS)  # its clients are being closed
+            await self._executor.wait_done(self._stage.stop_seconds)  # its clients are being closed
         except asyncio.CancelledError:
             attempt.stop(StopReason.DRAIN)
-            await self._executor.wait_done(_STOPPING_SECONDS)
+            await self._executor.wait_done(self._stage.stop_seconds)
             raise
         finally:
             for timer in self._timers:
@@ -128,11 +131,14 @@ class Trial:
         if not self._ending.done():
             self._ending.set_exception(StillRunningError(_goes_on(attempt, self._stage)))
 
-    async def _note_end(self, attempt: Attempt, ending: Ending) -> Ended:
+    async def _note_ending(self, attempt: Attempt, ending: Ending) -> Ended:
         if not self._ending.done():
             self._ending.set_result(ending)
         claim = attempt.claim
         return Ended(claim.id, claim.lease_token, ending.event, claim.type, claim.attempt, uuid4(), 0)
+
+    async def _release_nothing(self, key: AttemptKey) -> None:
+        raise AssertionError(f"only a claim loop releases, and there is none: {key.id}")
 
     def _note_progress(self, attempt: Attempt, progress: Progress) -> None:
         self._progress.append(progress)
@@ -141,7 +147,7 @@ class Trial:
             self._cancel(attempt)
 
     def _context(
-        self, facts: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
+        self, details: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
     ) -> Context:
         def report_and_wait(progress: Progress) -> None:
             report(progress)
@@ -151,7 +157,7 @@ class Trial:
                 taken.wait(_REPORT_SECONDS)
 
         return TrialContext(
-            facts,
+            details,
             report=report_and_wait,
             is_stopped=is_stopped if self._stage.hears_stop else lambda: False,
             api=self._api,
@@ -160,7 +166,7 @@ class Trial:
 
 
 def _goes_on(attempt: Attempt, stage: Stage) -> str:
-    what = f"{attempt.claim.type} goes on {_STOPPING_SECONDS:g} s after it was asked to stop ({attempt.stop_reason})"
+    what = f"{attempt.claim.type} goes on {stage.stop_seconds:g} s after it was asked to stop ({attempt.stop_reason})"
     if not stage.hears_stop:
         return f"{what}: in a process of its own it would be killed; in_process_from=... gives it one"
     return f"{what}: a plain function must look at context.is_stopped, an async one let its CancelledError pass"

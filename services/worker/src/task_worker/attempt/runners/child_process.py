@@ -1,4 +1,4 @@
-"""Handlers in a process of their own: started for one attempt, ended by signals, never outliving its worker.
+"""Runs handlers in processes of their own: started for one attempt, ended by signals, never outliving the worker.
 
 The child is `task_worker.attempt.runners.child_main`. Down its standard input goes one request, and the pipe then stays
 open: the child ends when it closes, however the worker went. Up its standard output come progress and, last, the
@@ -25,10 +25,8 @@ from task_worker.context import TaskDetails
 if TYPE_CHECKING:
     from task_worker.lease.in_flight import Attempt  # not in the child, which does without the store
 
-GRACE_SECONDS = 5.0
-"""Between SIGTERM and SIGKILL, where there is time for both."""
 _EXIT_SECONDS = 2.0
-"""Between a handler's last word and the end of its process."""
+"""Between the outcome of a handler and the end of its process."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,21 @@ class ChildRequest:
     """What a child is to run."""
 
     setup: ChildSetup
-    facts: TaskDetails
+    details: TaskDetails
     payload: dict[str, Any]
 
 
 async def run_in_process(
-    attempt: Attempt, facts: TaskDetails, setup: ChildSetup, report: Callable[[Attempt, Progress], None]
+    attempt: Attempt,
+    details: TaskDetails,
+    setup: ChildSetup,
+    report: Callable[[Attempt, Progress], None],
+    *,
+    grace_seconds: float,
 ) -> HandlerOutcome:
-    """Run it to its end. Being stopped sends SIGTERM to the process and all that it started, then SIGKILL.
+    """Run a handler to its end. A stop sends SIGTERM to the process and all that it started, then SIGKILL.
 
-    Where another worker may soon be given the task, it is SIGKILL at once.
+    SIGKILL follows after `grace_seconds`, or comes at once where another worker may soon get the task.
 
     Raises:
         OSError: no process can be started.
@@ -68,18 +71,18 @@ async def run_in_process(
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    stopper = _Stopper(child.pid, attempt)
+    stopper = _Stopper(child.pid, attempt, grace_seconds)
     attempt.on_stop(stopper.stop)
     try:
-        happened = await _run_child(child, ChildRequest(setup, facts, attempt.claim.payload), attempt, report)
+        outcome = await _run_child(child, ChildRequest(setup, details, attempt.claim.payload), attempt, report)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_SECONDS):
                 await child.wait()
     finally:
         stopper.finish()
     code = await child.wait()
-    if happened is not None:
-        return happened
+    if outcome is not None:
+        return outcome
     if attempt.stop_reason is not None:
         return Stopped()
     return Failed(TaskError(code=ErrorCode.PROCESS_DIED, message=f"the handler's process ended by {_cause(code)}"))
@@ -88,9 +91,10 @@ async def run_in_process(
 class _Stopper:
     """Ends a process group: SIGTERM, and SIGKILL after a grace, or at once where it is urgent."""
 
-    def __init__(self, pid: int, attempt: Attempt) -> None:
+    def __init__(self, pid: int, attempt: Attempt, grace_seconds: float) -> None:
         self._pid = pid
         self._attempt = attempt
+        self._grace_seconds = grace_seconds
         self._timer: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
@@ -98,10 +102,10 @@ class _Stopper:
             self.finish()
             return
         self._signal(signal.SIGTERM)
-        self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._signal, signal.SIGKILL)
+        self._timer = asyncio.get_running_loop().call_later(self._grace_seconds, self._signal, signal.SIGKILL)
 
     def finish(self) -> None:
-        """End the process, and whatever it left behind in its group."""
+        """End the process and all that it left in its group."""
         if self._timer is not None:
             self._timer.cancel()
         self._signal(signal.SIGKILL)
@@ -113,21 +117,21 @@ class _Stopper:
 
 async def _run_child(
     child: asyncio.subprocess.Process,
-    order: ChildRequest,
+    request: ChildRequest,
     attempt: Attempt,
     report: Callable[[Attempt, Progress], None],
 ) -> HandlerOutcome | None:
-    """Send the order, pass on progress, and return what happened; None if the child ended without a word."""
+    """Send the request, pass on progress, and return the outcome; None if the child ended without one."""
     if child.stdin is None or child.stdout is None:
         raise RuntimeError("the child was started without its pipes")
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-        child.stdin.write(framed(order))
+        child.stdin.write(framed(request))
         await child.stdin.drain()
         while True:
-            said = await _read(child.stdout)
-            if not isinstance(said, Progress):
-                return said  # type: ignore[no-any-return] # the child sends nothing else
-            report(attempt, said)
+            message = await _read(child.stdout)
+            if not isinstance(message, Progress):
+                return message  # type: ignore[no-any-return] # the child sends nothing else
+            report(attempt, message)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Async handlers: on the worker's event loop, each in an asyncio task of its own: a cancel hits nothing else."""
+"""Runs async handlers on the worker's event loop, each in its own asyncio task: cancelling one affects no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from task_worker.lease.in_flight import Attempt
 async def run_on_loop(
     function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], attempt: Attempt
 ) -> HandlerOutcome:
-    """Run it to its end. Being stopped cancels it; code that catches that and goes on is waited for."""
+    """Run a handler to its end. A stop cancels it; code that catches the cancel and goes on is waited for."""
     task = asyncio.create_task(_call(function, arguments))
     attempt.on_stop(task.cancel)
     try:

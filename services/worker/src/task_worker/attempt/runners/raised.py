@@ -1,21 +1,22 @@
-"""What a handler raised, as what happened. The same for every runner."""
+"""Turns what a handler raised into an outcome: the same for every runner."""
 
 from __future__ import annotations
 
 from task_contracts import ErrorCode, TaskError, limits, storable_text
 from task_runtime import safe_traceback
-from task_worker.attempt.outcome import Fail, Failed, HandlerOutcome, Retry, Snooze, Snoozed
+from task_worker.attempt.outcome import Failed, HandlerOutcome, Snoozed
+from task_worker.exceptions import Fail, Retry, Snooze
 
 
 def outcome_of_exception(error: BaseException) -> HandlerOutcome:
-    """Return what it means that a handler raised `error`: never raises itself."""
+    """Return the outcome of an attempt whose handler raised `error`. Never raises itself."""
     try:
-        return _outcome_of_exception(error)
-    except Exception:  # noqa: BLE001 # an exception of somebody's own, whose text cannot even be read
+        return _outcome_of(error)
+    except Exception:  # noqa: BLE001 # an exception of the user's own, whose `str` raises
         return Failed(_error(ErrorCode.HANDLER_ERROR, type(error).__name__, error))
 
 
-def _outcome_of_exception(error: BaseException) -> HandlerOutcome:
+def _outcome_of(error: BaseException) -> HandlerOutcome:
     match error:
         case Snooze():
             return Snoozed(error.after_seconds)
@@ -36,6 +37,6 @@ def _error(code: str, message: str, error: BaseException) -> TaskError:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the last 16 KiB: where it happened stands at the end."""
+    """Return the last 16 KiB of the traceback: the place of the error stands at its end."""
     text = storable_text(safe_traceback(error), 10 * limits.TRACEBACK_BYTES)
     return text.encode()[-limits.TRACEBACK_BYTES :].decode(errors="ignore")

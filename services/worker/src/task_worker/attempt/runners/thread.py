@@ -1,4 +1,4 @@
-"""Plain handlers: in a thread, which cannot be stopped from outside. It is told by its context and waited for."""
+"""Runs plain handlers in a thread, which cannot be stopped from outside: its context tells it, and it is waited for."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from task_worker.attempt.runners.raised import outcome_of_exception
 
 
 async def run_in_thread(function: Callable[..., Any], arguments: tuple[Any, ...], threads: Executor) -> HandlerOutcome:
-    """Run it to its end."""
+    """Run a handler to its end."""
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(threads, context.run, call, function, arguments)
 
 
 def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> HandlerOutcome:
-    """Call a plain function and return what happened, whatever it raises."""
+    """Call a plain function and return its outcome, whatever it raises."""
     try:
         return Returned(function(*arguments))
     except BaseException as error:  # noqa: BLE001 # SystemExit and TaskCancelled too

@@ -13,13 +13,22 @@ from pydantic import BaseModel, computed_field
 
 from task_contracts import ErrorCode, TaskError, UnstorableJsonError, limits
 from task_contracts.lifecycle import Event
-from task_store import Claim
+from task_store import Claim, Ending
 from task_worker import Fail, Retry, Snooze
-from task_worker.attempt.ending import decide
-from task_worker.attempt.outcome import Failed, Returned, Snoozed, Stopped, result_text
+from task_worker.attempt.ending import decide_ending
+from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, Snoozed, Stopped, result_text
+from task_worker.lease.in_flight import Attempt, StopReason
+from task_worker.timings import AttemptTimings
 
 ERROR = TaskError(code="handler_error", message="broken")
 MakeClaim = Callable[..., Claim]
+
+
+def decide(
+    claim: Claim, outcome: HandlerOutcome, max_attempts: int = 3, *, stop_reason: StopReason | None = None
+) -> Ending:
+    """Return how an attempt ends whose code was stopped for this reason, or for none."""
+    return decide_ending(Attempt(claim, 0.5, max_attempts, stop_reason), outcome, AttemptTimings().retry)
 
 
 def test_a_value_completes_even_on_the_last_attempt(a_claim: MakeClaim) -> None:
@@ -88,6 +97,30 @@ def test_code_that_was_stopped_is_released_at_once_and_uncounted(a_claim: MakeCl
     ending = decide(a_claim(failures=2), Stopped(), max_attempts=3)
 
     assert (ending.event, ending.delay, ending.error) == (Event.RELEASE, timedelta(), None)
+
+
+@pytest.mark.parametrize("outcome", [Returned("too late"), Snoozed(1), Failed(ERROR), Stopped()])
+def test_out_of_time_is_a_failure_whatever_came_in_the_end(a_claim: MakeClaim, outcome: HandlerOutcome) -> None:
+    ending = decide(a_claim(), outcome, stop_reason=StopReason.TIMEOUT)
+
+    assert ending.event is Event.RETRY
+    assert ending.error == TaskError(code=ErrorCode.TIMEOUT, message="the handler ran longer than 0.5 s")
+
+
+@pytest.mark.parametrize("reason", sorted(set(StopReason) - {StopReason.TIMEOUT}))
+def test_after_any_other_stop_a_value_or_a_snooze_is_kept_and_a_failure_counts_as_the_stop(
+    a_claim: MakeClaim, reason: StopReason
+) -> None:
+    outcomes = (Returned(1), Snoozed(7), Failed(ERROR, is_final=True), Stopped())
+
+    endings = [decide(a_claim(), outcome, stop_reason=reason) for outcome in outcomes]
+
+    assert [(one.event, one.result, one.delay.total_seconds(), one.error) for one in endings] == [
+        (Event.COMPLETE, "1", 0, None),
+        (Event.RELEASE, None, 7, None),
+        (Event.RELEASE, None, 0, None),
+        (Event.RELEASE, None, 0, None),
+    ]
 
 
 class Colour(enum.StrEnum):

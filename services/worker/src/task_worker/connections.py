@@ -1,0 +1,44 @@
+"""The connections of a worker to the database."""
+
+from __future__ import annotations
+
+import asyncio
+
+from task_store import Database
+from task_worker.settings import WorkerSettings
+from task_worker.timings import WorkerTimings
+
+_POOL_SIZE = 4
+CONNECTIONS = _POOL_SIZE + 2
+"""How many connections a worker opens at most: the poll and the heartbeat have one each."""
+
+
+class WorkerDatabases:
+    """A pool for the worker's loops and, so that neither can starve it, connections of the poll and the heartbeat."""
+
+    def __init__(self, settings: WorkerSettings, timings: WorkerTimings) -> None:
+        self._settings = settings
+        deadline_seconds = timings.statement_seconds
+        self.pool = self._open("task-worker", _POOL_SIZE, deadline_seconds)
+        self.poll = self._open(
+            "task-worker-poll", 1, deadline_seconds, statement_timeout_seconds=timings.claim.poll.statement_seconds
+        )
+
+    def open_heartbeat(self) -> Database:
+        """Open the heartbeat's connection, on its own event loop; whoever asks closes it."""
+        return self._open("task-worker-heartbeat", 1, self._settings.lease_seconds / 6)
+
+    async def aclose(self) -> None:
+        """Close the pool and the poll's connection, as far as that works."""
+        await asyncio.gather(self.pool.aclose(), self.poll.aclose(), return_exceptions=True)
+
+    def _open(
+        self, name: str, pool_size: int, deadline_seconds: float, *, statement_timeout_seconds: float | None = None
+    ) -> Database:
+        return Database(
+            self._settings.database_url.get_secret_value(),
+            pool_size=pool_size,
+            deadline_seconds=deadline_seconds,
+            statement_timeout_seconds=statement_timeout_seconds,
+            application_name=name,
+        )

@@ -1,0 +1,66 @@
+"""What a worker does for the whole fleet while it leads, and the election by which it knows whether it does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeAlias
+
+from task_bus import TaskBus
+from task_bus.signals import Signals
+from task_store import Database, Dispatches, Workers
+from task_worker.leader.broker_queues import BrokerQueues
+from task_worker.leader.dispatch import Dispatch
+from task_worker.leader.election import LeaderElection, Leadership
+from task_worker.leader.purge import Purge
+from task_worker.leader.queue_window import QueueWindows
+from task_worker.leader.reject import Reject
+from task_worker.leader.sweep import Sweep
+from task_worker.lease.lease import Lease
+from task_worker.settings import WorkerSettings
+from task_worker.timings import DispatchTimings
+
+Loop: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Leader:
+    """Builds the loops of the leader. All of them run on every worker, and wait while another one leads.
+
+    Args:
+        settings: what the worker is told.
+        bus, signals: open as long as the loops run.
+        database: where the statements run.
+        lease: of this worker.
+        timings: how the dispatch waits.
+
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        bus: TaskBus,
+        signals: Signals,
+        database: Database,
+        lease: Lease,
+        timings: DispatchTimings,
+    ) -> None:
+        workers, leadership = Workers(database), Leadership()
+        windows = QueueWindows(settings.queues, settings.priority_weights)
+        queues = BrokerQueues(bus, windows, timings.publish_seconds)
+        retention = timedelta(days=settings.retention_days) if settings.retention_days else None
+        self._election = LeaderElection(workers, lease, leadership, reaches_broker=lambda: bus.is_connected)
+        self._loops: dict[str, Loop] = {
+            "election": self._election.run,
+            "dispatch": Dispatch(queues, signals, Dispatches(database), workers, leadership, timings).run,
+            "sweep": Sweep(workers, lease, leadership).run,
+            "reject": Reject(workers, lease, leadership).run,
+            "purge": Purge(workers, leadership, retention).run,
+        }
+
+    def loops(self) -> dict[str, Loop]:
+        """Return what is to be kept running, by the names that the log shows."""
+        return dict(self._loops)
+
+    def elect_now(self) -> None:
+        """Hold the election at once: this worker has just been registered."""
+        self._election.wake()
