@@ -105,7 +105,7 @@ class Write(StrEnum):
 
 @dataclass(frozen=True)
 class Transition:
-    """One line of the table.
+    """One row of the table of events.
 
     `sources` is empty for CREATE, which finds no row. `target` is None where the status stays (REQUEST_CANCEL,
     RESCHEDULE) and where the row goes (PURGE).
@@ -223,7 +223,7 @@ _TABLE = (
     Transition(Event.PURGE, TERMINAL, None, Actor.LEADER, (Guard.FINISHED_BEFORE_CUTOFF,)),
 )
 
-LIFECYCLE: dict[Event, Transition] = {line.event: line for line in _TABLE}
+LIFECYCLE: dict[Event, Transition] = {transition.event: transition for transition in _TABLE}
 """The table of events, in the order of a task's life."""
 
 RECORD = (Event.COMPLETE, Event.CONFIRM_CANCEL, Event.RETRY, Event.FAIL, Event.RELEASE)

@@ -42,42 +42,41 @@ def render() -> str:
 
 def _diagram() -> str:
     edges: dict[tuple[str, str], list[Event]] = {}
-    for line in LIFECYCLE.values():
-        for edge in _edges(line):
-            edges.setdefault(edge, []).append(line.event)
+    for transition in LIFECYCLE.values():
+        for edge in _edges(transition):
+            edges.setdefault(edge, []).append(transition.event)
     arrows = (f"    {source} --> {target}: {', '.join(events)}" for (source, target), events in edges.items())
     return "\n".join(("```mermaid", "stateDiagram-v2", *arrows, "```", ""))
 
 
-def _edges(line: Transition) -> Iterator[tuple[str, str]]:
-    for source in _in_order(line.sources) or ["[*]"]:
-        yield source, "[*]" if line.event is Event.PURGE else line.target or source
+def _edges(transition: Transition) -> Iterator[tuple[str, str]]:
+    for source in _in_order(transition.sources) or ["[*]"]:
+        yield source, "[*]" if transition.event is Event.PURGE else transition.target or source
 
 
 def _table_of_events() -> str:
-    lines = (
+    rows = (
         (
-            line.event,
-            ", ".join(_in_order(line.sources)) or "–",
-            "(gone)" if line.event is Event.PURGE else line.target or "(same)",
-            line.by,
-            "; ".join(line.guards),
-            "; ".join(line.writes),
+            transition.event,
+            ", ".join(_in_order(transition.sources)) or "–",
+            "(gone)" if transition.event is Event.PURGE else transition.target or "(same)",
+            transition.by,
+            "; ".join(transition.guards),
+            "; ".join(transition.writes),
         )
-        for line in LIFECYCLE.values()
+        for transition in LIFECYCLE.values()
     )
-    return _table(("event", "from", "to", "by", "guards", "also writes"), lines)
+    return _table(("event", "from", "to", "by", "guards", "also writes"), rows)
 
 
 def _table_of_columns() -> str:
-    lines = ((f"`{column}`", *(rule[status] for status in TaskStatus)) for column, rule in COLUMN_RULES.items())
-    return _table(("column", *TaskStatus), lines)
+    rows = ((f"`{column}`", *(rule[status] for status in TaskStatus)) for column, rule in COLUMN_RULES.items())
+    return _table(("column", *TaskStatus), rows)
 
 
-def _table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     heads = tuple(heads)
-    rows = (heads, ("---",) * len(heads), *lines)
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (heads, ("---",) * len(heads), *rows))
 
 
 def _in_order(statuses: Iterable[TaskStatus]) -> list[str]:

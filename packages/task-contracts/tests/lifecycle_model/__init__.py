@@ -1,7 +1,7 @@
 """An explicit-state model of the protocol: every reachable state of a few processes around one or two tasks.
 
-Which events exist, what guards them and what they write is read from `task_contracts.lifecycle`, so a line that is
-changed there is searched here as it stands. What the model adds is who does what between two statements.
+Which events exist, what guards them and what they write is read from `task_contracts.lifecycle`, so a transition that
+is changed there is searched here as it stands. What the model adds is who does what between two statements.
 
 Reading path: `rows` (one row and one UPDATE), `system` (what each process knows), `statements` (what is asked of
 PostgreSQL), `steps` (who does what, what can go wrong), `promises` (what must hold), `search` (walks all of it),

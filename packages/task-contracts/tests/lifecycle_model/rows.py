@@ -109,21 +109,21 @@ RENEWS_TOKEN = frozenset({Write.LEASE, Write.FRESH_RUN})
 """Writes after which no token that somebody remembers is the row's."""
 
 
-def is_allowed(line: Transition, row: Row, facts: frozenset[Guard]) -> bool:
-    """Whether the WHERE of `line` finds the row: its status, and each guard, shown or brought."""
-    if row.status not in line.sources:
+def is_allowed(transition: Transition, row: Row, facts: frozenset[Guard]) -> bool:
+    """Whether the WHERE of `transition` finds the row: its status, and each guard, shown or brought."""
+    if row.status not in transition.sources:
         return False
-    return all(SHOWN[guard](row) if guard in SHOWN else guard in facts for guard in line.guards)
+    return all(SHOWN[guard](row) if guard in SHOWN else guard in facts for guard in transition.guards)
 
 
-def written(line: Transition, row: Row) -> Row:
-    """Return the row as `line` leaves it."""
+def written(transition: Transition, row: Row) -> Row:
+    """Return the row as `transition` leaves it."""
     changes: dict[str, Any] = {}
-    for write in line.writes:
+    for write in transition.writes:
         changes |= WRITES[write](row)
-    return row._replace(status=target(line, row), **changes)
+    return row._replace(status=target(transition, row), **changes)
 
 
-def target(line: Transition, row: Row) -> str:
-    """Return the status that `line` leads to: its own, GONE for PURGE, the row's where it stays."""
-    return GONE if line.event is Event.PURGE else line.target or row.status
+def target(transition: Transition, row: Row) -> str:
+    """Return the status that `transition` leads to: its own, GONE for PURGE, the row's where it stays."""
+    return GONE if transition.event is Event.PURGE else transition.target or row.status

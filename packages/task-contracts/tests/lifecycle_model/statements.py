@@ -1,6 +1,6 @@
 """The statements of the store, as the table says and as the protocol uses them, each one step of the model.
 
-A protection that is not a line of the table is a member of `Protection`, so that it can be taken away.
+A protection that is not a transition of the table is a member of `Protection`, so that it can be taken away.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ class Statements:
 
     def update(self, s: State, i: int, event: Event, facts: frozenset[Guard] = NO_FACTS) -> State | None:
         """Commit one event on task i; None means zero rows. Notes it if the table allowed what P3 or P4 forbids."""
-        line, row = self.table[event], s.rows[i]
-        if not is_allowed(line, row, facts):
+        transition, row = self.table[event], s.rows[i]
+        if not is_allowed(transition, row, facts):
             return None
-        after = s.with_row(i, written(line, row))
-        if RENEWS_TOKEN.intersection(line.writes):
+        after = s.with_row(i, written(transition, row))
+        if RENEWS_TOKEN.intersection(transition.writes):
             after = after.with_token_renewed(i)
         if row.is_finished and event not in (Event.RERUN, Event.PURGE):
             return after.breaking(f"P3: {event} changed a task that is {row.status}")
-        if line.target is TaskStatus.CANCELLED and event is not Event.CANCEL and not row.is_cancel_requested:
+        if transition.target is TaskStatus.CANCELLED and event is not Event.CANCEL and not row.is_cancel_requested:
             return after.breaking(f"P4: {event} of a task that nobody cancelled")
         return after
 

@@ -130,19 +130,19 @@ def test_a_protection_that_is_taken_away_breaks_its_promise(protection: Protecti
 
 
 def without_guard(event: Event, guard: Guard) -> Table:
-    line = LIFECYCLE[event]
-    return {**LIFECYCLE, event: replace(line, guards=tuple(g for g in line.guards if g is not guard))}
+    transition = LIFECYCLE[event]
+    return {**LIFECYCLE, event: replace(transition, guards=tuple(g for g in transition.guards if g is not guard))}
 
 
 def without_write(event: Event, write: Write) -> Table:
-    line = LIFECYCLE[event]
-    return {**LIFECYCLE, event: replace(line, writes=tuple(w for w in line.writes if w is not write))}
+    transition = LIFECYCLE[event]
+    return {**LIFECYCLE, event: replace(transition, writes=tuple(w for w in transition.writes if w is not write))}
 
 
 def with_sources(event: Event, *changed: TaskStatus) -> Table:
-    """Take away those that the line has, add those that it lacks."""
-    line = LIFECYCLE[event]
-    return {**LIFECYCLE, event: replace(line, sources=line.sources ^ frozenset(changed))}
+    """Take away those that the transition has, add those that it lacks."""
+    transition = LIFECYCLE[event]
+    return {**LIFECYCLE, event: replace(transition, sources=transition.sources ^ frozenset(changed))}
 
 
 PAUSE = a_model(faults=[Fault.WORKER_PAUSE])
@@ -194,7 +194,7 @@ CRASH = a_model(TWO_SUSPECTS, faults=[Fault.WORKER_CRASH, Fault.CLAIM_GIVEN_UP])
         ),
     ],
 )
-def test_a_changed_line_of_the_table_breaks_a_promise(table: Table, model: Model, promise: str) -> None:
+def test_a_changed_transition_breaks_a_promise(table: Table, model: Model, promise: str) -> None:
     as_it_is, changed = explored(model), explore(replace(model, table=table), names_workers=True)
 
     assert not as_it_is.promise, as_text(as_it_is)

@@ -56,86 +56,89 @@ SHOWS = {  # what a guard says of a column before the event
 }
 
 
-def afterwards(line: Transition, source: TaskStatus, column: str) -> Presence:
+def afterwards(transition: Transition, source: TaskStatus, column: str) -> Presence:
     """What may stand in a column after the event, given all that the table says of it before."""
-    shown = dict(SHOWS[guard] for guard in line.guards if guard in SHOWS)
+    shown = dict(SHOWS[guard] for guard in transition.guards if guard in SHOWS)
     presence = shown.get(column, COLUMN_RULES[column][source])
-    if any(column in CLEARS.get(write, ()) for write in line.writes):
+    if any(column in CLEARS.get(write, ()) for write in transition.writes):
         presence = NEVER
-    if any(column in MAY_SET.get(write, ()) for write in line.writes):
+    if any(column in MAY_SET.get(write, ()) for write in transition.writes):
         presence = MAYBE
-    if any(column in SETS.get(write, ()) for write in line.writes):
+    if any(column in SETS.get(write, ()) for write in transition.writes):
         presence = ALWAYS
     return presence
 
 
-def test_every_event_has_its_own_line_in_the_order_of_the_enum() -> None:
+def test_every_event_has_its_own_transition_in_the_order_of_the_enum() -> None:
     assert list(LIFECYCLE) == list(Event)
-    assert all(line.event is event for event, line in LIFECYCLE.items())
+    assert all(transition.event is event for event, transition in LIFECYCLE.items())
 
 
 @pytest.mark.parametrize(
-    ("event", "source"), [(event, source) for event, line in LIFECYCLE.items() for source in sorted(line.sources)]
+    ("event", "source"),
+    [(event, source) for event, transition in LIFECYCLE.items() for source in sorted(transition.sources)],
 )
 def test_an_event_leads_from_a_possible_row_to_a_possible_row(event: Event, source: TaskStatus) -> None:
-    line = LIFECYCLE[event]
-    target = line.target or source
+    transition = LIFECYCLE[event]
+    target = transition.target or source
     if event is Event.PURGE:
         return
 
     for column, rule in COLUMN_RULES.items():
-        assert rule[target] in {MAYBE, afterwards(line, source, column)}, f"{column} after {event} from {source}"
+        assert rule[target] in {MAYBE, afterwards(transition, source, column)}, f"{column} after {event} from {source}"
 
 
 def test_a_created_row_is_a_possible_row() -> None:
-    line = LIFECYCLE[Event.CREATE]
+    transition = LIFECYCLE[Event.CREATE]
 
-    assert line.target is TaskStatus.NEW
+    assert transition.target is TaskStatus.NEW
     assert all(rule[TaskStatus.NEW] is NEVER for rule in COLUMN_RULES.values())
-    assert not line.sources
+    assert not transition.sources
 
 
 def test_every_status_can_be_reached_and_every_status_can_be_left() -> None:
-    assert {line.target for line in LIFECYCLE.values()} == {*TaskStatus, None}
-    assert {status for line in LIFECYCLE.values() for status in line.sources} == set(TaskStatus)
+    assert {transition.target for transition in LIFECYCLE.values()} == {*TaskStatus, None}
+    assert {status for transition in LIFECYCLE.values() for status in transition.sources} == set(TaskStatus)
 
 
 def test_only_rerun_and_purge_lead_out_of_a_terminal_status() -> None:
     terminal = {status for status in TaskStatus if status.is_terminal}
 
-    leaving = {event for event, line in LIFECYCLE.items() if line.sources & terminal}
+    leaving = {event for event, transition in LIFECYCLE.items() if transition.sources & terminal}
     assert leaving == {Event.RERUN, Event.PURGE}
     assert all(LIFECYCLE[event].sources <= terminal for event in leaving)
     assert TaskStatus.COMPLETED not in LIFECYCLE[Event.RERUN].sources
 
 
 def test_only_the_events_of_record_sweep_and_the_request_to_cancel_touch_a_running_task() -> None:
-    running = {event for event, line in LIFECYCLE.items() if TaskStatus.IN_PROGRESS in line.sources}
+    running = {event for event, transition in LIFECYCLE.items() if TaskStatus.IN_PROGRESS in transition.sources}
 
     assert running == {*RECORD, *SWEEP, Event.REQUEST_CANCEL}
     assert all(LIFECYCLE[event].sources == {TaskStatus.IN_PROGRESS} for event in running)
 
 
 def test_every_terminal_status_comes_with_its_time_and_failure_with_its_error() -> None:
-    for line in LIFECYCLE.values():
-        is_end = line.target is not None and line.target.is_terminal
-        assert (Write.FINISHED in line.writes) == is_end, line.event
-        if line.target is TaskStatus.FAILED:
-            assert {Write.ERROR, Write.WORKER_LOST, Write.UNKNOWN_TYPE} & set(line.writes), line.event
+    for transition in LIFECYCLE.values():
+        is_end = transition.target is not None and transition.target.is_terminal
+        assert (Write.FINISHED in transition.writes) == is_end, transition.event
+        if transition.target is TaskStatus.FAILED:
+            assert {Write.ERROR, Write.WORKER_LOST, Write.UNKNOWN_TYPE} & set(transition.writes), transition.event
 
 
 def test_whatever_comes_back_to_pending_can_be_dispatched_again() -> None:
     back = [
-        line for line in LIFECYCLE.values() if line.target is TaskStatus.PENDING and line.event is not Event.DISPATCH
+        transition
+        for transition in LIFECYCLE.values()
+        if transition.target is TaskStatus.PENDING and transition.event is not Event.DISPATCH
     ]
 
-    assert {line.event for line in back} == {Event.RETRY, Event.RELEASE, Event.RESCUE, Event.RERUN}
-    assert all(Write.UNDISPATCHED in line.writes for line in back)
+    assert {transition.event for transition in back} == {Event.RETRY, Event.RELEASE, Event.RESCUE, Event.RERUN}
+    assert all(Write.UNDISPATCHED in transition.writes for transition in back)
 
 
 def test_a_record_is_fenced_by_its_token_and_a_sweep_by_the_death_of_the_worker() -> None:
-    fenced = {event for event, line in LIFECYCLE.items() if Guard.LEASE_TOKEN in line.guards}
-    swept = {event for event, line in LIFECYCLE.items() if Guard.WORKER_DEAD in line.guards}
+    fenced = {event for event, transition in LIFECYCLE.items() if Guard.LEASE_TOKEN in transition.guards}
+    swept = {event for event, transition in LIFECYCLE.items() if Guard.WORKER_DEAD in transition.guards}
 
     assert fenced == set(RECORD)
     assert swept == set(SWEEP)
@@ -198,8 +201,8 @@ def test_a_suspect_is_one_loss_away_from_the_end() -> None:
 
 
 def test_every_guard_and_every_write_is_used() -> None:
-    assert {guard for line in LIFECYCLE.values() for guard in line.guards} == set(Guard)
-    assert {write for line in LIFECYCLE.values() for write in line.writes} == set(Write)
+    assert {guard for transition in LIFECYCLE.values() for guard in transition.guards} == set(Guard)
+    assert {write for transition in LIFECYCLE.values() for write in transition.writes} == set(Write)
 
 
 def test_every_column_has_a_rule_for_every_status() -> None:
