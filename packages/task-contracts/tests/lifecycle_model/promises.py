@@ -1,4 +1,4 @@
-"""What must hold in every state, and what of a state may be forgotten."""
+"""What must hold in every state, and which parts of a state make no difference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .system import ALIVE, RUNNING, State
 
 
 def broken_promise(s: State) -> str:
-    """Return a promise that this state breaks, or an empty text."""
+    """Return the first promise that this state breaks, or an empty text."""
     return s.broken or next(_broken(s), "")
 
 
@@ -22,15 +22,15 @@ def _broken(s: State) -> Iterator[str]:
         for column, is_set in (("cancel_requested_at", row.is_cancel_requested), ("dispatched_at", row.is_dispatched)):
             if is_set and row.status != GONE and COLUMN_RULES[column][TaskStatus(row.status)] is Presence.NEVER:
                 yield f"{'P4' if column == 'cancel_requested_at' else 'columns'}: {row.status} with {column} set"
-        if sum(worker.lease == ALIVE and worker.hands[i].doing == RUNNING for worker in s.workers) > 1:
+        if sum(worker.lease == ALIVE and worker.in_flight[i].doing == RUNNING for worker in s.workers) > 1:
             yield "P2: two valid leases on one task"
     suspects = [row.owner for row in s.rows if row.is_running_suspect and row.owner >= 0]
     if len(suspects) > len(set(suspects)):
-        yield "suspects: a worker holds two"
+        yield "suspects: a worker owns two"
 
 
 def forget(s: State) -> State:
-    """Drop what nothing reads any more."""
+    """Return the state with what nothing reads any more set to its default: fewer states to search."""
     return s._replace(rows=tuple(_forget(row) for row in s.rows))
 
 

@@ -17,8 +17,8 @@ GONE = "gone"
 FINISHED = frozenset({GONE, *(status for status in TaskStatus if status.is_terminal)})
 WAITING = frozenset(status for status in TaskStatus if status.is_waiting)
 
-NOBODY, CRASHED, BURIED = -1, -2, -3
-"""Owners beside the index of a worker: none, a process that is no more, and one that was declared dead since."""
+NOBODY, CRASHED, DECLARED_DEAD = -1, -2, -3
+"""Owners that are no index of a worker: none, a process that has ended, and one that has also been declared dead."""
 
 
 class Due(StrEnum):
@@ -61,7 +61,7 @@ class Row(NamedTuple):
         return self.is_suspect and self.is_running
 
 
-SHOWN: dict[Guard, Callable[[Row], bool]] = {
+ROW_GUARDS: dict[Guard, Callable[[Row], bool]] = {
     Guard.DUE: lambda row: row.due != Due.LATER,
     Guard.NOT_DISPATCHED: lambda row: not row.is_dispatched,
     Guard.NOT_SUSPECT: lambda row: not row.is_suspect,
@@ -71,9 +71,9 @@ SHOWN: dict[Guard, Callable[[Row], bool]] = {
     Guard.FATAL_LOSS: lambda row: row.lost_count + 1 == limits.LOSSES_MAX,
     Guard.DUE_FOR_A_LEASE: lambda row: row.due == Due.LONG_DUE,
 }
-"""Guards that the row itself shows."""
+"""Guards that are tested on the row itself."""
 
-BROUGHT = frozenset(
+GIVEN_GUARDS = frozenset(
     {
         Guard.TYPE_OFFERED,
         Guard.WORKER_ALIVE,
@@ -84,7 +84,8 @@ BROUGHT = frozenset(
         Guard.LEASE_TOKEN,
     }
 )
-"""Guards that the asker brings along. The token is one: whoever remembers it also knows whether it is current."""
+"""Guards that the row does not show: whoever asks for an event says which of them hold. The lease token is one of them,
+since the model notes with a remembered token whether it is current."""
 
 WRITES: dict[Write, Callable[[Row], dict[str, Any]]] = {
     Write.CREATION: lambda _: {"due": Due.DUE},
@@ -106,18 +107,18 @@ WRITES: dict[Write, Callable[[Row], dict[str, Any]]] = {
 }
 
 RENEWS_TOKEN = frozenset({Write.LEASE, Write.FRESH_RUN})
-"""Writes after which no token that somebody remembers is the row's."""
+"""Writes that change the token: no token that a worker remembers is current after them."""
 
 
-def is_allowed(transition: Transition, row: Row, facts: frozenset[Guard]) -> bool:
-    """Whether the WHERE of `transition` finds the row: its status, and each guard, shown or brought."""
+def is_allowed(transition: Transition, row: Row, given: frozenset[Guard]) -> bool:
+    """Whether the WHERE of `transition` finds the row. `given` are the guards outside the row that hold."""
     if row.status not in transition.sources:
         return False
-    return all(SHOWN[guard](row) if guard in SHOWN else guard in facts for guard in transition.guards)
+    return all(ROW_GUARDS[guard](row) if guard in ROW_GUARDS else guard in given for guard in transition.guards)
 
 
 def written(transition: Transition, row: Row) -> Row:
-    """Return the row as `transition` leaves it."""
+    """Return the row after the transition."""
     changes: dict[str, Any] = {}
     for write in transition.writes:
         changes |= WRITES[write](row)
@@ -125,5 +126,5 @@ def written(transition: Transition, row: Row) -> Row:
 
 
 def target(transition: Transition, row: Row) -> str:
-    """Return the status that `transition` leads to: its own, GONE for PURGE, the row's where it stays."""
+    """Return the status after the transition: GONE for PURGE, the present one where the transition names none."""
     return GONE if transition.event is Event.PURGE else transition.target or row.status

@@ -1,4 +1,4 @@
-"""Breadth-first search of a model, and the way to whatever breaks a promise."""
+"""Breadth-first search of a model, and the steps to the state that breaks a promise."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .system import State, without_names
 
 
 class Found(NamedTuple):
-    """What a search found: the broken promise with the shortest way to it, or an empty text; and how much it saw."""
+    """What a search found: a broken promise with the fewest steps that lead to it; an empty text if none breaks."""
 
     promise: str
-    way: tuple[str, ...]
+    trace: tuple[str, ...]
     states: int
     steps: int
 
 
 class Search:
-    """Every state that a model can reach, each with the step by which it was met first."""
+    """Every state that a model can reach, each with the step that led to it first."""
 
     def __init__(self, model: Model, names_workers: bool) -> None:
         self._model = model
@@ -32,20 +32,20 @@ class Search:
         self._steps = 0
 
     def run(self) -> Found:
-        """Walk everything, breadth first, up to the first broken promise; then ask who is stranded."""
-        self._meet(self._model.start, -1, "")
-        for n, state in enumerate(self._states):  # the list grows while it is walked
+        """Visit every state, breadth first, up to the first broken promise; then look for a stranded task."""
+        self._visit(self._model.start, -1, "")
+        for n, state in enumerate(self._states):  # the list grows in this loop
             if promise := broken_promise(state):
                 return self._found(promise, n)
             for step in self._model.steps(state):
                 self._steps += 1
-                m = self._meet(step.after, n, step.label)
+                m = self._visit(step.after, n, step.label)
                 if step.is_good and m != n:
                     self._sources.append(n)
                     self._targets.append(m)
         return self._find_stranded()
 
-    def _meet(self, state: State, origin: int, label: str) -> int:
+    def _visit(self, state: State, origin: int, label: str) -> int:
         key = forget(state) if self._names_workers else without_names(forget(state))
         n = self._number.setdefault(key, len(self._states))
         if n == len(self._states):
@@ -68,13 +68,13 @@ class Search:
         return self._found(f"P1: stranded {', '.join(row.status for row in self._states[n].rows)}", n)
 
     def _found(self, promise: str, n: int) -> Found:
-        way: list[str] = []
+        trace: list[str] = []
         while n > 0:
             n, label = self._origin[n]
-            way.append(label)
-        return Found(promise, tuple(reversed(way)), len(self._states), self._steps)
+            trace.append(label)
+        return Found(promise, tuple(reversed(trace)), len(self._states), self._steps)
 
 
 def explore(model: Model, names_workers: bool = False) -> Found:
-    """Search the model. `names_workers` keeps equal workers apart: readable ways, twice the states."""
+    """Search the model. With `names_workers` equal workers are told apart: readable traces, twice the states."""
     return Search(model, names_workers).run()

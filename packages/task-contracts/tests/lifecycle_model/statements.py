@@ -1,6 +1,6 @@
-"""The statements of the store, as the table says and as the protocol uses them, each one step of the model.
+"""The statements of the store, guarded by the table of events; each is one step of the model.
 
-A protection that is not a transition of the table is a member of `Protection`, so that it can be taken away.
+What protects a task beside the table is listed in `Protection`, so that a search can do without it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from task_contracts import TaskStatus
 from task_contracts.lifecycle import LIFECYCLE, RECORD, SWEEP, Event, Guard
 
 from .rows import RENEWS_TOKEN, Table, is_allowed, written
-from .system import ALIVE, CLAIMING, Hand, State, Worker
+from .system import ALIVE, CLAIMING, InFlight, State, Worker
 
 
 class Fault(StrEnum):
@@ -30,49 +30,49 @@ class Fault(StrEnum):
 
 
 class Protection(StrEnum):
-    """What the protocol does beside the table, so that it can be taken away."""
+    """What the protocol does beside the table. A model can go without any of them."""
 
-    NET = "the net claims straight from the table"
-    NET_WAITS = "the net waits until a task has been due for 2 s"
+    POLL = "the poll claims straight from the table"
+    POLL_WAITS = "the poll waits until a task has been due for 2 s"
     MARK_FIRST = "the mark commits before the message is published"
     CASE_IN_RECORD = "a record turns into CONFIRM_CANCEL where a cancel was requested"
     CASE_IN_SWEEP = "the sweep turns into CANCEL_LOST where a cancel was requested"
-    SWEEP_EVERY_TICK = "every tick sweeps, not only the one that declares a death"
-    READ_BACK_RELEASES = "the read-back releases what the worker does not know of"
-    READ_BACK_SPARES = "the read-back spares claims under way"
-    NO_LATE_START = "no handler starts after the lease of its worker"
+    SWEEP_ALL_DEAD = "every sweep takes the tasks of all dead workers, not only of those that it declares dead"
+    RECONCILE_RELEASES = "reconciling releases tasks that the worker owns and does not have in flight"
+    RECONCILE_SPARES = "reconciling leaves claims alone that have no answer yet"
+    NO_LATE_START = "no handler starts once the lease of its worker has expired"
     DEAD_FOR_EVER = "a worker that finds its row dead goes on under a new id"
 
 
-SWEPT = frozenset({Guard.WORKER_DEAD})
+DEAD_OWNER = frozenset({Guard.WORKER_DEAD})
 TOKEN = frozenset({Guard.LEASE_TOKEN})
-NO_FACTS: frozenset[Guard] = frozenset()
+NOTHING_GIVEN: frozenset[Guard] = frozenset()
 
 
 @dataclass(frozen=True)
 class Statements:
-    """What PostgreSQL does when it is asked, under some faults, with some wishes, without some protections.
+    """What PostgreSQL does for each statement, under some faults, with some requests, without some protections.
 
-    `wishes` are events that may happen at any time: those of CALLERS, and RELEASE for handlers that snooze. In
-    `slow_time` 2 s pass only where just handlers have anything to do. `slots` is per worker.
+    `requests` are events that somebody may ask for at any time: those of CALLERS, and RELEASE by a handler that
+    snoozes. With `slow_time`, 2 s pass only while nothing but handlers is at work. `slots` counts for each worker.
     """
 
     start: State
     faults: frozenset[Fault] = frozenset()
-    wishes: frozenset[Event] = frozenset()
+    requests: frozenset[Event] = frozenset()
     without: frozenset[Protection] = frozenset()
     table: Table = field(default_factory=lambda: LIFECYCLE, hash=False)
     slots: int = 2
     slow_time: bool = False
 
     def has(self, protection: Protection) -> bool:
-        """Whether the protection is in place."""
+        """Whether the model has this protection."""
         return protection not in self.without
 
-    def update(self, s: State, i: int, event: Event, facts: frozenset[Guard] = NO_FACTS) -> State | None:
-        """Commit one event on task i; None means zero rows. Notes it if the table allowed what P3 or P4 forbids."""
+    def update(self, s: State, i: int, event: Event, given: frozenset[Guard] = NOTHING_GIVEN) -> State | None:
+        """Return the state after one event on task i, None for zero rows. Notes a change that P3 or P4 forbids."""
         transition, row = self.table[event], s.rows[i]
-        if not is_allowed(transition, row, facts):
+        if not is_allowed(transition, row, given):
             return None
         after = s.with_row(i, written(transition, row))
         if RENEWS_TOKEN.intersection(transition.writes):
@@ -83,42 +83,42 @@ class Statements:
             return after.breaking(f"P4: {event} of a task that nobody cancelled")
         return after
 
-    def record(self, s: State, i: int, wish: Event, token_is_current: bool) -> State | None:
-        """End an attempt as its worker wishes, or as the CASE decides on the locked row."""
-        facts = TOKEN if token_is_current else NO_FACTS
-        wishes = {wish, Event.CONFIRM_CANCEL} if self.has(Protection.CASE_IN_RECORD) else {wish}
-        event = next((e for e in RECORD if e in wishes and is_allowed(self.table[e], s.rows[i], facts)), None)
-        after = self.update(s, i, event, facts) if event else None
+    def record(self, s: State, i: int, asked: Event, token_is_current: bool) -> State | None:
+        """End an attempt by the event that its worker asks for, or by the one that the CASE picks on the locked row."""
+        given = TOKEN if token_is_current else NOTHING_GIVEN
+        choice = {asked, Event.CONFIRM_CANCEL} if self.has(Protection.CASE_IN_RECORD) else {asked}
+        event = next((e for e in RECORD if e in choice and is_allowed(self.table[e], s.rows[i], given)), None)
+        after = self.update(s, i, event, given) if event else None
         return after.breaking(f"P3: {event} by a stale token") if after and not token_is_current else after
 
     def sweep(self, s: State, i: int) -> State | None:
-        """Bring task i back if its worker is dead."""
-        facts = SWEPT if s.is_dead(s.rows[i].owner) else NO_FACTS
+        """End the attempt at task i if its worker was declared dead."""
+        given = DEAD_OWNER if s.is_dead(s.rows[i].owner) else NOTHING_GIVEN
         events = [e for e in SWEEP if e is not Event.CANCEL_LOST or self.has(Protection.CASE_IN_SWEEP)]
-        event = next((e for e in events if is_allowed(self.table[e], s.rows[i], facts)), None)
-        after = self.update(s, i, event, facts) if event else None
+        event = next((e for e in events if is_allowed(self.table[e], s.rows[i], given)), None)
+        after = self.update(s, i, event, given) if event else None
         is_healthy = not self.faults & {Fault.WORKER_CRASH, Fault.WORKER_PAUSE}
         return after.breaking("P2: the sweep took a task of a healthy worker") if after and is_healthy else after
 
-    def claim(self, s: State, w: int, i: int, by_net: bool = False) -> State | None:
-        """Claim task i; its answer is under way. An id that is still in the worker's hands is not claimed again."""
+    def claim(self, s: State, w: int, i: int, by_poll: bool = False) -> State | None:
+        """Claim task i; the answer is yet to come. A task that the worker has in flight is not claimed again."""
         worker = s.workers[w]
-        if worker.hands[i].doing or not self._has_slot(worker):
+        if worker.in_flight[i].doing or not self._has_slot(worker):
             return None
-        facts = {Guard.TYPE_OFFERED}
+        given = {Guard.TYPE_OFFERED}
         if worker.lease == ALIVE:
-            facts.add(Guard.WORKER_ALIVE)
-        if not s.rows[i].is_suspect or (by_net and self._may_hold_suspect(s, w)):
-            facts.add(Guard.LONE_SUSPECT)
-        after = self.update(s, i, Event.CLAIM, frozenset(facts))
-        return after and self._owned(after, w, i).with_hand(w, i, Hand(CLAIMING, True))
+            given.add(Guard.WORKER_ALIVE)
+        if not s.rows[i].is_suspect or (by_poll and self._may_hold_suspect(s, w)):
+            given.add(Guard.LONE_SUSPECT)
+        after = self.update(s, i, Event.CLAIM, frozenset(given))
+        return after and self._owned(after, w, i).with_in_flight(w, i, InFlight(CLAIMING, True))
 
     @staticmethod
     def _owned(s: State, owner: int, i: int) -> State:
         return s.with_row(i, s.rows[i]._replace(owner=owner))
 
     def _has_slot(self, worker: Worker) -> bool:
-        return sum(hand.doing != "" for hand in worker.hands) < self.slots
+        return sum(entry.doing != "" for entry in worker.in_flight) < self.slots
 
     @staticmethod
     def _may_hold_suspect(s: State, w: int) -> bool:

@@ -8,20 +8,25 @@ from typing import NamedTuple
 
 from task_contracts.lifecycle import Event, Guard
 
-from .rows import BURIED, CRASHED, Due
+from .rows import CRASHED, DECLARED_DEAD, Due
 from .statements import Fault, Protection, Statements
-from .system import ALIVE, CLAIMING, DEAD, EXPIRED, NOTHING, RUNNING, WINDOW, Hand, State
+from .system import ALIVE, CLAIMING, DEAD, EXPIRED, IDLE, NOTHING, RUNNING, WINDOW, InFlight, State
 
 ATTEMPTS = 2
 """max_attempts of every task."""
 
 CALLERS = (Event.CANCEL, Event.REQUEST_CANCEL, Event.RESCHEDULE, Event.RERUN, Event.REJECT, Event.PURGE)
-BY_WISH = frozenset({Guard.TYPE_UNKNOWN, Guard.FINISHED_BEFORE_CUTOFF})
-SEEN = frozenset({Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT})
+"""Events that come from outside the protocol."""
+
+ON_REQUEST = frozenset({Guard.TYPE_UNKNOWN, Guard.FINISHED_BEFORE_CUTOFF})
+"""Guards that hold whenever their event is asked for."""
+
+READ_AT_BEGIN = frozenset({Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT})
+"""Guards that a claim reads from other rows when it begins."""
 
 
 class Step(NamedTuple):
-    """One step: what it is, whether it is the system at work, and what comes of it."""
+    """One step: what happens, whether it is the system at work (not a fault or a request), and the state after it."""
 
     label: str
     is_good: bool
@@ -29,7 +34,7 @@ class Step(NamedTuple):
 
 
 class Model(Statements):
-    """What the processes and their surroundings can do next."""
+    """Everything that can happen next: the processes at work, callers, faults and time."""
 
     def steps(self, s: State) -> Iterator[Step]:
         """Every step from this state."""
@@ -58,9 +63,9 @@ class Model(Statements):
             after = self.update(idle, s.marked, Event.DISPATCH) or idle
             yield Step(f"leader: mark t{s.marked} at last", True, after)
         for i in range(len(s.rows)):
-            if self.has(Protection.SWEEP_EVERY_TICK) and (swept := self.sweep(s, i)):
+            if self.has(Protection.SWEEP_ALL_DEAD) and (swept := self.sweep(s, i)):
                 yield Step(f"leader: sweep t{i} to {swept.rows[i].status}", True, swept)
-        yield from self._declare(s)
+        yield from self._declare_dead(s)
 
     def _dispatch(self, s: State) -> Iterator[Step]:
         for i in range(len(s.rows)):
@@ -72,27 +77,27 @@ class Model(Statements):
             else:
                 yield Step(f"leader: publish t{i}, about to mark it", True, s.with_message(i)._replace(marked=i))
 
-    def _declare(self, s: State) -> Iterator[Step]:
+    def _declare_dead(self, s: State) -> Iterator[Step]:
         declared = [
             (f"w{w}", s.with_worker(w, lease=DEAD)) for w, worker in enumerate(s.workers) if worker.lease == EXPIRED
         ]
         if any(row.owner == CRASHED for row in s.rows) or (s.late_claim and s.late_claim[1] == CRASHED):
-            declared.append(("the crashed worker", s.with_owner(CRASHED, BURIED)))
+            declared.append(("the crashed worker", s.with_owner(CRASHED, DECLARED_DEAD)))
         for who, after in declared:
             for i, row in enumerate(s.rows):
-                if not self.has(Protection.SWEEP_EVERY_TICK) and not s.is_dead(row.owner):
+                if not self.has(Protection.SWEEP_ALL_DEAD) and not s.is_dead(row.owner):
                     after = self.sweep(after, i) or after
             yield Step(f"leader: declare {who} dead", True, after)
 
     # ---------------------------------------------------------------------------------------------- worker
 
     def _worker(self, s: State, w: int) -> Iterator[Step]:
-        yield from self._intake(s, w)
-        yield from self._net(s, w)
+        yield from self._delivery(s, w)
+        yield from self._poll(s, w)
         yield from self._answer(s, w)
         yield from self._heartbeat(s, w)
 
-    def _intake(self, s: State, w: int) -> Iterator[Step]:
+    def _delivery(self, s: State, w: int) -> Iterator[Step]:
         worker = s.workers[w]
         i = worker.delivery
         if i == NOTHING:
@@ -103,7 +108,7 @@ class Model(Statements):
                     yield Step(f"w{w}: delivery of t{j}, which stays in the broker", False, got)
             return
         acked = s.with_worker(w, delivery=NOTHING)
-        if worker.hands[i].doing == CLAIMING:
+        if worker.in_flight[i].doing == CLAIMING:
             return  # unacked while the outcome of its claim is unknown
         if not self._has_slot(worker):
             yield Step(f"w{w}: put t{i} back", True, acked.with_message(i))
@@ -113,15 +118,15 @@ class Model(Statements):
         else:
             yield Step(f"w{w}: CLAIM t{i} returns nothing, ack", True, acked)
 
-    def _net(self, s: State, w: int) -> Iterator[Step]:
+    def _poll(self, s: State, w: int) -> Iterator[Step]:
         for i, row in enumerate(s.rows):
-            is_seen = row.due == Due.LONG_DUE or not self.has(Protection.NET_WAITS)
-            if not self.has(Protection.NET) or not is_seen:
+            is_candidate = row.due == Due.LONG_DUE or not self.has(Protection.POLL_WAITS)
+            if not self.has(Protection.POLL) or not is_candidate:
                 continue
-            if claimed := self.claim(s, w, i, by_net=True):
+            if claimed := self.claim(s, w, i, by_poll=True):
                 if self.slow_time and not self.faults:
-                    claimed = claimed.breaking("I12: the net found something without a fault")
-                yield Step(f"w{w}: the net CLAIMs t{i}", True, claimed)
+                    claimed = claimed.breaking("I12: the poll found something without a fault")
+                yield Step(f"w{w}: the poll CLAIMs t{i}", True, claimed)
                 yield from self._given_up(s, w, i)
 
     def _given_up(self, s: State, w: int, i: int) -> Iterator[Step]:
@@ -129,84 +134,84 @@ class Model(Statements):
             yield Step(f"w{w}: gives up CLAIM t{i}", False, s._replace(late_claim=(i, w)))
 
     def _late_claim(self, s: State) -> Iterator[Step]:
-        """What concerns other rows was seen when the claim began; the task's own guards are tested when it commits."""
+        """End a claim that its worker gave up. The guards on the task itself are tested only when it commits."""
         if not s.late_claim:
             return
         i, owner = s.late_claim
         gone = s._replace(late_claim=())
         yield Step(f"the late CLAIM t{i} is rolled back", True, gone)
-        if late := self.update(gone, i, Event.CLAIM, SEEN):
+        if late := self.update(gone, i, Event.CLAIM, READ_AT_BEGIN):
             yield Step(f"the late CLAIM t{i} commits for {owner}", False, self._owned(late, owner, i))
 
     def _answer(self, s: State, w: int) -> Iterator[Step]:
         worker = s.workers[w]
-        for i, hand in enumerate(worker.hands):
-            if hand.doing != CLAIMING:
+        for i, entry in enumerate(worker.in_flight):
+            if entry.doing != CLAIMING:
                 continue
             acked = s.with_worker(w, delivery=NOTHING) if worker.delivery == i else s
             if worker.lease == ALIVE or not self.has(Protection.NO_LATE_START):
-                after = acked.with_hand(w, i, hand._replace(doing=RUNNING))
+                after = acked.with_in_flight(w, i, entry._replace(doing=RUNNING))
                 if worker.lease != ALIVE:
-                    after = after.breaking("P2: a handler starts after the lease of its worker")
+                    after = after.breaking("P2: a handler starts after the lease of its worker has expired")
                 yield Step(f"w{w}: answer to CLAIM t{i}, run it", True, after)
             else:
-                after = acked.with_hand(w, i, hand._replace(doing=Event.RELEASE))
+                after = acked.with_in_flight(w, i, entry._replace(doing=Event.RELEASE))
                 yield Step(f"w{w}: answer to CLAIM t{i}, too late to run it", True, after)
             if Fault.CLAIM_UNANSWERED in self.faults:
-                yield Step(f"w{w}: the answer to CLAIM t{i} is lost", False, acked.with_hand(w, i, Hand()))
+                yield Step(f"w{w}: the answer to CLAIM t{i} is lost", False, acked.with_in_flight(w, i, IDLE))
 
     def _attempt(self, s: State, w: int) -> Iterator[Step]:
-        for i, hand in enumerate(s.workers[w].hands):
-            done = s.with_hand(w, i, Hand())
+        for i, entry in enumerate(s.workers[w].in_flight):
+            done = s.with_in_flight(w, i, IDLE)
             for event in self._endings(s, w, i):
-                after = self.record(done, i, event, hand.token_is_current)
+                after = self.record(done, i, event, entry.token_is_current)
                 yield Step(f"w{w}: record {event} of t{i}{'' if after else ', zero rows'}", True, after or done)
                 if after and Fault.RECORD_UNANSWERED in self.faults:
-                    owed = after.with_hand(w, i, Hand(event, hand.token_is_current))
-                    yield Step(f"w{w}: the answer to {event} of t{i} is lost", False, owed)
+                    unanswered = after.with_in_flight(w, i, InFlight(event, entry.token_is_current))
+                    yield Step(f"w{w}: the answer to {event} of t{i} is lost", False, unanswered)
 
     def _endings(self, s: State, w: int, i: int) -> list[Event]:
-        row, doing = s.rows[i], s.workers[w].hands[i].doing
+        row, doing = s.rows[i], s.workers[w].in_flight[i].doing
         if doing != RUNNING:
             return [] if doing in ("", CLAIMING) else [Event(doing)]
         endings = [Event.COMPLETE, Event.FAIL]
         if row.failures + 1 < ATTEMPTS:
             endings.append(Event.RETRY)
-        if Event.RELEASE in self.wishes or row.is_cancel_requested or s.workers[w].lease != ALIVE:
+        if Event.RELEASE in self.requests or row.is_cancel_requested or s.workers[w].lease != ALIVE:
             endings.append(Event.RELEASE)  # asked to snooze, told to stop, or without a lease
         return endings
 
     def _heartbeat(self, s: State, w: int) -> Iterator[Step]:
         worker = s.workers[w]
         if worker.lease == DEAD and self.has(Protection.DEAD_FOR_EVER):
-            fresh = s.with_worker(w, lease=ALIVE, hands=(Hand(),) * len(s.rows)).with_owner(w, BURIED)
+            fresh = s.with_worker(w, lease=ALIVE, in_flight=(IDLE,) * len(s.rows)).with_owner(w, DECLARED_DEAD)
             yield Step(f"w{w}: finds its row dead, stops everything, takes a new id", True, fresh)
         elif worker.lease != ALIVE:
             yield Step(f"w{w}: renews its lease", True, s.with_worker(w, lease=ALIVE))
         else:
             for i in range(len(s.rows)):
-                yield from self._read_back(s, w, i)
+                yield from self._reconcile(s, w, i)
 
-    def _read_back(self, s: State, w: int, i: int) -> Iterator[Step]:
-        """Compare one task in hand with what the table says this worker has."""
-        hand, row = s.workers[w].hands[i], s.rows[i]
-        is_returned = row.owner == w and row.is_running
-        is_known = hand.doing != "" and hand.token_is_current
-        if hand.doing == RUNNING and not (is_returned and hand.token_is_current):
-            yield Step(f"w{w}: read-back does not return t{i}, stop it", True, s.with_hand(w, i, Hand()))
-        if hand.doing == CLAIMING and not self.has(Protection.READ_BACK_SPARES):
+    def _reconcile(self, s: State, w: int, i: int) -> Iterator[Step]:
+        """Compare what the worker has in flight with the row of one task."""
+        entry, row = s.workers[w].in_flight[i], s.rows[i]
+        is_owned = row.owner == w and row.is_running
+        is_known = entry.doing != "" and entry.token_is_current
+        if entry.doing == RUNNING and not (is_owned and entry.token_is_current):
+            yield Step(f"w{w}: reconcile: does not own t{i}, stop it", True, s.with_in_flight(w, i, IDLE))
+        if entry.doing == CLAIMING and not self.has(Protection.RECONCILE_SPARES):
             is_known = False
-        if not is_returned or is_known or not self.has(Protection.READ_BACK_RELEASES):
+        if not is_owned or is_known or not self.has(Protection.RECONCILE_RELEASES):
             return
         if released := self.record(s, i, Event.RELEASE, token_is_current=True):
-            yield Step(f"w{w}: read-back returns t{i} under an unknown token, RELEASE", True, released)
+            yield Step(f"w{w}: reconcile: owns t{i} under an unknown token, RELEASE", True, released)
 
-    # ---------------------------------------------------------------------------------------------- surroundings
+    # ---------------------------------------------------------------------------------------------- from outside
 
     def _callers(self, s: State) -> Iterator[Step]:
         for i in range(len(s.rows)):
             for event in CALLERS:
-                if event in self.wishes and (after := self.update(s, i, event, BY_WISH)):
+                if event in self.requests and (after := self.update(s, i, event, ON_REQUEST)):
                     yield Step(f"{event} t{i}", False, after)
                     if event is Event.RESCHEDULE:
                         later = after.rows[i]._replace(due=Due.LATER)
@@ -230,10 +235,10 @@ class Model(Statements):
 
     @staticmethod
     def _crashed(s: State, w: int) -> State:
-        """What was unacked is delivered again."""
+        """Start the worker again under a new id; the broker delivers its unacked message once more."""
         worker = s.workers[w]
-        old_id = BURIED if worker.lease == DEAD else CRASHED
-        fresh = s.with_worker(w, lease=ALIVE, delivery=NOTHING, hands=(Hand(),) * len(s.rows)).with_owner(w, old_id)
+        old_id = DECLARED_DEAD if worker.lease == DEAD else CRASHED
+        fresh = s.with_worker(w, lease=ALIVE, delivery=NOTHING, in_flight=(IDLE,) * len(s.rows)).with_owner(w, old_id)
         return fresh if worker.delivery == NOTHING else fresh.with_message(worker.delivery)
 
     @staticmethod

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .rows import BURIED, Row
+from .rows import DECLARED_DEAD, Row
 
 ALIVE, EXPIRED, DEAD = "alive", "expired", "dead"
-"""What a row of `workers` says. Expired is not yet dead: it may still be renewed."""
+"""The lease in a row of `workers`. An expired one can still be renewed, one that was declared dead cannot."""
 
 WINDOW = 2
 """Messages that the leader keeps in the broker queue."""
@@ -18,26 +18,33 @@ NOTHING = -1
 CLAIMING, RUNNING = "claiming", "running"
 
 
-class Hand(NamedTuple):
-    """What a worker knows of one task: nothing (""), CLAIMING, RUNNING, or the event that it still owes a record."""
+class InFlight(NamedTuple):
+    """What a worker does with one task: nothing (""), CLAIMING, RUNNING, or the event that it has yet to record.
+
+    `token_is_current`: whether the token that the worker remembers is still the row's.
+    """
 
     doing: str = ""
     token_is_current: bool = False
 
 
+IDLE = InFlight()
+"""Nothing: the task is not in flight here."""
+
+
 class Worker(NamedTuple):
-    """A process under its present id: its lease, the task of its unacked message, and its hands, one a task."""
+    """A process under its present id: its lease, the task of its unacked message, what it has in flight by task."""
 
     lease: str = ALIVE
     delivery: int = NOTHING
-    hands: tuple[Hand, ...] = (Hand(),)
+    in_flight: tuple[InFlight, ...] = (IDLE,)
 
 
 class State(NamedTuple):
-    """Everything.
+    """The whole system at one moment.
 
-    `marked`: the task that the leader has marked and not yet published. `late_claim`: (task, owner) of a claim given
-    up by its caller and still under way in the server. `broken`: a promise that the last step broke.
+    `marked`: the task that the leader has marked and not yet published. `late_claim`: (task, owner) of a claim that its
+    worker gave up and that the server may still commit. `broken`: the promise that the last step broke.
     """
 
     workers: tuple[Worker, ...]
@@ -56,47 +63,47 @@ class State(NamedTuple):
         """Return the state with worker w changed."""
         return self._replace(workers=put(self.workers, w, self.workers[w]._replace(**changes)))
 
-    def with_hand(self, w: int, i: int, hand: Hand) -> State:
-        """Return the state with what worker w knows of task i replaced."""
-        return self.with_worker(w, hands=put(self.workers[w].hands, i, hand))
+    def with_in_flight(self, w: int, i: int, entry: InFlight) -> State:
+        """Return the state with another entry for task i at worker w."""
+        return self.with_worker(w, in_flight=put(self.workers[w].in_flight, i, entry))
 
     def with_message(self, i: int) -> State:
-        """Return the state with one more message; beyond WINDOW + 1 (duplicates) it would say nothing new."""
+        """Return the state with one more message; more than WINDOW + 1 (duplicates) would add nothing new."""
         if len(self.messages) > WINDOW:
             return self
         return self._replace(messages=tuple(sorted((*self.messages, i))))
 
     def without_message(self, i: int) -> State:
-        """Return the state with one message for task i less."""
+        """Return the state without one of the messages for task i."""
         at = self.messages.index(i)
         return self._replace(messages=self.messages[:at] + self.messages[at + 1 :])
 
     def with_token_renewed(self, i: int) -> State:
-        """Return the state in which nobody remembers the row's token."""
+        """Return the state after the row got another token: none that a worker remembers is current."""
         workers = tuple(
-            worker._replace(hands=put(worker.hands, i, worker.hands[i]._replace(token_is_current=False)))
+            worker._replace(in_flight=put(worker.in_flight, i, worker.in_flight[i]._replace(token_is_current=False)))
             for worker in self.workers
         )
         return self._replace(workers=workers)
 
     def with_owner(self, old: int, new: int) -> State:
-        """Return the state in which what `old` owned belongs to `new`, a claim under way too."""
+        """Return the state with `new` as the owner of everything that `old` owned, a late claim included."""
         rows = tuple(row._replace(owner=new) if row.owner == old else row for row in self.rows)
         late = self.late_claim
         return self._replace(rows=rows, late_claim=(late[0], new) if late and late[1] == old else late)
 
     def is_dead(self, owner: int) -> bool:
-        """Whether the sweep may take from this owner."""
-        return owner == BURIED or (owner >= 0 and self.workers[owner].lease == DEAD)
+        """Whether this owner was declared dead, so that the sweep may take its tasks."""
+        return owner == DECLARED_DEAD or (owner >= 0 and self.workers[owner].lease == DEAD)
 
     def breaking(self, promise: str) -> State:
-        """Return the state with a note of a promise that the step to it broke; the first one stays."""
+        """Return the state with the promise that the step to it broke; the first one noted stays."""
         return self if self.broken else self._replace(broken=promise)
 
 
 def start(*rows: Row, workers: int = 2) -> State:
-    """Return a state in which these rows stand in the table and nobody has done anything."""
-    return State((Worker(hands=(Hand(),) * len(rows)),) * workers, rows)
+    """Return the first state: these rows in the table, and nothing has happened yet."""
+    return State((Worker(in_flight=(IDLE,) * len(rows)),) * workers, rows)
 
 
 def put(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
@@ -105,7 +112,7 @@ def put(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
 
 
 def without_names(state: State) -> State:
-    """Return one state for all that differ only in which of two equal workers is called w0."""
+    """Return the same state for two that differ only in which worker is called w0 and which w1."""
     if len(state.workers) == 1 or state.workers[0] < state.workers[1]:
         return state
     swapped = _swapped(state)

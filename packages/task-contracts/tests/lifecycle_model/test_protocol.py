@@ -1,4 +1,4 @@
-"""What is searched, and what must be found: nothing, or the promise that breaks without a protection."""
+"""The models that are searched. A whole one breaks no promise; one without a protection breaks the promise named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from task_contracts import TaskStatus
 from task_contracts.lifecycle import LIFECYCLE, SUSPECT_LOST_COUNT, Event, Guard, Write
 
-from .rows import BROUGHT, SHOWN, WRITES, Due, Row, Table
+from .rows import GIVEN_GUARDS, ROW_GUARDS, WRITES, Due, Row, Table
 from .search import Found, explore
 from .statements import Fault, Protection
 from .steps import Model
@@ -20,7 +20,7 @@ from .system import State, start
 
 FRESH = Row(TaskStatus.NEW, Due.DUE)
 WORN = Row(TaskStatus.PENDING, Due.DUE, failures=1, lost_count=1)
-"""Has one failure and one loss behind it: the same questions in a fifth of the states."""
+"""With one failure and one loss behind it, a search needs a fifth of the states."""
 SUSPECT = Row(TaskStatus.PENDING, Due.DUE, lost_count=SUSPECT_LOST_COUNT)
 
 ONE, ONE_WORN, TWO = start(FRESH), start(WORN), start(FRESH, FRESH)
@@ -35,37 +35,38 @@ ALL_BUT_PAUSE = tuple(fault for fault in Fault if fault is not Fault.WORKER_PAUS
 def a_model(
     at: State = ONE,
     faults: Iterable[Fault] = (),
-    wishes: Iterable[Event] = (),
+    requests: Iterable[Event] = (),
     without: Iterable[Protection] = (),
     **options: Any,
 ) -> Model:
-    return Model(at, frozenset(faults), frozenset(wishes), frozenset(without), **options)
+    return Model(at, frozenset(faults), frozenset(requests), frozenset(without), **options)
 
 
 @cache
 def explored(model: Model) -> Found:
-    """Search a model as it is; several tests hold it against a changed one."""
+    """Search an unchanged model once; several tests compare a changed one with it."""
     return explore(model)
 
 
 def as_text(found: Found) -> str:
-    """The way there, for a message. `explore(..., names_workers=True)` keeps equal workers apart."""
-    return "\n".join([found.promise, *found.way])
+    """Return the promise and its trace, for the message of an assertion."""
+    return "\n".join([found.promise, *found.trace])
 
 
 @pytest.mark.parametrize(
     "model",
     [
         pytest.param(a_model(slow_time=True), id="no faults, slow time"),
-        pytest.param(a_model(without=[Protection.NET]), id="no faults, no net"),
+        pytest.param(a_model(without=[Protection.POLL]), id="no faults, no poll"),
         pytest.param(a_model(TWO, slow_time=True), id="two tasks, slow time"),
         pytest.param(a_model(TWO, slow_time=True, slots=1), id="two tasks, one slot, slow time"),
         pytest.param(
-            a_model(wishes=[*API, Event.RELEASE, Event.REJECT, Event.PURGE], slow_time=True), id="every wish, slow time"
+            a_model(requests=[*API, Event.RELEASE, Event.REJECT, Event.PURGE], slow_time=True),
+            id="every request, slow time",
         ),
     ],
 )
-def test_without_faults_every_task_ends_and_the_net_finds_nothing(model: Model) -> None:
+def test_without_faults_every_task_ends_and_the_poll_finds_nothing(model: Model) -> None:
     found = explored(model)
 
     assert not found.promise, as_text(found)
@@ -82,11 +83,11 @@ def test_without_faults_every_task_ends_and_the_net_finds_nothing(model: Model) 
         pytest.param(a_model(ONE_WORN, faults=[Fault.WORKER_PAUSE, Fault.CLAIM_GIVEN_UP]), id="pause, late claim"),
         pytest.param(a_model(ONE_WORN, faults=[Fault.WORKER_PAUSE, *ANSWERS]), id="pause, lost answers"),
         pytest.param(a_model(TWO_SUSPECTS, faults=[Fault.WORKER_CRASH, Fault.CLAIM_GIVEN_UP]), id="two suspects"),
-        pytest.param(a_model(faults=BROKER, wishes=API), id="wishes, broker"),
-        pytest.param(a_model(faults=ANSWERS, wishes=API), id="wishes, lost answers"),
-        pytest.param(a_model(faults=[Fault.WORKER_PAUSE], wishes=[Event.RERUN]), id="rerun, pause"),
+        pytest.param(a_model(faults=BROKER, requests=API), id="requests, broker"),
+        pytest.param(a_model(faults=ANSWERS, requests=API), id="requests, lost answers"),
+        pytest.param(a_model(faults=[Fault.WORKER_PAUSE], requests=[Event.RERUN]), id="rerun, pause"),
         pytest.param(
-            a_model(ONE_WORN, faults=ALL_BUT_PAUSE, wishes=[Event.CANCEL, Event.REQUEST_CANCEL]), id="all but pause"
+            a_model(ONE_WORN, faults=ALL_BUT_PAUSE, requests=[Event.CANCEL, Event.REQUEST_CANCEL]), id="all but pause"
         ),
     ],
 )
@@ -99,24 +100,24 @@ def test_under_faults_nothing_is_stranded_and_no_valid_leases_overlap(model: Mod
 @pytest.mark.parametrize(
     ("protection", "model", "promise"),
     [
-        (Protection.NET, a_model(faults=[Fault.MESSAGE_LOST]), "P1"),
-        (Protection.NET, a_model(faults=[Fault.BROKER_DOWN]), "P1"),
-        (Protection.NET, a_model(faults=[Fault.LEADER_CRASH]), "P1"),
-        (Protection.NET_WAITS, a_model(slow_time=True), "I12"),
+        (Protection.POLL, a_model(faults=[Fault.MESSAGE_LOST]), "P1"),
+        (Protection.POLL, a_model(faults=[Fault.BROKER_DOWN]), "P1"),
+        (Protection.POLL, a_model(faults=[Fault.LEADER_CRASH]), "P1"),
+        (Protection.POLL_WAITS, a_model(slow_time=True), "I12"),
         (Protection.MARK_FIRST, a_model(slow_time=True), "I12"),
-        (Protection.CASE_IN_RECORD, a_model(wishes=[Event.REQUEST_CANCEL]), "P1"),
+        (Protection.CASE_IN_RECORD, a_model(requests=[Event.REQUEST_CANCEL]), "P1"),
         (
             Protection.CASE_IN_SWEEP,
-            a_model(ONE_WORN, faults=[Fault.WORKER_CRASH], wishes=[Event.REQUEST_CANCEL]),
+            a_model(ONE_WORN, faults=[Fault.WORKER_CRASH], requests=[Event.REQUEST_CANCEL]),
             "P1",
         ),
         (
-            Protection.SWEEP_EVERY_TICK,
+            Protection.SWEEP_ALL_DEAD,
             a_model(ONE_WORN, faults=[Fault.WORKER_CRASH, Fault.CLAIM_GIVEN_UP]),
             "P1",
         ),
-        (Protection.READ_BACK_RELEASES, a_model(faults=[Fault.CLAIM_UNANSWERED]), "P1"),
-        (Protection.READ_BACK_SPARES, a_model(), "P2"),
+        (Protection.RECONCILE_RELEASES, a_model(faults=[Fault.CLAIM_UNANSWERED]), "P1"),
+        (Protection.RECONCILE_SPARES, a_model(), "P2"),
         (Protection.NO_LATE_START, a_model(faults=[Fault.WORKER_PAUSE]), "P2"),
         (Protection.DEAD_FOR_EVER, a_model(faults=[Fault.WORKER_PAUSE]), "P2"),
     ],
@@ -140,14 +141,14 @@ def without_write(event: Event, write: Write) -> Table:
 
 
 def with_sources(event: Event, *changed: TaskStatus) -> Table:
-    """Take away those that the transition has, add those that it lacks."""
+    """Return the table with each of `changed` added to the sources of an event, or removed where it is one."""
     transition = LIFECYCLE[event]
     return {**LIFECYCLE, event: replace(transition, sources=transition.sources ^ frozenset(changed))}
 
 
 PAUSE = a_model(faults=[Fault.WORKER_PAUSE])
-CANCEL_AND_PAUSE = a_model(ONE_WORN, faults=[Fault.WORKER_PAUSE], wishes=[Event.REQUEST_CANCEL])
-CANCEL_AND_RERUN = a_model(wishes=[Event.REQUEST_CANCEL, Event.RERUN])
+CANCEL_AND_PAUSE = a_model(ONE_WORN, faults=[Fault.WORKER_PAUSE], requests=[Event.REQUEST_CANCEL])
+CANCEL_AND_RERUN = a_model(requests=[Event.REQUEST_CANCEL, Event.RERUN])
 CRASH = a_model(TWO_SUSPECTS, faults=[Fault.WORKER_CRASH, Fault.CLAIM_GIVEN_UP])
 
 
@@ -202,6 +203,6 @@ def test_a_changed_transition_breaks_a_promise(table: Table, model: Model, promi
 
 
 def test_the_model_knows_every_guard_and_every_write() -> None:
-    assert SHOWN.keys() | BROUGHT == set(Guard)
-    assert not SHOWN.keys() & BROUGHT
+    assert ROW_GUARDS.keys() | GIVEN_GUARDS == set(Guard)
+    assert not ROW_GUARDS.keys() & GIVEN_GUARDS
     assert WRITES.keys() == set(Write)
