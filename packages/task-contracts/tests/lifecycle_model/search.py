@@ -15,8 +15,6 @@ class Found(NamedTuple):
 
     promise: str
     trace: tuple[str, ...]
-    states: int
-    steps: int
 
 
 class Search:
@@ -29,7 +27,6 @@ class Search:
         self._states: list[State] = []
         self._origin: list[tuple[int, str]] = []
         self._sources, self._targets = array("I"), array("I")  # the good steps
-        self._steps = 0
 
     def run(self) -> Found:
         """Visit every state, breadth first, up to the first broken promise; then look for a stranded task."""
@@ -38,7 +35,6 @@ class Search:
             if promise := broken_promise(state):
                 return self._found(promise, n)
             for step in self._model.steps(state):
-                self._steps += 1
                 m = self._visit(step.after, n, step.label)
                 if step.is_good and m != n:
                     self._sources.append(n)
@@ -72,7 +68,7 @@ class Search:
         while n > 0:
             n, label = self._origin[n]
             trace.append(label)
-        return Found(promise, tuple(reversed(trace)), len(self._states), self._steps)
+        return Found(promise, tuple(reversed(trace)))
 
 
 def explore(model: Model, names_workers: bool = False) -> Found:
