@@ -1,4 +1,4 @@
-"""What travels over the broker: hints which name rows. The rows say what is true; losing a message loses nothing."""
+"""Messages on the broker. They name tasks; the rows say what is true, so a lost message costs time and never a task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Message(BaseModel):
 
 
 class DueTasks(_Message):
-    """Tasks of one broker queue that are due: "look at these rows"."""
+    """Tasks of one broker queue that are due. Whoever receives it claims them by their ids."""
 
     ids: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=limits.MESSAGE_IDS_MAX)]
 
@@ -28,15 +28,15 @@ class SignalKind(StrEnum):
     """What a signal is about."""
 
     DUE = "due"
-    """Something became due: the leader looks at once instead of at its next turn."""
+    """Tasks became due: the leader dispatches at once instead of at its next look."""
     CHANGED = "changed"
     """Tasks changed: whoever waits for one of them reads it again."""
     CANCEL = "cancel"
-    """A caller wants these running tasks stopped: their worker reads its rows at once."""
+    """A caller asked to cancel these running tasks: their workers read their rows at once."""
 
 
 class Signal(_Message):
-    """A hint to whoever listens now. Nobody keeps it: each receiver also finds out by itself, later."""
+    """A wake-up for whoever listens now. It is not kept: each receiver also finds out by itself, later."""
 
     kind: SignalKind
     queue: QueueName | None = None

@@ -71,7 +71,7 @@ class Guard(StrEnum):
     DUE_FOR_A_LEASE = "due for a lease"
     TYPE_OFFERED = "a type and a queue of this worker"
     WORKER_ALIVE = "this worker's row is alive"
-    LONE_SUSPECT = "a suspect only by the net, and only if this worker holds none"
+    LONE_SUSPECT = "a suspect only by the poll, and only if this worker holds none"
     WORKER_DEAD = "its worker is dead"
     TYPE_UNKNOWN = (
         "a live worker serves its queue, no live one offers its type there, "

@@ -23,7 +23,7 @@ def test_a_task_survives_the_way_through_json() -> None:
 
 
 def test_an_answer_of_a_newer_server_is_read_without_what_is_unknown() -> None:
-    newer = a_task().model_dump(mode="json") | {"colour": "blue", "error": {"code": "c", "message": "m", "hint": "h"}}
+    newer = a_task().model_dump(mode="json") | {"colour": "blue", "error": {"code": "c", "message": "m", "note": "h"}}
 
     assert Task.model_validate(newer).error == TaskError(code="c", message="m")
 

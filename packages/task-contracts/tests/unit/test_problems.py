@@ -22,7 +22,7 @@ def test_a_problem_survives_the_way_through_json() -> None:
 
 
 def test_a_code_of_a_newer_server_is_read() -> None:
-    answer = '{"title": "Teapot", "status": 418, "detail": "short and stout", "code": "teapot", "hint": 1}'
+    answer = '{"title": "Teapot", "status": 418, "detail": "short and stout", "code": "teapot", "note": 1}'
 
     assert Problem.model_validate_json(answer).code == "teapot"
 
