@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-# No deadline for a single example: on a busy machine it would say something about the machine.
+# No deadline for a single example: it would measure how busy the machine is.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

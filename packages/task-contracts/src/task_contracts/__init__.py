@@ -1,6 +1,6 @@
 """What every part of the task service agrees on.
 
-The life cycle (`task_contracts.lifecycle`), the schemas of requests and answers, the gate for JSON, limits, problem
+The life cycle (`task_contracts.lifecycle`), the schemas of requests and answers, the check of JSON, limits, problem
 documents, and the messages on the broker. Depends on pydantic alone and does no I/O.
 """
 

@@ -1,4 +1,4 @@
-"""The closed sets of words that a task is described with."""
+"""Enumerations of a task: priority, status, error code; and of a list: order, view."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Priority(StrEnum):
-    """How soon a task is picked beside others of its queue."""
+    """How soon a task is picked, compared with others of its queue."""
 
     LOW = "LOW"
     MEDIUM = "MEDIUM"
@@ -14,7 +14,7 @@ class Priority(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands in its life cycle (`task_contracts.lifecycle`)."""
+    """The state of a task in its life cycle (`task_contracts.lifecycle`)."""
 
     NEW = "NEW"
     PENDING = "PENDING"
@@ -53,7 +53,7 @@ class ErrorCode(StrEnum):
     INVALID_PAYLOAD = "invalid_payload"
     """The payload does not fit the handler's signature."""
     UNSTORABLE_RESULT = "unstorable_result"
-    """What the handler returned cannot be kept as JSON, or is too large."""
+    """The handler's result cannot be stored as JSON, or is too large."""
     PROCESS_DIED = "process_died"
     """The process that the handler ran in ended without an answer."""
     WORKER_LOST = "worker_lost"

@@ -1,4 +1,4 @@
-"""What the health calls answer."""
+"""Answers of the health calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class HealthStatus(StrEnum):
-    """How it is, from good to bad."""
+    """The health of a process or of one thing that it depends on, from good to bad."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -18,7 +18,7 @@ class HealthStatus(StrEnum):
 
 
 class HealthCheck(BaseModel):
-    """How one thing is that the service stands on."""
+    """The health of one thing that the service depends on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +27,7 @@ class HealthCheck(BaseModel):
 
 
 class Health(BaseModel):
-    """How a process of the service is, and whether callers should be sent to it."""
+    """The health of one process of the service: callers should be sent to it only while `is_ready`."""
 
     model_config = ConfigDict(frozen=True)
 

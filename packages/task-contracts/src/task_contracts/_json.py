@@ -1,7 +1,7 @@
-"""The one gate for JSON that comes in (payloads) or goes out (results, progress, errors).
+"""Checks JSON before it is stored: payloads, results, progress and errors.
 
-It lets through exactly what PostgreSQL's jsonb keeps and gives back unchanged. What it refuses was measured to
-break something behind it: NUL (SQLSTATE 22021, 22P05), a lone surrogate (22P02), NaN (silently null), an integer
+Accepted is exactly what PostgreSQL's jsonb stores and returns unchanged. Each thing refused was measured to break
+something later: NUL (SQLSTATE 22021, 22P05), a lone surrogate (22P02), NaN (silently null), an integer
 beyond int8 (read back as a float), deep nesting (54001).
 """
 
@@ -18,10 +18,10 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 class UnstorableJsonError(ValueError):
-    """A value that cannot be kept as JSON.
+    """A value that cannot be stored as JSON.
 
-    `path` is where it stands (`("rows", "3", "price")`), `reason` says what is wrong there in a sentence without
-    the value itself. Trying again with the same value fails again.
+    `path` is the place in it (`("rows", "3", "price")`); `reason` says what is wrong there, without the value itself.
+    A repeat with the same value fails again.
     """
 
     def __init__(self, path: tuple[str, ...], reason: str) -> None:
@@ -31,7 +31,7 @@ class UnstorableJsonError(ValueError):
 
 
 def check_text(text: str) -> str:
-    """Give back `text` if PostgreSQL can keep it.
+    """Return `text` unchanged if PostgreSQL can store it.
 
     Raises:
         ValueError: it holds a NUL character or a lone surrogate; the message says which.
@@ -47,7 +47,7 @@ def check_text(text: str) -> str:
 
 
 def storable_text(text: str, max_chars: int) -> str:
-    """Make any text fit to be kept: NUL and lone surrogates become U+FFFD, what is longer ends with an ellipsis.
+    """Return `text` made storable: NUL and lone surrogates become U+FFFD; what is too long is cut and ends with "…".
 
     `max_chars` is at least 1.
     """
@@ -56,16 +56,16 @@ def storable_text(text: str, max_chars: int) -> str:
 
 
 def check_json(value: object) -> JsonValue:
-    """Give back `value` (not a copy) if it is JSON that can be kept.
+    """Return `value` itself (not a copy) if it is JSON that can be stored.
 
     Accepts `None`, `bool`, `str`, `int` with |n| < 2**63, finite `float`, and lists, tuples and string-keyed
-    dicts of these, to a depth of 64 and 20,000 nodes in all. Of subclasses only those that orjson writes: not of
-    `float` (numpy's) or `tuple` (named ones), and no key of an enum. Walks with a stack of its own, so that depth
-    costs no recursion and a cycle is met as depth or as number; counts before it walks, so that a huge list costs
-    nothing.
+    dicts of these, to a depth of 64 and 20,000 nodes in all. Of subclasses only those that orjson writes: none of
+    `float` (numpy's) or `tuple` (named ones), and no enum as a key. Uses a stack of its own, so a deep value needs no
+    recursion and a cycle ends at the limit of depth or nodes. Counts a container before walking it, so a huge list is
+    refused at once.
 
     Raises:
-        UnstorableJsonError: anything else; names the place and the reason.
+        UnstorableJsonError: for anything else, with the place and the reason.
 
     """
     nodes = 1

@@ -32,11 +32,11 @@ PAGE_ITEMS_MAX = 200
 PAGE_ITEMS_DEFAULT = 50
 TOTAL_MAX = 10_000
 EXAMINED_ROWS_MAX = 50_000
-"""Rows that a page may look at for a filter which no index serves."""
+"""Rows that one page reads at most, for a filter that no index serves."""
 
 MESSAGE_IDS_MAX = 50
 
 LOSSES_MAX = 3
 """Workers that a task may lose before it FAILs as `worker_lost`."""
 UNKNOWN_TYPE_DAYS = 7
-"""For so long after a type was last offered, its tasks wait for a worker to come back."""
+"""Days that a task waits for a worker of its type, after one last offered that type."""

@@ -1,6 +1,6 @@
-"""What a task looks like from outside: the request that creates it and the answers that show it.
+"""Schemas of the API: the request that creates a task and the answers that show one.
 
-Requests are strict and forbid unknown fields, so that a misspelt field is an error and never a silent default.
+Requests are strict and forbid unknown fields, so that a misspelt field is an error and not ignored.
 Answers ignore unknown fields when they are read, so that an older client works with a newer server.
 """
 
@@ -26,7 +26,7 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _only_rfc_3339(value: Any) -> Any:
-    """Refuse what pydantic would otherwise read as a timestamp: numbers, and numbers written as strings."""
+    """Refuse numbers and numeric strings, which pydantic would read as timestamps."""
     if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
         return value
     raise ValueError("must be a date and time with an offset as RFC 3339 writes it, such as 2026-11-01T12:00:00Z")
@@ -73,7 +73,7 @@ Labels = Annotated[
 ]
 StorableJson = Annotated[JsonValue, BeforeValidator(check_json)]
 Payload = Annotated[dict[str, JsonValue], BeforeValidator(check_json)]
-# Not strict by itself: behind a validator of ours pydantic 2.14 no longer knows that the string came from JSON.
+# strict=False: after a validator of ours, pydantic 2.14 no longer knows that the string came from JSON.
 RunAt = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_rfc_3339), AfterValidator(_check_run_at)]
 TimeoutSeconds = Annotated[
     float,
@@ -107,14 +107,14 @@ class TaskCreate(BaseModel):
         },
     )
 
-    name: Name = Field(description="What people call this task.", examples=["monthly report"])
+    name: Name = Field(description="A name for people to read.", examples=["monthly report"])
     description: Annotated[Text, Field(max_length=limits.DESCRIPTION_CHARS)] | None = Field(
-        None, description="Anything that somebody who looks at the task should know."
+        None, description="Anything that a person who looks at the task should know."
     )
     priority: Priority = Field(Priority.MEDIUM, description="HIGH is picked before MEDIUM before LOW, by weights.")
     type: TypeName | None = Field(
         None,
-        description="The name of the handler that runs the task; the server's default type if left out.",
+        description="The name of the handler that runs the task. If left out, the server's default type.",
         examples=["echo"],
     )
     queue: QueueName = Field("default", description="A line of tasks with workers of its own.")
@@ -126,15 +126,15 @@ class TaskCreate(BaseModel):
     payload: Payload = Field(default_factory=dict, description="What the handler gets.", examples=[{"text": "hello"}])
     run_at: RunAt | None = Field(
         None,
-        description="Not before this moment (RFC 3339 with an offset, at most a year ahead); at once if left out.",
+        description="Not before this time (RFC 3339 with an offset, at most a year ahead). If left out, at once.",
     )
     timeout_seconds: TimeoutSeconds | None = Field(
         None,
-        description="Longest run of one attempt; the handler's own, else the worker's setting, if left out.",
+        description="Longest run of one attempt. If left out, the handler's own, else the worker's setting.",
     )
     max_attempts: MaxAttempts | None = Field(
         None,
-        description="Attempts before the task FAILs; the handler's own, else the worker's setting, if left out.",
+        description="So many failed attempts FAIL the task. If left out, the handler's own, else the worker's setting.",
     )
 
 
@@ -174,7 +174,7 @@ class TaskState(_Answer):
 
 
 class TaskSummary(TaskState):
-    """A task without what may be large: its payload and its result."""
+    """A task without its payload and its result, which may be large."""
 
     name: str
     description: str | None = None
@@ -194,7 +194,7 @@ class TaskSummary(TaskState):
 
 
 class Task(TaskSummary):
-    """A task, whole."""
+    """A task with all its fields, payload and result included."""
 
     payload: dict[str, Any] = Field(default_factory=dict)
     result: Any = Field(None, description="What the handler returned: any JSON.")
@@ -206,8 +206,8 @@ Item = TypeVar("Item", bound=TaskSummary)
 class TaskPage(_Answer, Generic[Item]):
     """One page of a list.
 
-    A page may be short and still carry a `next_cursor`: it ends early where it grows too large or has looked at
-    many rows for a rare filter. The last page carries none.
+    A page may have fewer items than asked for, even none, and still a `next_cursor`: it ends early if it would be too
+    large, or after reading many rows for a rare filter. The last page has no `next_cursor`.
     """
 
     items: list[Item]

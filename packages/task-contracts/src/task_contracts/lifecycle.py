@@ -1,16 +1,16 @@
 """The life cycle of a task: one table of events, one table of columns.
 
-Everything that must agree on the life cycle is generated from here: the WHERE guards and the CASEs of the SQL, the
-CHECK constraints, the texts of a 409, `docs/states.md`, the explicit-state model in this package's tests, and the
-test that tries every (status, event) pair on a real PostgreSQL.
+The rest of the project is made from these tables: the WHERE guards and the CASE expressions of the SQL, the CHECK
+constraints, the text of a 409, `docs/states.md`, the explicit-state model in this package's tests, and the test that
+tries every (status, event) pair on a real PostgreSQL.
 
 **Invariants**
 
-- A guard is tested on the locked row, in the statement that changes it. Facts of other rows are read in
+- A guard is tested on the locked row, in the statement that changes it. Other rows that a guard depends on are read in
   that same statement.
 - Two groups of events end an attempt: `RECORD` (guarded by the lease token) and `SWEEP` (guarded by the death of
-  the worker). Each is one statement that picks its event by a CASE: the first event of the group whose guards hold.
-- No event leads out of a terminal status but RERUN and PURGE, and both are guarded by it.
+  the worker). Each is one statement whose CASE picks the first event of the group whose guards hold.
+- Only RERUN and PURGE change a task in a terminal status, and each of them requires one.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Event(StrEnum):
 
 
 SUSPECT_LOST_COUNT = limits.LOSSES_MAX - 1
-"""A task that has lost so many workers is a suspect: the next loss ends it."""
+"""A task that has lost this many workers is a suspect: one more loss ends it."""
 
 
 class Guard(StrEnum):
-    """A condition of an event beside its from-statuses; the value is how the documentation says it."""
+    """A condition of an event beside its source statuses. The value is its text in the documentation."""
 
     DUE = "due"
     NOT_DISPATCHED = "dispatched_at is null"
@@ -80,7 +80,7 @@ class Guard(StrEnum):
 
 
 class Write(StrEnum):
-    """What an event writes beside the status and `version + 1`; the value is how the documentation says it."""
+    """What an event writes beside the status and `version + 1`. The value is its text in the documentation."""
 
     CREATION = "created_at, due_at = run_at or now"
     DISPATCHED = "dispatched_at"
@@ -91,7 +91,7 @@ class Write(StrEnum):
     FAILURE = "failures + 1"
     FINISHED = "finished_at"
     DUE_NOW = "due_at = now"
-    DUE_AS_ASKED = "due_at = now, or later as asked (back-off, or the handler's wish)"
+    DUE_AS_ASKED = "due_at = now, or later (back-off, or as the handler asked)"
     LOSS = "lost_count + 1 (unless the worker was draining)"
     WORKER_LOST = "error worker_lost"
     CANCEL_REQUEST = "cancel_requested_at, if null"
@@ -227,18 +227,18 @@ LIFECYCLE: dict[Event, Transition] = {transition.event: transition for transitio
 """The table of events, in the order of a task's life."""
 
 RECORD = (Event.COMPLETE, Event.CONFIRM_CANCEL, Event.RETRY, Event.FAIL, Event.RELEASE)
-"""Events by which the worker that holds a task ends its attempt. COMPLETE counts even where a cancel was requested;
-any other becomes CONFIRM_CANCEL there."""
+"""Events by which the worker that holds a task ends its attempt. Where a cancel was requested, COMPLETE still counts
+and any other of them becomes CONFIRM_CANCEL."""
 
 SWEEP = (Event.CANCEL_LOST, Event.RESCUE, Event.ABANDON)
 """Events by which the leader ends the attempt of a dead worker. Their guards exclude one another."""
 
 DELETE = (Event.CANCEL, Event.REQUEST_CANCEL)
-"""Events behind a caller's wish to cancel; which one it is depends on the status alone."""
+"""Events of a caller's request to cancel. The status alone decides which of them it is."""
 
 
 class Presence(StrEnum):
-    """Whether a column holds a value while a task has a certain status."""
+    """Whether a column holds a value in a certain status."""
 
     NEVER = "–"
     ALWAYS = "●"
@@ -259,12 +259,12 @@ COLUMN_RULES: dict[str, dict[TaskStatus, Presence]] = {
     "cancel_requested_at": _rule("– – ○ ○ – ○"),
     "dispatched_at": _rule("– ○ ○ ○ ○ ○"),
 }
-"""What may stand in a row, per column and status (NEW, PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED). The CHECK
-constraints of the table `tasks` are made from it, so the database refuses an impossible row whoever writes it."""
+"""What each column holds in each status (NEW, PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED). The CHECK
+constraints of the table `tasks` are made from it, so the database refuses an impossible row, whoever writes it."""
 
 
 def refusal(status: TaskStatus, *events: Event) -> str:
-    """Say why none of `events` can happen to a task in `status`: the text of a 409.
+    """Return the text of a 409: why none of `events` can happen to a task in `status`.
 
     For example `a COMPLETED task cannot change by CANCEL (from NEW, PENDING) or REQUEST_CANCEL (from IN_PROGRESS)`.
     """

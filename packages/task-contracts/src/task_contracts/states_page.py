@@ -1,6 +1,7 @@
-"""The life cycle as a page for people: `docs/states.md`.
+"""Writes the life cycle as a page to read, `docs/states.md`.
 
-`python -m task_contracts.states_page docs/states.md` writes it; a test holds the written page against the table.
+`python -m task_contracts.states_page docs/states.md` writes it. A test compares the page in the repository with the
+table.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from task_contracts.lifecycle import COLUMN_RULES, LIFECYCLE, Event, Transition
 _BEGINNING = """\
 # States of a task
 
-Generated from `task_contracts.lifecycle`; do not edit. After a change there, write it anew:
+Generated from `task_contracts.lifecycle`; do not edit. After a change there, generate it again:
 
     uv run python -m task_contracts.states_page docs/states.md
 """
@@ -23,14 +24,15 @@ Generated from `task_contracts.lifecycle`; do not edit. After a change there, wr
 _EVENTS = """\
 ## Events
 
-Each event is one statement. It finds the row only in a status of "from" and while every guard holds, and also raises
-`version`.
+Each event is one statement. It finds the row only in a status under "from" and only while every guard holds. It also
+raises `version`.
 """
 
 _COLUMNS = """\
 ## Columns
 
-What may stand in a row: – nothing, ● a value, ○ either. The CHECK constraints of the table `tasks` say the same.
+What a column holds in each status: – null, ● a value, ○ either. The CHECK constraints of the table `tasks` say the
+same.
 """
 
 

@@ -1,4 +1,4 @@
-"""Factories for tests: something valid, with only what the test is about spelled out."""
+"""Factories for tests: valid objects, of which a test gives only the fields that it is about."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ A_MOMENT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
 
 def a_create(**fields: Any) -> TaskCreate:
-    """Return a request for a task named "a task"; any field can be given."""
+    """Return a request for a task named "a task". Any field can be given."""
     return TaskCreate(**{"name": "a task", **fields})
 
 
 def a_task(**fields: Any) -> Task:
-    """Return a task as the API shows it, NEW unless told otherwise; any field can be given."""
+    """Return a task as the API shows it, NEW by default. Any field can be given."""
     defaults: dict[str, Any] = {
         "id": uuid4(),
         "name": "a task",

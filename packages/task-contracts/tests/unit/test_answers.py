@@ -1,4 +1,4 @@
-"""What the API shows of a task, as a client reads it."""
+"""Answers of the API, as a client reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The face of the package: what it offers, and that it needs no more than it says."""
+"""The public names of the package, and that importing it needs pydantic alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate for JSON: what it lets through can be kept and comes back unchanged."""
+"""The check of JSON: what it accepts can be stored and comes back unchanged."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Real(float):
 
 
 def scalars(value: Any) -> list[Any]:
-    """Every scalar and every key of a tree."""
+    """Return every scalar and every key of a tree."""
     if isinstance(value, dict):
         return [*value, *(leaf for item in value.values() for leaf in scalars(item))]
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The two tables agree with themselves and with each other."""
+"""Each of the two tables has no contradiction, and neither contradicts the other."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SHOWS = {  # what a guard says of a column before the event
 
 
 def afterwards(transition: Transition, source: TaskStatus, column: str) -> Presence:
-    """What may stand in a column after the event, given all that the table says of it before."""
+    """Return what a column holds after the event, from what the table says about it before."""
     shown = dict(SHOWS[guard] for guard in transition.guards if guard in SHOWS)
     presence = shown.get(column, COLUMN_RULES[column][source])
     if any(column in CLEARS.get(write, ()) for write in transition.writes):
@@ -177,14 +177,14 @@ def test_the_guards_of_the_sweep_exclude_one_another() -> None:
 
 
 @pytest.mark.parametrize("is_cancel_requested", [False, True])
-@pytest.mark.parametrize("wish", [event for event in RECORD if event is not Event.CONFIRM_CANCEL])
+@pytest.mark.parametrize("asked", [event for event in RECORD if event is not Event.CONFIRM_CANCEL])
 def test_a_record_always_finds_an_event_and_completion_counts_whatever_was_asked(
-    wish: Event, is_cancel_requested: bool
+    asked: Event, is_cancel_requested: bool
 ) -> None:
-    wishes = {wish, Event.CONFIRM_CANCEL}
-    event = next(e for e in RECORD if e in wishes and holds(LIFECYCLE[e].guards, is_cancel_requested, 0, False))
+    choice = {asked, Event.CONFIRM_CANCEL}
+    event = next(e for e in RECORD if e in choice and holds(LIFECYCLE[e].guards, is_cancel_requested, 0, False))
 
-    assert event is (wish if wish is Event.COMPLETE or not is_cancel_requested else Event.CONFIRM_CANCEL)
+    assert event is (asked if asked is Event.COMPLETE or not is_cancel_requested else Event.CONFIRM_CANCEL)
 
 
 def test_delete_has_an_event_for_every_status_that_is_not_terminal_and_never_two() -> None:

@@ -1,4 +1,4 @@
-"""Messages on the broker: what is ours is read, everything else is refused."""
+"""Messages on the broker: those of this version are read, everything else is refused."""
 
 from __future__ import annotations
 
