@@ -1,6 +1,6 @@
-"""What both clients do, without doing it: when to ask, when to pause, when to give up.
+"""What both clients do, without doing it: when to ask, when to wait, when to give up.
 
-A flow is a generator that yields steps (a call, a pause) and is sent what came of each; a client only carries the
+A flow is a generator that yields steps (a call, a wait) and is sent what came of each; a client only carries the
 steps out. So the synchronous and the asynchronous client cannot differ, and tests need neither network nor time.
 """
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Pause:
+class Wait:
     """Let `seconds` go by."""
 
     seconds: float
@@ -38,9 +38,9 @@ class Done(Generic[Result]):
     result: Result
 
 
-Outcome: TypeAlias = httpx2.Response | httpx2.RequestError | None
-"""What came of a step: of a call a response or an error, of a pause nothing."""
-Flow: TypeAlias = Generator[Call | Pause, Outcome, Result]
+StepOutcome: TypeAlias = httpx2.Response | httpx2.RequestError | None
+"""What came of a step: of a call a response or an error, of a wait nothing."""
+Flow: TypeAlias = Generator[Call | Wait, StepOutcome, Result]
 
 ATTEMPTS = 3
 """How often a call is made at most that is repeated by the client itself."""
@@ -54,7 +54,7 @@ _POLL_GROWTH = 1.5
 _SHORTEST_REQUEST_SECONDS = 1.0
 
 
-def advance(flow: Flow[Result], outcome: Outcome) -> Call | Pause | Done[Result]:
+def advance(flow: Flow[Result], outcome: StepOutcome) -> Call | Wait | Done[Result]:
     """Tell the flow what came of its last step (None to begin) and return its next one.
 
     Raises:
@@ -82,7 +82,7 @@ def ask(call: Call, model: type[Model]) -> Flow[Model]:
             pause = _back_off_seconds(error, attempt)
             if not call.is_repeated or attempt == ATTEMPTS or pause is None:
                 raise
-        yield Pause(pause)
+        yield Wait(pause)
         attempt += 1
 
 
@@ -114,7 +114,7 @@ def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = tim
         if left <= 0:
             raise WaitTimeoutError(task_id, timeout_seconds, last) from trouble
         asked = (trouble and trouble.retry_after) or 0.0
-        yield Pause(min(max(poll_seconds, asked), left))
+        yield Wait(min(max(poll_seconds, asked), left))
         poll_seconds = min(poll_seconds * _POLL_GROWTH, _LONGEST_POLL_SECONDS)
 
 
@@ -122,7 +122,7 @@ def _ask_once(call: Call, model: type[Model]) -> Flow[Model]:
     outcome = yield call
     if isinstance(outcome, httpx2.RequestError):
         raise no_answer(outcome, call) from outcome
-    return read(cast("httpx2.Response", outcome), call, model)  # only a pause has no outcome
+    return read(cast("httpx2.Response", outcome), call, model)  # only a wait has no outcome
 
 
 def _within(call: Call, left_seconds: float) -> Call:

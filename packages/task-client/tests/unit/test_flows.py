@@ -18,7 +18,7 @@ from task_client import (
     _flows,
 )
 from task_client import _calls as calls
-from task_client._flows import ATTEMPTS, LONGEST_RETRY_AFTER_SECONDS, Done, Flow, Pause, advance, ask, wait
+from task_client._flows import ATTEMPTS, LONGEST_RETRY_AFTER_SECONDS, Done, Flow, Wait, advance, ask, wait
 from task_contracts import PROBLEM_MEDIA_TYPE, Problem, Task, TaskCreate, TaskStatus
 from task_contracts.testing import a_task, an_id
 
@@ -36,7 +36,7 @@ def problem(status: int, **headers: str) -> httpx2.Response:
 
 
 class Clock:
-    """Stands still but for pauses."""
+    """Stands still but for waits."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -50,7 +50,7 @@ class Run:
 
     def __init__(self, flow: Flow[Any], outcomes: Iterable[Any], clock: Clock | None = None) -> None:
         self.calls: list[calls.Call] = []
-        self.pauses: list[float] = []
+        self.waits: list[float] = []
         self._flow, self._outcomes, self._clock = flow, list(outcomes), clock or Clock()
 
     def result(self) -> Any:
@@ -64,9 +64,9 @@ class Run:
             self.result()
         return raised.value
 
-    def _outcome(self, step: calls.Call | Pause) -> Any:
-        if isinstance(step, Pause):
-            self.pauses.append(step.seconds)
+    def _outcome(self, step: calls.Call | Wait) -> Any:
+        if isinstance(step, Wait):
+            self.waits.append(step.seconds)
             self._clock.now += step.seconds
             return None
         self.calls.append(step)
@@ -78,7 +78,7 @@ def test_a_good_answer_is_asked_for_once() -> None:
     run = Run(ask(calls.get(task.id), Task), [shown(task)])
 
     assert run.result() == task
-    assert (len(run.calls), run.pauses) == (1, [])
+    assert (len(run.calls), run.waits) == (1, [])
 
 
 @pytest.mark.parametrize("trouble", [REFUSED, httpx2.ReadError("reset"), problem(503)])
@@ -88,7 +88,7 @@ def test_reading_is_repeated_where_that_may_help(trouble: Any) -> None:
 
     assert run.result() == task
     assert len(run.calls) == 3
-    assert len(run.pauses) == 2
+    assert len(run.waits) == 2
 
 
 def test_reading_is_repeated_a_few_times_only() -> None:
@@ -97,7 +97,7 @@ def test_reading_is_repeated_a_few_times_only() -> None:
 
     assert type(error) is ConnectionFailedError
     assert error.__cause__ is REFUSED
-    assert len(run.calls) == ATTEMPTS == len(run.pauses) + 1
+    assert len(run.calls) == ATTEMPTS == len(run.waits) + 1
 
 
 def test_pauses_between_repeats_grow_and_vary(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,14 +105,14 @@ def test_pauses_between_repeats_grow_and_vary(monkeypatch: pytest.MonkeyPatch) -
     run = Run(ask(calls.get(an_id()), Task), [REFUSED])
     run.error()
 
-    assert 0.1 <= run.pauses[0] <= 0.2 <= run.pauses[1] <= 0.4
+    assert 0.1 <= run.waits[0] <= 0.2 <= run.waits[1] <= 0.4
 
 
 def test_a_repeat_waits_as_long_as_the_service_asks() -> None:
     run = Run(ask(calls.get(an_id()), Task), [problem(503, **{"retry-after": "2"})])
 
     assert run.error().retry_after == 2
-    assert run.pauses == [2.0, 2.0]
+    assert run.waits == [2.0, 2.0]
 
 
 def test_who_asks_for_a_long_pause_is_not_asked_again() -> None:
@@ -158,11 +158,11 @@ def test_wait_looks_ever_more_slowly_up_to_once_a_second() -> None:
     run = waiting([shown(a_task())])
     run.error()
 
-    assert run.pauses[0] == 0.05
-    assert all(0.05 <= pause <= 1.0 for pause in run.pauses[:-1])
-    assert run.pauses[:-1] == sorted(run.pauses[:-1])
-    assert run.pauses[-2] == 1.0
-    assert sum(run.pauses) == pytest.approx(10)
+    assert run.waits[0] == 0.05
+    assert all(0.05 <= seconds <= 1.0 for seconds in run.waits[:-1])
+    assert run.waits[:-1] == sorted(run.waits[:-1])
+    assert run.waits[-2] == 1.0
+    assert sum(run.waits) == pytest.approx(10)
 
 
 def test_wait_looks_once_more_at_the_deadline_and_then_says_what_it_knows() -> None:
@@ -174,7 +174,7 @@ def test_wait_looks_once_more_at_the_deadline_and_then_says_what_it_knows() -> N
     assert error.last is not None
     assert error.last.id == last.id
     assert error.timeout_seconds == 10
-    assert len(run.calls) == len(run.pauses) + 1
+    assert len(run.calls) == len(run.waits) + 1
     assert "it is IN_PROGRESS" in str(error)
     assert error.__cause__ is None
 
@@ -207,7 +207,7 @@ def test_wait_pauses_as_long_as_the_service_asks_but_never_beyond_its_deadline()
     run = waiting([problem(503, **{"retry-after": "4"})])
     run.error()
 
-    assert run.pauses == [4.0, 4.0, 2.0]
+    assert run.waits == [4.0, 4.0, 2.0]
 
 
 def test_wait_ends_at_once_where_no_waiting_helps() -> None:
