@@ -12,7 +12,7 @@ import httpx2
 
 from task_client import _calls as calls
 from task_client._calls import Call, TaskFilters
-from task_client._flows import Done, Flow, StepOutcome, Wait, advance, ask, wait
+from task_client._flows import Done, Flow, Send, StepOutcome, Wait, advance, ask, wait
 from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options
 from task_contracts import Health, Task, TaskCreate, TaskPage, TaskState, TaskSummary, View
 
@@ -130,7 +130,7 @@ class AsyncTaskClient:
             step = advance(flow, await self._do(step))
         return step.result
 
-    async def _do(self, step: Call | Wait) -> StepOutcome:
+    async def _do(self, step: Send | Wait) -> StepOutcome:
         if isinstance(step, Wait):
             await asyncio.sleep(step.seconds)
             return None

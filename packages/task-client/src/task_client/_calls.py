@@ -49,8 +49,6 @@ class Call:
     answers: frozenset[int] = field(default_factory=frozenset)
     is_repeated: bool = False
     """Whether the client asks again by itself where that may help."""
-    timeout_seconds: float | None = None
-    """Less time than the client would give it."""
 
     @property
     def is_repeat_safe(self) -> bool:

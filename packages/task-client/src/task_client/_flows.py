@@ -6,10 +6,11 @@ steps out. So the synchronous and the asynchronous client cannot differ, and tes
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -22,6 +23,14 @@ from task_client._errors import RequestTimeoutError, TaskClientError, WaitTimeou
 from task_contracts import Task, TaskState
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send a call. `timeout_seconds` bounds it where that is less than the client's own timeout."""
+
+    call: Call
+    timeout_seconds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Done(Generic[Result]):
 
 StepOutcome: TypeAlias = httpx2.Response | httpx2.RequestError | None
 """What came of a step: of a call a response or an error, of a wait nothing."""
-Flow: TypeAlias = Generator[Call | Wait, StepOutcome, Result]
+Flow: TypeAlias = Generator[Send | Wait, StepOutcome, Result]
 
 ATTEMPTS = 3
 """How often a call is made at most that is repeated by the client itself."""
@@ -54,7 +63,7 @@ _POLL_GROWTH = 1.5
 _SHORTEST_REQUEST_SECONDS = 1.0
 
 
-def advance(flow: Flow[Result], outcome: StepOutcome) -> Call | Wait | Done[Result]:
+def advance(flow: Flow[Result], outcome: StepOutcome) -> Send | Wait | Done[Result]:
     """Tell the flow what came of its last step (None to begin) and return its next one.
 
     Raises:
@@ -101,9 +110,9 @@ def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = tim
     while True:
         trouble: TaskClientError | None = None
         try:
-            last = yield from _ask_once(_within(calls.status(task_id), end - clock()), TaskState)
+            last = yield from _ask_once(calls.status(task_id), TaskState, end - clock())
             if last.status.is_terminal:
-                last = task = yield from _ask_once(_within(calls.get(task_id), end - clock()), Task)
+                last = task = yield from _ask_once(calls.get(task_id), Task, end - clock())
                 if task.status.is_terminal:  # else somebody asked for another run in between
                     return task
         except TaskClientError as error:
@@ -118,15 +127,11 @@ def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = tim
         poll_seconds = min(poll_seconds * _POLL_GROWTH, _LONGEST_POLL_SECONDS)
 
 
-def _ask_once(call: Call, model: type[Model]) -> Flow[Model]:
-    outcome = yield call
+def _ask_once(call: Call, model: type[Model], left_seconds: float = math.inf) -> Flow[Model]:
+    outcome = yield Send(call, max(left_seconds, _SHORTEST_REQUEST_SECONDS))
     if isinstance(outcome, httpx2.RequestError):
         raise no_answer(outcome, call) from outcome
     return read(cast("httpx2.Response", outcome), call, model)  # only a wait has no outcome
-
-
-def _within(call: Call, left_seconds: float) -> Call:
-    return replace(call, timeout_seconds=max(left_seconds, _SHORTEST_REQUEST_SECONDS))
 
 
 def _back_off_seconds(error: TaskClientError, attempt: int) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from task_client._calls import Call
+from task_client._flows import Send
 from task_contracts import PROBLEM_MEDIA_TYPE
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -44,10 +44,11 @@ def client_options(base_url: str, timeout_seconds: float) -> dict[str, Any]:
     }
 
 
-def request_options(call: Call, timeout_seconds: float) -> dict[str, Any]:
-    """Return the arguments of `request` for a call; `timeout_seconds` is what the client gives any."""
-    options: dict[str, Any] = {"method": call.method, "url": call.path}
-    options["timeout"] = timeout_seconds if call.timeout_seconds is None else min(timeout_seconds, call.timeout_seconds)
+def request_options(send: Send, timeout_seconds: float) -> dict[str, Any]:
+    """Return the arguments of `request` for a step; `timeout_seconds` is the client's own timeout."""
+    call = send.call
+    timeout = min(timeout_seconds, send.timeout_seconds)
+    options: dict[str, Any] = {"method": call.method, "url": call.path, "timeout": timeout}
     if call.params:
         options["params"] = call.params
     if call.content is not None:

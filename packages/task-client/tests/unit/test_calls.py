@@ -10,6 +10,7 @@ import pytest
 
 from task_client import _calls as calls
 from task_client._calls import Call
+from task_client._flows import Send
 from task_client._http import request_options
 from task_contracts import Priority, SortOrder, TaskCreate, TaskStatus, View
 
@@ -116,6 +117,8 @@ def test_the_next_page_keeps_the_filters_even_of_a_generator() -> None:
 
 
 def test_a_call_is_given_the_shorter_of_two_times() -> None:
-    assert request_options(Call("GET", "/"), 10)["timeout"] == 10
-    assert request_options(Call("GET", "/", timeout_seconds=2), 10)["timeout"] == 2
-    assert request_options(Call("GET", "/", timeout_seconds=20), 10)["timeout"] == 10
+    call = calls.get(AN_ID)
+
+    assert request_options(Send(call), 10)["timeout"] == 10
+    assert request_options(Send(call, timeout_seconds=2), 10)["timeout"] == 2
+    assert request_options(Send(call, timeout_seconds=20), 10)["timeout"] == 10

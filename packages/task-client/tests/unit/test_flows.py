@@ -18,7 +18,7 @@ from task_client import (
     _flows,
 )
 from task_client import _calls as calls
-from task_client._flows import ATTEMPTS, LONGEST_RETRY_AFTER_SECONDS, Done, Flow, Wait, advance, ask, wait
+from task_client._flows import ATTEMPTS, LONGEST_RETRY_AFTER_SECONDS, Done, Flow, Send, Wait, advance, ask, wait
 from task_contracts import PROBLEM_MEDIA_TYPE, Problem, Task, TaskCreate, TaskStatus
 from task_contracts.testing import a_task, an_id
 
@@ -50,6 +50,7 @@ class Run:
 
     def __init__(self, flow: Flow[Any], outcomes: Iterable[Any], clock: Clock | None = None) -> None:
         self.calls: list[calls.Call] = []
+        self.timeouts: list[float] = []
         self.waits: list[float] = []
         self._flow, self._outcomes, self._clock = flow, list(outcomes), clock or Clock()
 
@@ -64,12 +65,13 @@ class Run:
             self.result()
         return raised.value
 
-    def _outcome(self, step: calls.Call | Wait) -> Any:
+    def _outcome(self, step: Send | Wait) -> Any:
         if isinstance(step, Wait):
             self.waits.append(step.seconds)
             self._clock.now += step.seconds
             return None
-        self.calls.append(step)
+        self.calls.append(step.call)
+        self.timeouts.append(step.timeout_seconds)
         return self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
 
 
@@ -229,11 +231,10 @@ def test_wait_goes_on_where_somebody_asks_for_another_run_at_the_last_moment() -
 def test_a_request_of_wait_is_given_no_more_time_than_is_left_but_a_second() -> None:
     run = waiting([shown(a_task())], timeout_seconds=3)
     run.error()
-    given = [call.timeout_seconds for call in run.calls]
 
-    assert given[0] == 3
-    assert given[-1] == 1
-    assert given == sorted(given, reverse=True)
+    assert run.timeouts[0] == 3
+    assert run.timeouts[-1] == 1
+    assert run.timeouts == sorted(run.timeouts, reverse=True)
 
 
 def test_a_timeout_of_one_request_does_not_end_the_waiting() -> None:
