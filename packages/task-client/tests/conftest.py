@@ -10,15 +10,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from task_client import AsyncTaskClient, TaskClient, _flows
+from task_client import AsyncTaskClient, RepeatPolicy, TaskClient
+from task_contracts import BackOff
 
 Answer = Callable[[httpx2.Request], httpx2.Response]
 A_BASE_URL = "http://service.test"
-
-
-@pytest.fixture(autouse=True)
-def short_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_flows, "_FIRST_BACK_OFF_SECONDS", 0.001)
+SOON = RepeatPolicy(back_off=BackOff(first_seconds=0.001, longest_seconds=0.002))
 
 
 class Talk:
@@ -64,7 +61,7 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[...,
         def make(base_url: str = A_BASE_URL, *, answer: Answer | None = None, **options: Any) -> Talk:
             if answer is not None:
                 options["transport"] = httpx2.MockTransport(answer)
-            talk = Talk(request.param(base_url, **options))
+            talk = Talk(request.param(base_url, repeats=SOON, **options))
             stack.push_async_callback(talk.close)
             return talk
 

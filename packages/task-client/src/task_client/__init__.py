@@ -17,6 +17,7 @@ from task_client._errors import (
     ValidationFailedError,
     WaitTimeoutError,
 )
+from task_client._repeats import RepeatPolicy
 from task_contracts import Health, HealthCheck, HealthStatus
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "NoAnswerError",
     "NotFoundError",
     "ProblemError",
+    "RepeatPolicy",
     "RequestTimeoutError",
     "TaskClient",
     "TaskClientError",

@@ -11,9 +11,11 @@ from uuid import UUID
 import httpx2
 
 from task_client import _calls as calls
+from task_client._answers import Model
 from task_client._calls import Call, TaskFilters
 from task_client._flows import Done, Flow, Send, StepOutcome, Wait, advance, ask, wait
 from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options
+from task_client._repeats import RepeatPolicy
 from task_contracts import Health, Task, TaskCreate, TaskPage, TaskState, TaskSummary, View
 
 Result = TypeVar("Result")
@@ -30,9 +32,11 @@ class AsyncTaskClient:
         base_url: str,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        repeats: RepeatPolicy | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
+        self._repeats = repeats or RepeatPolicy()
         self._http = httpx2.AsyncClient(**client_options(base_url, timeout_seconds), transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -49,19 +53,19 @@ class AsyncTaskClient:
 
     async def create(self, task: TaskCreate) -> Task:
         """Create a task. A repeat creates another one: see `TaskClient.create`."""
-        return await self._run(ask(calls.create(task), Task))
+        return await self._ask(calls.create(task), Task)
 
     async def get(self, task_id: UUID | str) -> Task:
         """Return a task, whole: see `TaskClient.get`."""
-        return await self._run(ask(calls.get(task_id), Task))
+        return await self._ask(calls.get(task_id), Task)
 
     async def status(self, task_id: UUID | str) -> TaskState:
         """Return how far a task has come: see `TaskClient.status`."""
-        return await self._run(ask(calls.status(task_id), TaskState))
+        return await self._ask(calls.status(task_id), TaskState)
 
     async def cancel(self, task_id: UUID | str) -> Task:
         """Cancel a task, or ask for that where it runs: see `TaskClient.cancel`."""
-        return await self._run(ask(calls.cancel(task_id), Task))
+        return await self._ask(calls.cancel(task_id), Task)
 
     async def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
         """Return the task once it has come to its end: see `TaskClient.wait`."""
@@ -115,14 +119,17 @@ class AsyncTaskClient:
 
     async def health(self) -> Health:
         """Return whether the process answers: see `TaskClient.health`."""
-        return await self._run(ask(calls.live(), Health))
+        return await self._ask(calls.live(), Health)
 
     async def ready(self) -> Health:
         """Return whether the service takes requests: see `TaskClient.ready`."""
-        return await self._run(ask(calls.ready(), Health))
+        return await self._ask(calls.ready(), Health)
 
     async def _page(self, call: Call, view: View) -> TaskPage[Any]:
-        return await self._run(ask(call, TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary]))
+        return await self._ask(call, TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary])
+
+    async def _ask(self, call: Call, model: type[Model]) -> Model:
+        return await self._run(ask(call, model, self._repeats))
 
     async def _run(self, flow: Flow[Result]) -> Result:
         step = advance(flow, None)

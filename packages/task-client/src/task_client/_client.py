@@ -11,9 +11,11 @@ from uuid import UUID
 import httpx2
 
 from task_client import _calls as calls
+from task_client._answers import Model
 from task_client._calls import Call, TaskFilters
 from task_client._flows import Done, Flow, Send, StepOutcome, Wait, advance, ask, wait
 from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options
+from task_client._repeats import RepeatPolicy
 from task_contracts import Health, Task, TaskCreate, TaskPage, TaskState, TaskSummary, View
 
 Result = TypeVar("Result")
@@ -25,10 +27,11 @@ class TaskClient:
     Args:
         base_url: where the service is, such as `http://127.0.0.1:9000`; a path in it is kept.
         timeout_seconds: how long connecting, sending, and each read of a request may take.
+        repeats: how often, and after which pauses, calls that only read are repeated; up to three tries by default.
         transport: an httpx2 transport, such as `MockTransport` in a test, or one with a proxy or a CA of your own.
 
-    Every verb raises a `TaskClientError`; calls that only read are repeated twice, after a short pause, where the
-    service cannot be reached or says that it is unavailable.
+    Every verb raises a `TaskClientError`. Calls that only read are repeated where the service cannot be reached or says
+    that it is unavailable.
 
     Raises:
         ValueError: `base_url` is none.
@@ -40,9 +43,11 @@ class TaskClient:
         base_url: str,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        repeats: RepeatPolicy | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
+        self._repeats = repeats or RepeatPolicy()
         self._http = httpx2.Client(**client_options(base_url, timeout_seconds), transport=transport)
 
     def __enter__(self) -> Self:
@@ -69,7 +74,7 @@ class TaskClient:
             NoAnswerError, UnavailableError, UnexpectedAnswerError: see there.
 
         """
-        return self._run(ask(calls.create(task), Task))
+        return self._ask(calls.create(task), Task)
 
     def get(self, task_id: UUID | str) -> Task:
         """Return a task, whole.
@@ -79,7 +84,7 @@ class TaskClient:
             ValueError: `task_id` is no UUID.
 
         """
-        return self._run(ask(calls.get(task_id), Task))
+        return self._ask(calls.get(task_id), Task)
 
     def status(self, task_id: UUID | str) -> TaskState:
         """Return how far a task has come: the cheapest answer there is.
@@ -88,7 +93,7 @@ class TaskClient:
             NotFoundError, ValueError: as `get`.
 
         """
-        return self._run(ask(calls.status(task_id), TaskState))
+        return self._ask(calls.status(task_id), TaskState)
 
     def cancel(self, task_id: UUID | str) -> Task:
         """Cancel a task and return it: CANCELLED, or IN_PROGRESS with `cancel_requested_at` set where it runs.
@@ -100,7 +105,7 @@ class TaskClient:
             NotFoundError, ValueError: as `get`.
 
         """
-        return self._run(ask(calls.cancel(task_id), Task))
+        return self._ask(calls.cancel(task_id), Task)
 
     def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
         """Return the task once it is COMPLETED, FAILED or CANCELLED; look every 0.05 s at first, every 1 s later.
@@ -180,14 +185,17 @@ class TaskClient:
 
     def health(self) -> Health:
         """Return whether the process answers, whatever its database does. Asks once."""
-        return self._run(ask(calls.live(), Health))
+        return self._ask(calls.live(), Health)
 
     def ready(self) -> Health:
         """Return whether the service takes requests, and how each thing is that it stands on. Asks once."""
-        return self._run(ask(calls.ready(), Health))
+        return self._ask(calls.ready(), Health)
 
     def _page(self, call: Call, view: View) -> TaskPage[Any]:
-        return self._run(ask(call, TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary]))
+        return self._ask(call, TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary])
+
+    def _ask(self, call: Call, model: type[Model]) -> Model:
+        return self._run(ask(call, model, self._repeats))
 
     def _run(self, flow: Flow[Result]) -> Result:
         step = advance(flow, None)

@@ -7,7 +7,6 @@ steps out. So the synchronous and the asynchronous client cannot differ, and tes
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ import httpx2
 from task_client import _calls as calls
 from task_client._answers import Model, no_answer, read
 from task_client._calls import Call
-from task_client._errors import RequestTimeoutError, TaskClientError, WaitTimeoutError
-from task_contracts import Task, TaskState
+from task_client._errors import TaskClientError, WaitTimeoutError
+from task_client._repeats import RepeatPolicy
+from task_contracts import BackOff, Task, TaskState
 
 Result = TypeVar("Result")
 
@@ -51,15 +51,7 @@ StepOutcome: TypeAlias = httpx2.Response | httpx2.RequestError | None
 """What came of a step: of a call a response or an error, of a wait nothing."""
 Flow: TypeAlias = Generator[Send | Wait, StepOutcome, Result]
 
-ATTEMPTS = 3
-"""How often a call is made at most that is repeated by the client itself."""
-LONGEST_RETRY_AFTER_SECONDS = 5.0
-"""Who asks for a longer pause gets none: the caller hears of it instead."""
-
-_FIRST_BACK_OFF_SECONDS = 0.2
-_FIRST_POLL_SECONDS = 0.05
-_LONGEST_POLL_SECONDS = 1.0
-_POLL_GROWTH = 1.5
+_STATUS_INTERVALS = BackOff(first_seconds=0.05, longest_seconds=1.0, factor=1.5)
 _SHORTEST_REQUEST_SECONDS = 1.0
 
 
@@ -76,23 +68,23 @@ def advance(flow: Flow[Result], outcome: StepOutcome) -> Send | Wait | Done[Resu
         return Done(end.value)
 
 
-def ask(call: Call, model: type[Model]) -> Flow[Model]:
-    """Make one call, and again after a pause where it is one to repeat and that may help.
+def ask(call: Call, model: type[Model], repeats: RepeatPolicy) -> Flow[Model]:
+    """Make one call, and repeat it after a pause where it may be repeated and that may help.
 
     Raises:
-        TaskClientError: the last attempt's.
+        TaskClientError: the one of the last try.
 
     """
-    attempt = 1
+    tries = 0
     while True:
+        tries += 1
         try:
             return (yield from _ask_once(call, model))
         except TaskClientError as error:
-            pause = _back_off_seconds(error, attempt)
-            if not call.is_repeated or attempt == ATTEMPTS or pause is None:
+            pause = repeats.pause_seconds(error, tries) if call.is_repeated else None
+            if pause is None:
                 raise
         yield Wait(pause)
-        attempt += 1
 
 
 def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = time.monotonic) -> Flow[Task]:
@@ -105,9 +97,11 @@ def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = tim
         TaskClientError: anything that does not pass by itself.
 
     """
-    end, poll_seconds = clock() + timeout_seconds, _FIRST_POLL_SECONDS
+    end = clock() + timeout_seconds
     last: TaskState | None = None
+    looks = 0
     while True:
+        looks += 1
         trouble: TaskClientError | None = None
         try:
             last = yield from _ask_once(calls.status(task_id), TaskState, end - clock())
@@ -123,8 +117,7 @@ def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = tim
         if left <= 0:
             raise WaitTimeoutError(task_id, timeout_seconds, last) from trouble
         asked = (trouble and trouble.retry_after) or 0.0
-        yield Wait(min(max(poll_seconds, asked), left))
-        poll_seconds = min(poll_seconds * _POLL_GROWTH, _LONGEST_POLL_SECONDS)
+        yield Wait(min(max(_STATUS_INTERVALS.pause_seconds(looks), asked), left))
 
 
 def _ask_once(call: Call, model: type[Model], left_seconds: float = math.inf) -> Flow[Model]:
@@ -132,14 +125,3 @@ def _ask_once(call: Call, model: type[Model], left_seconds: float = math.inf) ->
     if isinstance(outcome, httpx2.RequestError):
         raise no_answer(outcome, call) from outcome
     return read(cast("httpx2.Response", outcome), call, model)  # only a wait has no outcome
-
-
-def _back_off_seconds(error: TaskClientError, attempt: int) -> float | None:
-    """Return the pause before the next attempt, or None where another one is of no use."""
-    asked = error.retry_after or 0.0
-    if not error.is_transient or asked > LONGEST_RETRY_AFTER_SECONDS:
-        return None
-    if isinstance(error, RequestTimeoutError):
-        return None  # the caller has waited for as long as it wanted to
-    longest = _FIRST_BACK_OFF_SECONDS * 2 ** (attempt - 1)
-    return max(asked, random.uniform(longest / 2, longest))  # noqa: S311 # spreads clients, guards nothing

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import assert_type
 from uuid import UUID
 
-from task_client import AsyncTaskClient, Health, ProblemError, TaskClient, TaskFilters, WaitTimeoutError
-from task_contracts import Priority, Task, TaskCreate, TaskPage, TaskState, TaskStatus, TaskSummary, View
+from task_client import AsyncTaskClient, Health, ProblemError, RepeatPolicy, TaskClient, TaskFilters, WaitTimeoutError
+from task_contracts import BackOff, Priority, Task, TaskCreate, TaskPage, TaskState, TaskStatus, TaskSummary, View
 
 
 def synchronous(client: TaskClient, task_id: UUID) -> None:
@@ -47,6 +47,11 @@ def filters(client: TaskClient) -> None:
     client.list(limit="7")  # type: ignore[call-overload] # a number
     client.list(colour="blue")  # type: ignore[call-overload] # not a filter
     client.list(cursor="x")  # type: ignore[call-overload] # belongs to `page`
+
+
+def repeats() -> None:
+    TaskClient("http://127.0.0.1:9000", repeats=RepeatPolicy(tries=1))
+    AsyncTaskClient("http://127.0.0.1:9000", repeats=RepeatPolicy(back_off=BackOff(0.5, 10)))
 
 
 def errors(error: ProblemError, late: WaitTimeoutError) -> None:

@@ -11,17 +11,18 @@ import pytest
 from task_client import (
     ConnectionFailedError,
     NotFoundError,
+    RepeatPolicy,
     RequestTimeoutError,
     TaskClientError,
     UnavailableError,
     WaitTimeoutError,
-    _flows,
 )
 from task_client import _calls as calls
-from task_client._flows import ATTEMPTS, LONGEST_RETRY_AFTER_SECONDS, Done, Flow, Send, Wait, advance, ask, wait
+from task_client._flows import Done, Flow, Send, Wait, advance, ask, wait
 from task_contracts import PROBLEM_MEDIA_TYPE, Problem, Task, TaskCreate, TaskStatus
 from task_contracts.testing import a_task, an_id
 
+REPEATS = RepeatPolicy()
 REFUSED = httpx2.ConnectError("refused")
 SLOW = httpx2.ReadTimeout("slow")
 
@@ -77,7 +78,7 @@ class Run:
 
 def test_a_good_answer_is_asked_for_once() -> None:
     task = a_task()
-    run = Run(ask(calls.get(task.id), Task), [shown(task)])
+    run = Run(ask(calls.get(task.id), Task, REPEATS), [shown(task)])
 
     assert run.result() == task
     assert (len(run.calls), run.waits) == (1, [])
@@ -86,7 +87,7 @@ def test_a_good_answer_is_asked_for_once() -> None:
 @pytest.mark.parametrize("trouble", [REFUSED, httpx2.ReadError("reset"), problem(503)])
 def test_reading_is_repeated_where_that_may_help(trouble: Any) -> None:
     task = a_task()
-    run = Run(ask(calls.get(task.id), Task), [trouble, trouble, shown(task)])
+    run = Run(ask(calls.get(task.id), Task, REPEATS), [trouble, trouble, shown(task)])
 
     assert run.result() == task
     assert len(run.calls) == 3
@@ -94,32 +95,38 @@ def test_reading_is_repeated_where_that_may_help(trouble: Any) -> None:
 
 
 def test_reading_is_repeated_a_few_times_only() -> None:
-    run = Run(ask(calls.get(an_id()), Task), [REFUSED])
+    run = Run(ask(calls.get(an_id()), Task, REPEATS), [REFUSED])
     error = run.error()
 
     assert type(error) is ConnectionFailedError
     assert error.__cause__ is REFUSED
-    assert len(run.calls) == ATTEMPTS == len(run.waits) + 1
+    assert len(run.calls) == REPEATS.tries == len(run.waits) + 1
 
 
-def test_pauses_between_repeats_grow_and_vary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_flows, "_FIRST_BACK_OFF_SECONDS", 0.2)
-    run = Run(ask(calls.get(an_id()), Task), [REFUSED])
+def test_reading_is_not_repeated_where_one_try_is_all() -> None:
+    run = Run(ask(calls.get(an_id()), Task, RepeatPolicy(tries=1)), [REFUSED])
+    run.error()
+
+    assert len(run.calls) == 1
+
+
+def test_pauses_between_repeats_grow_and_vary() -> None:
+    run = Run(ask(calls.get(an_id()), Task, REPEATS), [REFUSED])
     run.error()
 
     assert 0.1 <= run.waits[0] <= 0.2 <= run.waits[1] <= 0.4
 
 
 def test_a_repeat_waits_as_long_as_the_service_asks() -> None:
-    run = Run(ask(calls.get(an_id()), Task), [problem(503, **{"retry-after": "2"})])
+    run = Run(ask(calls.get(an_id()), Task, REPEATS), [problem(503, **{"retry-after": "2"})])
 
     assert run.error().retry_after == 2
     assert run.waits == [2.0, 2.0]
 
 
 def test_who_asks_for_a_long_pause_is_not_asked_again() -> None:
-    seconds = f"{LONGEST_RETRY_AFTER_SECONDS + 1:.0f}"
-    run = Run(ask(calls.get(an_id()), Task), [problem(503, **{"retry-after": seconds})])
+    seconds = f"{REPEATS.longest_retry_after_seconds + 1:.0f}"
+    run = Run(ask(calls.get(an_id()), Task, REPEATS), [problem(503, **{"retry-after": seconds})])
 
     assert type(run.error()) is UnavailableError
     assert len(run.calls) == 1
@@ -127,7 +134,7 @@ def test_who_asks_for_a_long_pause_is_not_asked_again() -> None:
 
 @pytest.mark.parametrize("trouble", [problem(404), problem(422), problem(500), SLOW, httpx2.DecodingError("x")])
 def test_reading_is_not_repeated_where_that_does_not_help_or_its_time_is_over(trouble: Any) -> None:
-    run = Run(ask(calls.get(an_id()), Task), [trouble])
+    run = Run(ask(calls.get(an_id()), Task, REPEATS), [trouble])
     run.error()
 
     assert len(run.calls) == 1
@@ -136,7 +143,7 @@ def test_reading_is_not_repeated_where_that_does_not_help_or_its_time_is_over(tr
 @pytest.mark.parametrize("trouble", [REFUSED, SLOW, httpx2.RemoteProtocolError("hung up"), problem(503), problem(500)])
 @pytest.mark.parametrize("call", [calls.create(TaskCreate(name="a")), calls.cancel(an_id()), calls.ready()])
 def test_creating_cancelling_and_health_are_asked_once(call: calls.Call, trouble: Any) -> None:
-    run = Run(ask(call, Task), [trouble])
+    run = Run(ask(call, Task, REPEATS), [trouble])
     run.error()
 
     assert len(run.calls) == 1
