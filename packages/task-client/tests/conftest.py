@@ -1,4 +1,4 @@
-"""One way to talk through both clients, so that each test of a client runs for both."""
+"""A fixture that runs each test of a client with both clients."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SOON = RepeatPolicy(back_off=BackOff(first_seconds=0.001, longest_seconds=0.002)
 
 
 class Talk:
-    """A client of either kind; verbs are awaited, lists are collected or taken in part."""
+    """A client of either kind: its methods are awaited, its lists are collected."""
 
     def __init__(self, client: TaskClient | AsyncTaskClient) -> None:
         self.client = client
 
-    async def __call__(self, verb: str, *args: Any, **options: Any) -> Any:
-        result = getattr(self.client, verb)(*args, **options)
+    async def __call__(self, method: str, *args: Any, **options: Any) -> Any:
+        result = getattr(self.client, method)(*args, **options)
         return await result if inspect.isawaitable(result) else result
 
     async def take(self, count: int | None = None, **filters: Any) -> list[Any]:
-        """Return the first tasks of `list`, all of them unless a count is given."""
+        """Return the first `count` tasks of `list`, or all of them."""
         taken: list[Any] = []
         tasks = self.client.list(**filters)
         if isinstance(tasks, AsyncIterator):
@@ -55,7 +55,7 @@ class Talk:
 
 @pytest.fixture(params=[TaskClient, AsyncTaskClient], ids=["sync", "async"])
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Talk]]:
-    """Make clients of both kinds: `connect(base_url, **options)`, or `connect(answer=...)` without a network."""
+    """Return what makes a client: `connect(base_url, **options)`, or `connect(answer=...)` without a network."""
     async with AsyncExitStack() as stack:
 
         def make(base_url: str = A_BASE_URL, *, answer: Answer | None = None, **options: Any) -> Talk:

@@ -1,4 +1,4 @@
-"""Reading answers: a model where all is well, an error of ours otherwise. No I/O."""
+"""Reads an answer as a model, or as the error that it means. No I/O."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _BEGINNING_CHARS = 200
 
 
 def read(response: httpx2.Response, call: Call, model: type[Model]) -> Model:
-    """Return what the service answered.
+    """Return the answer as `model`.
 
     Raises:
-        ProblemError: it refused.
-        UnexpectedAnswerError: this is not an answer of the service.
+        ProblemError: the service refused.
+        UnexpectedAnswerError: the answer does not come from the service.
 
     """
     is_answer = response.is_success or response.status_code in call.answers
@@ -51,7 +51,7 @@ def read(response: httpx2.Response, call: Call, model: type[Model]) -> Model:
 
 
 def no_answer(error: httpx2.RequestError, call: Call) -> TaskClientError:
-    """Return what a failure of the HTTP library means, and whether the call may be made again."""
+    """Return the error for a failure of the HTTP library, with whether the call may be repeated."""
     reason = f"{call.method} {call.path}: {str(error) or type(error).__name__}"
     if isinstance(error, httpx2.DecodingError):
         return UnexpectedAnswerError(None, reason, None, call.is_repeat_safe)
@@ -63,7 +63,7 @@ def no_answer(error: httpx2.RequestError, call: Call) -> TaskClientError:
 
 def _problem(response: httpx2.Response, call: Call) -> ProblemError:
     problem = Problem.model_validate_json(response.content)
-    is_repeat_safe = problem.status < 500 or call.is_repeat_safe  # below, nothing was done
+    is_repeat_safe = problem.status < 500 or call.is_repeat_safe  # below 500, nothing was done
     return class_of(problem)(problem, _retry_after(response), is_repeat_safe)
 
 

@@ -1,4 +1,4 @@
-"""The asynchronous client: the verbs of `TaskClient`, awaited."""
+"""The asynchronous client: the methods of `TaskClient`, to be awaited."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 class AsyncTaskClient:
     """A client of the task service for one event loop; arguments, answers and errors are those of `TaskClient`.
 
-    A verb that is cancelled stops at once; what it had asked for may still be done.
+    A method that is cancelled stops at once; the service may still do what it was asked for.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class AsyncTaskClient:
         return await self._ask(calls.create(task), Task)
 
     async def get(self, task_id: UUID | str) -> Task:
-        """Return a task, whole: see `TaskClient.get`."""
+        """Return a task with all its fields: see `TaskClient.get`."""
         return await self._ask(calls.get(task_id), Task)
 
     async def status(self, task_id: UUID | str) -> TaskState:
-        """Return how far a task has come: see `TaskClient.status`."""
+        """Return the state of a task: see `TaskClient.status`."""
         return await self._ask(calls.status(task_id), TaskState)
 
     async def cancel(self, task_id: UUID | str) -> Task:
-        """Cancel a task, or ask for that where it runs: see `TaskClient.cancel`."""
+        """Cancel a task, or request that if it is running: see `TaskClient.cancel`."""
         return await self._ask(calls.cancel(task_id), Task)
 
     async def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
-        """Return the task once it has come to its end: see `TaskClient.wait`."""
+        """Wait until the task has ended, and return it: see `TaskClient.wait`."""
         return await self._run(wait(UUID(str(task_id)), timeout_seconds))
 
     @overload

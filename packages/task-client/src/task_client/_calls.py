@@ -1,4 +1,4 @@
-"""Building requests: what each call of the REST API looks like. No I/O."""
+"""Builds the request of each call of the REST API. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Params = tuple[tuple[str, str], ...]
 
 
 class TaskFilters(TypedDict, total=False):
-    """What a list may be narrowed by. A task must meet all that is given."""
+    """Filters of a list. A task must meet all that are given."""
 
     status: TaskStatus | Iterable[TaskStatus]
     """This one, or any of these."""
@@ -27,7 +27,7 @@ class TaskFilters(TypedDict, total=False):
     type: str
     queue: str
     name: str
-    """A part of the name, in any case."""
+    """A part of the name, in upper or lower case."""
     created_from: datetime
     """Created at this time or later; with an offset."""
     created_to: datetime
@@ -40,7 +40,7 @@ class TaskFilters(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `answers` are statuses beside 2xx that come with an answer and not with a problem."""
+    """One request. `answers` are statuses outside 2xx whose body is an answer and not a problem."""
 
     method: str
     path: str
@@ -48,21 +48,21 @@ class Call:
     content: bytes | None = None
     answers: frozenset[int] = field(default_factory=frozenset)
     is_repeated: bool = False
-    """Whether the client asks again by itself where that may help."""
+    """Whether the client repeats the call by itself where that may help."""
 
     @property
     def is_repeat_safe(self) -> bool:
-        """Whether asking again cannot do anything twice."""
+        """Whether a repeat cannot do the work twice."""
         return self.method != "POST"
 
 
 def create(task: TaskCreate) -> Call:
-    """POST a task. What was not set is left to the service, so that its defaults decide."""
+    """POST a task. Fields that were not set are not sent, so the service's defaults apply."""
     return Call("POST", _TASKS, content=task.model_dump_json(exclude_unset=True).encode())
 
 
 def get(task_id: UUID | str) -> Call:
-    """GET a task, whole."""
+    """GET a task with all its fields."""
     return Call("GET", _path(task_id), is_repeated=True)
 
 
@@ -72,7 +72,7 @@ def status(task_id: UUID | str) -> Call:
 
 
 def cancel(task_id: UUID | str) -> Call:
-    """DELETE: cancel a task, or ask for that where it runs."""
+    """DELETE a task: cancel it, or request that if it is running."""
     return Call("DELETE", _path(task_id))
 
 
@@ -88,18 +88,18 @@ def page(filters: TaskFilters, view: View, cursor: str | None = None, include_to
 
 
 def after(call: Call, cursor: str) -> Call:
-    """GET the page after the one that gave this cursor."""
+    """GET the page after the one that returned this cursor."""
     params = tuple(pair for pair in call.params if pair[0] != "cursor")
     return replace(call, params=(*params, ("cursor", cursor)))
 
 
 def live() -> Call:
-    """GET whether the process answers."""
+    """GET whether the process answers at all."""
     return Call("GET", "/health/live")
 
 
 def ready() -> Call:
-    """GET whether the service takes requests; 503 is an answer here."""
+    """GET whether the service takes requests. Here a 503 is an answer too."""
     return Call("GET", "/health/ready", answers=frozenset({503}))
 
 

@@ -1,4 +1,4 @@
-"""The synchronous client: a list of verbs."""
+"""The synchronous client: one method for each call of the service."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Result = TypeVar("Result")
 
 
 class TaskClient:
-    """A client of the task service, to be kept and closed: it holds a pool of connections. Safe to share by threads.
+    """A client of the task service. It holds a pool of connections: keep it, share it between threads, close it.
 
     Args:
-        base_url: where the service is, such as `http://127.0.0.1:9000`; a path in it is kept.
+        base_url: the address of the service, such as `http://127.0.0.1:9000`; a path in it is kept.
         timeout_seconds: how long connecting, sending, and each read of a request may take.
         repeats: how often, and after which pauses, calls that only read are repeated; up to three tries by default.
         transport: an httpx2 transport, such as `MockTransport` in a test, or one with a proxy or a CA of your own.
 
-    Every verb raises a `TaskClientError`. Calls that only read are repeated where the service cannot be reached or says
-    that it is unavailable.
+    Every method raises a `TaskClientError`. Calls that only read are repeated where the service cannot be reached or
+    says that it is unavailable.
 
     Raises:
-        ValueError: `base_url` is none.
+        ValueError: `base_url` does not begin with http:// or https://, or names no host.
 
     """
 
@@ -63,31 +63,31 @@ class TaskClient:
         self._http.close()
 
     def create(self, task: TaskCreate) -> Task:
-        """Create a task and return it as the service keeps it: once this returns, it is not lost.
+        """Create a task and return it as stored. Once this returns, the task cannot be lost.
 
-        A repeat creates another task. So this is never repeated by itself; an error with `is_repeat_safe` false means
-        that the task may or may not exist.
+        A repeat creates another task, so the client never repeats this by itself. After an error whose `is_repeat_safe`
+        is false, the task may or may not exist.
 
         Raises:
-            ValidationFailedError: the service refuses it, such as for a queue that does not exist.
-            ProblemError: it is too large, say.
+            ValidationFailedError: a field is wrong, or the queue does not exist.
+            ProblemError: the service refuses it for another reason, such as its size.
             NoAnswerError, UnavailableError, UnexpectedAnswerError: see there.
 
         """
         return self._ask(calls.create(task), Task)
 
     def get(self, task_id: UUID | str) -> Task:
-        """Return a task, whole.
+        """Return a task with all its fields, payload and result included.
 
         Raises:
-            NotFoundError: there is none of this id.
-            ValueError: `task_id` is no UUID.
+            NotFoundError: no task has this id.
+            ValueError: `task_id` is not a UUID.
 
         """
         return self._ask(calls.get(task_id), Task)
 
     def status(self, task_id: UUID | str) -> TaskState:
-        """Return how far a task has come: the cheapest answer there is.
+        """Return the state of a task: status, progress, attempt and times. The cheapest call about a task.
 
         Raises:
             NotFoundError, ValueError: as `get`.
@@ -96,9 +96,9 @@ class TaskClient:
         return self._ask(calls.status(task_id), TaskState)
 
     def cancel(self, task_id: UUID | str) -> Task:
-        """Cancel a task and return it: CANCELLED, or IN_PROGRESS with `cancel_requested_at` set where it runs.
+        """Cancel a task and return it: CANCELLED, or IN_PROGRESS with `cancel_requested_at` set if it is running.
 
-        A repeat changes nothing. A running task may still end COMPLETED; `wait` tells.
+        A repeat changes nothing. A running task may still end COMPLETED: `wait` returns how it ended.
 
         Raises:
             TaskFinishedError: it is COMPLETED or FAILED.
@@ -108,16 +108,17 @@ class TaskClient:
         return self._ask(calls.cancel(task_id), Task)
 
     def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
-        """Return the task once it is COMPLETED, FAILED or CANCELLED; look every 0.05 s at first, every 1 s later.
+        """Wait until the task is COMPLETED, FAILED or CANCELLED, and return it with all its fields.
 
-        Trouble that may pass (no connection, an unavailable service) does not end the waiting.
+        Asks for its state again and again, after 0.05 s at first and every 1 s later. Errors that may pass (no
+        connection, an unavailable service) do not end the wait.
 
         Args:
             task_id: which task.
             timeout_seconds: how long to wait at most; the last request may take a second more.
 
         Raises:
-            WaitTimeoutError: it has not come to its end; `last` is its last known state.
+            WaitTimeoutError: the task has not ended in time; `last` is its last known state.
             NotFoundError, ValueError: as `get`.
 
         """
@@ -130,9 +131,10 @@ class TaskClient:
     @overload
     def list(self, *, view: Literal[View.FULL], **filters: Unpack[TaskFilters]) -> Iterator[Task]: ...
     def list(self, *, view: View = View.SUMMARY, **filters: Unpack[TaskFilters]) -> Iterator[TaskSummary]:
-        """Yield all tasks that meet the filters (see `TaskFilters`), asking for page after page as they are taken.
+        """Yield all tasks that meet the filters (see `TaskFilters`). A page is requested when its tasks are needed.
 
-        Tasks created meanwhile may or may not be among them; none comes twice. Errors come where a page is asked for.
+        Tasks created meanwhile may or may not be among them; none comes twice. An error is raised where a page is
+        requested.
 
         Raises:
             ValidationFailedError: a filter is wrong.
@@ -174,8 +176,8 @@ class TaskClient:
     ) -> TaskPage[Any]:
         """Return one page of the tasks that meet the filters.
 
-        `next_cursor` of the answer, given as `cursor` with the same filters, continues it; None ends it. A page may be
-        short, even empty, and still continue.
+        For the next page, pass its `next_cursor` as `cursor` with the same filters; None means that it is the last. A
+        page may hold fewer tasks than `limit`, even none, and not be the last.
 
         Raises:
             ValidationFailedError: a filter or the cursor is wrong.
@@ -184,11 +186,11 @@ class TaskClient:
         return self._page(calls.page(filters, view, cursor, include_total), view)
 
     def health(self) -> Health:
-        """Return whether the process answers, whatever its database does. Asks once."""
+        """Return whether the process answers, whatever the state of its database. Never repeated."""
         return self._ask(calls.live(), Health)
 
     def ready(self) -> Health:
-        """Return whether the service takes requests, and how each thing is that it stands on. Asks once."""
+        """Return whether the service takes requests, with a check of each thing it depends on. Never repeated."""
         return self._ask(calls.ready(), Health)
 
     def _page(self, call: Call, view: View) -> TaskPage[Any]:

@@ -1,20 +1,20 @@
-"""What can go wrong, as classes that a caller treats differently.
+"""The errors of the client: one class for each thing that a caller would treat differently.
 
     TaskClientError
-    ├── NoAnswerError               nothing came back
-    │   ├── ConnectionFailedError   the service could not be reached, or hung up
+    ├── NoAnswerError               no answer arrived
+    │   ├── ConnectionFailedError   the service could not be reached, or closed the connection
     │   └── RequestTimeoutError     it did not answer in time
     ├── ProblemError                the service says what is wrong (RFC 9457)
     │   ├── NotFoundError           404
     │   ├── ConflictError           409
-    │   │   └── TaskFinishedError   the task has come to its end, and what was asked can no longer happen
+    │   │   └── TaskFinishedError   the task has ended: it is too late for the request
     │   ├── ValidationFailedError   422: `errors` names the fields
     │   └── UnavailableError        503: `retry_after` says when to try again
-    ├── UnexpectedAnswerError       an answer that is not the service's, such as a proxy's page
-    └── WaitTimeoutError            a task did not come to its end in time
+    ├── UnexpectedAnswerError       an answer that does not come from the service, such as a proxy's page
+    └── WaitTimeoutError            a task did not end in time
 
-Each says with `is_repeat_safe` whether asking the same again cannot do anything twice, and with `is_transient` whether
-it may well succeed later.
+Each has `is_repeat_safe`, whether a repeat of the call cannot do its work twice, and `is_transient`, whether the same
+call may succeed later.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class TaskClientError(Exception):
     is_repeat_safe: bool = True
     is_transient: bool = False
     retry_after: float | None = None
-    """Seconds after which the other side asks to be tried again, if it said so."""
+    """Seconds after which the service asks to be called again; None if it does not say."""
 
 
 class NoAnswerError(TaskClientError):
-    """Nothing came back. Where `is_repeat_safe` is false, what was asked may have been done."""
+    """No answer arrived. If `is_repeat_safe` is false, what was asked may have been done."""
 
     is_transient = True
 
@@ -51,7 +51,7 @@ class NoAnswerError(TaskClientError):
 
 
 class ConnectionFailedError(NoAnswerError):
-    """The service could not be reached, or hung up."""
+    """The service could not be reached, or closed the connection without an answer."""
 
 
 class RequestTimeoutError(NoAnswerError):
@@ -59,7 +59,7 @@ class RequestTimeoutError(NoAnswerError):
 
 
 class ProblemError(TaskClientError):
-    """The service refused, and says why. Branch on `code` (`task_contracts.ProblemCode`), show `detail`."""
+    """The service refused and says why. Branch on `code` (`task_contracts.ProblemCode`), show `detail`."""
 
     def __init__(self, problem: Problem, retry_after: float | None, is_repeat_safe: bool) -> None:
         super().__init__(problem, retry_after, is_repeat_safe)
@@ -89,7 +89,7 @@ class ProblemError(TaskClientError):
 
     @property
     def errors(self) -> list[FieldProblem]:
-        """What is wrong with each field; empty where it is not about fields."""
+        """What is wrong with each field; empty where the problem is not about fields."""
         return self.problem.errors
 
     def __str__(self) -> str:
@@ -98,11 +98,11 @@ class ProblemError(TaskClientError):
 
 
 class NotFoundError(ProblemError):
-    """There is no such task (code `task_not_found`), or no such address (any other code)."""
+    """No such task (code `task_not_found`), or no such address (any other code)."""
 
 
 class ConflictError(ProblemError):
-    """What was asked cannot happen to the task as it stands."""
+    """The request does not fit the task's present status."""
 
 
 class TaskFinishedError(ConflictError):
@@ -114,13 +114,16 @@ class ValidationFailedError(ProblemError):
 
 
 class UnavailableError(ProblemError):
-    """The service cannot work just now: its database is away, say."""
+    """The service cannot work at present, for example because it does not reach its database."""
 
     is_transient = True
 
 
 class UnexpectedAnswerError(TaskClientError):
-    """An answer that is not the service's: `status` is its code, None if it was garbled; `beginning` how it begins."""
+    """An answer that does not come from the service.
+
+    `status` is its code, None if it could not be decoded; `beginning` is how its text begins.
+    """
 
     def __init__(self, status: int | None, beginning: str, retry_after: float | None, is_repeat_safe: bool) -> None:
         super().__init__(status, beginning, retry_after, is_repeat_safe)
@@ -131,11 +134,11 @@ class UnexpectedAnswerError(TaskClientError):
         self.is_transient = status in _GATEWAY_STATUSES
 
     def __str__(self) -> str:
-        return f"an answer that is not the task service's, (status {self.status}): {self.beginning!r}"
+        return f"an answer that is not the task service's (status {self.status}): {self.beginning!r}"
 
 
 class WaitTimeoutError(TaskClientError):
-    """The task did not come to its end in time. It goes on; `last` is its last known state, None if there was none."""
+    """The task did not end in time. It goes on; `last` is its last known state, None if none is known."""
 
     is_transient = True
 
@@ -147,7 +150,7 @@ class WaitTimeoutError(TaskClientError):
 
     def __str__(self) -> str:
         known = "nothing is known of it" if self.last is None else f"it is {self.last.status}"
-        return f"task {self.task_id} has not come to its end after {self.timeout_seconds:g} s: {known}"
+        return f"task {self.task_id} has not ended after {self.timeout_seconds:g} s: {known}"
 
 
 _CLASS_BY_STATUS: dict[int, type[ProblemError]] = {
@@ -159,7 +162,7 @@ _CLASS_BY_STATUS: dict[int, type[ProblemError]] = {
 
 
 def class_of(problem: Problem) -> type[ProblemError]:
-    """Return the class that a problem is raised as."""
+    """Return the class of error that a problem is raised as."""
     if problem.code == ProblemCode.TASK_FINISHED:
         return TaskFinishedError
     return _CLASS_BY_STATUS.get(problem.status, ProblemError)

@@ -1,6 +1,6 @@
-"""What both clients do, without doing it: when to ask, when to wait, when to give up.
+"""Decides for both clients when to send a call, when to wait and when to give up. No I/O.
 
-A flow is a generator that yields steps (a call, a wait) and is sent what came of each; a client only carries the
+A flow is a generator: it yields steps (`Send`, `Wait`) and is sent the outcome of each. A client only carries the
 steps out. So the synchronous and the asynchronous client cannot differ, and tests need neither network nor time.
 """
 
@@ -35,20 +35,20 @@ class Send:
 
 @dataclass(frozen=True)
 class Wait:
-    """Let `seconds` go by."""
+    """Wait for `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """The flow has come to its end with a result."""
+    """The flow has ended with a result."""
 
     result: Result
 
 
 StepOutcome: TypeAlias = httpx2.Response | httpx2.RequestError | None
-"""What came of a step: of a call a response or an error, of a wait nothing."""
+"""The outcome of a step: a response or an error of `Send`, None of `Wait`."""
 Flow: TypeAlias = Generator[Send | Wait, StepOutcome, Result]
 
 _STATUS_INTERVALS = BackOff(first_seconds=0.05, longest_seconds=1.0, factor=1.5)
@@ -56,7 +56,7 @@ _SHORTEST_REQUEST_SECONDS = 1.0
 
 
 def advance(flow: Flow[Result], outcome: StepOutcome) -> Send | Wait | Done[Result]:
-    """Tell the flow what came of its last step (None to begin) and return its next one.
+    """Give the flow the outcome of its last step (None to begin), and return its next step.
 
     Raises:
         TaskClientError: the flow ended with it.
@@ -88,13 +88,13 @@ def ask(call: Call, model: type[Model], repeats: RepeatPolicy) -> Flow[Model]:
 
 
 def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = time.monotonic) -> Flow[Task]:
-    """Poll a task's state, ever more slowly, until it is terminal; then read the task.
+    """Read a task's state at growing intervals until it is terminal, then read the task.
 
-    Trouble that may pass does not end the waiting.
+    Errors that may pass do not end the wait.
 
     Raises:
-        WaitTimeoutError: it is not terminal in time; caused by the last trouble, if there was any since its last state.
-        TaskClientError: anything that does not pass by itself.
+        WaitTimeoutError: it is not terminal in time. Its cause is the last error, if one came after the last state.
+        TaskClientError: an error that does not pass by itself.
 
     """
     end = clock() + timeout_seconds
@@ -107,7 +107,7 @@ def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = tim
             last = yield from _ask_once(calls.status(task_id), TaskState, end - clock())
             if last.status.is_terminal:
                 last = task = yield from _ask_once(calls.get(task_id), Task, end - clock())
-                if task.status.is_terminal:  # else somebody asked for another run in between
+                if task.status.is_terminal:  # else a caller asked for a RERUN in between
                     return task
         except TaskClientError as error:
             if not error.is_transient:

@@ -1,4 +1,4 @@
-"""How both clients use httpx2: one set of options, one way to turn a call into a request."""
+"""The options of both clients for httpx2, and the arguments of a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 def client_options(base_url: str, timeout_seconds: float) -> dict[str, Any]:
     """Return the options of an httpx2 client.
 
-    Nothing is read from the environment: a proxy or a CA of one's own comes with a transport.
+    Nothing is read from the environment: a proxy, or a CA of your own, is passed in a transport.
 
     Raises:
         ValueError: `base_url` does not begin with http:// or https://, or names no host.
@@ -58,5 +58,5 @@ def request_options(send: Send, timeout_seconds: float) -> dict[str, Any]:
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """Return what verifies servers; once a process, since it loads every certificate that this machine trusts."""
+    """Return the TLS context of this process. It is made once: it loads every certificate that this machine trusts."""
     return httpx2.create_ssl_context(trust_env=False)

@@ -1,4 +1,4 @@
-"""Both clients against a real HTTP server on this machine: connections, time and what goes wrong with them."""
+"""Both clients against a real HTTP server on this machine: connections, timeouts and failures."""
 
 from __future__ import annotations
 
@@ -28,16 +28,15 @@ from task_client import (
 from task_contracts import PROBLEM_MEDIA_TYPE, Problem, Task, TaskCreate, TaskStatus
 from task_contracts.testing import a_task, an_id
 
-POLLS_TO_THE_END = 3
-COUNTED = 5_000
-"""Tasks of the list."""
+STATUS_CALLS_TO_THE_END = 3
+LISTED_TASKS = 5_000
 
 
 class Service(ThreadingHTTPServer):
-    """A few calls of the REST API over tasks in memory; a task ends once its state was asked for three times.
+    """A few calls of the REST API over tasks in memory; a task ends once its state was requested three times.
 
-    `trouble` is what becomes of the next requests: "hang up", "hang", "proxy", "unavailable". `connections` are the
-    client's ports that were seen, `release` ends what hangs.
+    `trouble` says what happens to the next requests: "hang up", "hang", "proxy", "unavailable". `connections` are the
+    ports of the client so far; `release` ends the requests that hang.
     """
 
     daemon_threads = True
@@ -45,7 +44,7 @@ class Service(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.tasks: dict[UUID, Task] = {}
-        self.polls = 0
+        self.status_calls = 0
         self.requests: list[str] = []
         self.trouble: list[str] = []
         self.connections: set[int] = set()
@@ -59,7 +58,7 @@ class Service(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Service
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet; two of them cost a delayed acknowledgement each time
+    wbufsize = -1  # head and body in one packet: two packets cost a delayed acknowledgement each time
 
     def handle_one_request(self) -> None:
         self.server.connections.add(self.client_address[1])
@@ -97,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
             elif self.command == "DELETE":
                 self.cancel(task)
             else:
-                self.show(task, is_poll=path.endswith("/status"))
+                self.show(task, is_status_call=path.endswith("/status"))
 
     def create(self, body: bytes) -> None:
         asked = TaskCreate.model_validate_json(body)
@@ -107,9 +106,9 @@ class Handler(BaseHTTPRequestHandler):
         self.server.tasks[task.id] = task
         return self.send(201, task.model_dump_json().encode())
 
-    def show(self, task: Task, is_poll: bool) -> None:
-        self.server.polls += is_poll
-        if self.server.polls >= POLLS_TO_THE_END:
+    def show(self, task: Task, is_status_call: bool) -> None:
+        self.server.status_calls += is_status_call
+        if self.server.status_calls >= STATUS_CALLS_TO_THE_END:
             task = task.model_copy(update={"status": TaskStatus.COMPLETED, "result": task.payload})
             self.server.tasks[task.id] = task
         self.send(200, task.model_dump_json().encode())
@@ -124,9 +123,9 @@ class Handler(BaseHTTPRequestHandler):
     def page(self) -> None:
         asked = parse_qs(urlsplit(self.path).query)
         begin, limit = int(asked.get("cursor", ["0"])[0]), int(asked.get("limit", ["50"])[0])
-        end = min(begin + limit, COUNTED)
+        end = min(begin + limit, LISTED_TASKS)
         items = [a_task(name=f"task {i}").model_dump(mode="json") for i in range(begin, end)]
-        self.send(200, json.dumps({"items": items, "next_cursor": str(end) if end < COUNTED else None}).encode())
+        self.send(200, json.dumps({"items": items, "next_cursor": str(end) if end < LISTED_TASKS else None}).encode())
 
     def refuse(self, status: int, code: str) -> None:
         problem = Problem(title="t", status=status, detail="d", code=code)
@@ -160,7 +159,7 @@ async def test_a_task_is_created_waited_for_and_read(connect: Callable[..., Any]
     ended = await client("wait", created.id, timeout_seconds=30)
 
     assert (ended.status, ended.result) == (TaskStatus.COMPLETED, {"text": "grüße 😀"})
-    assert service.polls == POLLS_TO_THE_END
+    assert service.status_calls == STATUS_CALLS_TO_THE_END
     with pytest.raises(TaskFinishedError):
         await client("cancel", created.id)
 
@@ -193,9 +192,9 @@ async def test_calls_one_after_another_share_a_connection(connect: Callable[...,
 async def test_thousands_of_tasks_are_listed(connect: Callable[..., Any], service: Service) -> None:
     tasks = await connect(service.url).take(limit=200)
 
-    assert len(tasks) == COUNTED
-    assert (tasks[0].name, tasks[-1].name) == ("task 0", f"task {COUNTED - 1}")
-    assert len(service.requests) == COUNTED / 200
+    assert len(tasks) == LISTED_TASKS
+    assert (tasks[0].name, tasks[-1].name) == ("task 0", f"task {LISTED_TASKS - 1}")
+    assert len(service.requests) == LISTED_TASKS / 200
 
 
 async def test_who_takes_the_first_tasks_only_costs_one_page(connect: Callable[..., Any], service: Service) -> None:

@@ -1,4 +1,4 @@
-"""What a type checker must see of the clients. Checked, never run."""
+"""Types that a type checker must infer for the clients. Checked, never run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading answers: models, problems, and what is not ours."""
+"""Reading answers: models, problems, and answers that do not come from the service."""
 
 from __future__ import annotations
 

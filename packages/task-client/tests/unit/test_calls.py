@@ -1,4 +1,4 @@
-"""What each verb asks of the REST API."""
+"""The request that each method makes."""
 
 from __future__ import annotations
 

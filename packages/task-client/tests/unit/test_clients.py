@@ -1,4 +1,4 @@
-"""Both clients over a transport of the test's own."""
+"""Both clients over a transport that the test gives them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def problem(status: int, code: str) -> httpx2.Response:
 
 
 class Service:
-    """Remembers what it was asked and gives its answers in turn, the last one for ever."""
+    """Records requests, and returns its answers in turn, the last one again and again."""
 
     def __init__(self, *answers: httpx2.Response | Exception) -> None:
         self.requests: list[httpx2.Request] = []
@@ -149,7 +149,7 @@ async def test_wait_returns_the_task_at_its_end(connect: Callable[..., Any]) -> 
 
 
 class Pages:
-    """A service with many tasks, which makes each page as it is asked for."""
+    """A service with many tasks, which makes each page when it is requested."""
 
     def __init__(self, count: int) -> None:
         self.requests: list[httpx2.Request] = []

@@ -1,4 +1,4 @@
-"""The face of the package, and that its two clients are one."""
+"""The public names of the package, and that both clients have the same methods."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def test_all_is_sorted_and_complete() -> None:
     assert set(task_client.__all__) == public
 
 
-def verbs(client: type) -> set[str]:
+def methods(client: type) -> set[str]:
     return {name for name in vars(client) if not name.startswith("_")}
 
 
-def test_both_clients_have_the_same_verbs() -> None:
-    assert verbs(TaskClient) - {"close"} == verbs(AsyncTaskClient) - {"aclose"}
+def test_both_clients_have_the_same_methods() -> None:
+    assert methods(TaskClient) - {"close"} == methods(AsyncTaskClient) - {"aclose"}
 
 
-@pytest.mark.parametrize("verb", sorted(verbs(TaskClient) - {"close"}))
-def test_a_verb_takes_the_same_arguments_in_both_clients(verb: str) -> None:
-    parameters = [inspect.signature(getattr(client, verb)).parameters for client in (TaskClient, AsyncTaskClient)]
+@pytest.mark.parametrize("method", sorted(methods(TaskClient) - {"close"}))
+def test_a_method_takes_the_same_arguments_in_both_clients(method: str) -> None:
+    parameters = [inspect.signature(getattr(client, method)).parameters for client in (TaskClient, AsyncTaskClient)]
 
     assert parameters[0] == parameters[1]
 

@@ -37,7 +37,7 @@ def problem(status: int, **headers: str) -> httpx2.Response:
 
 
 class Clock:
-    """Stands still but for waits."""
+    """A clock that only the waits move forward."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -47,7 +47,7 @@ class Clock:
 
 
 class Run:
-    """Carries a flow's steps out against answers that are given in turn; the last one is given for ever."""
+    """Carries out a flow's steps; its answers come in turn, the last one again and again."""
 
     def __init__(self, flow: Flow[Any], outcomes: Iterable[Any], clock: Clock | None = None) -> None:
         self.calls: list[calls.Call] = []
@@ -155,7 +155,7 @@ def waiting(outcomes: Iterable[Any], timeout_seconds: float = 10) -> Run:
 
 
 @pytest.mark.parametrize("status", [status for status in TaskStatus if status.is_terminal])
-def test_wait_polls_the_state_and_returns_the_whole_task_at_its_end(status: TaskStatus) -> None:
+def test_wait_reads_the_state_and_returns_the_whole_task_at_its_end(status: TaskStatus) -> None:
     end = a_task(status=status, payload={"a": 1})
     run = waiting([shown(a_task()), shown(a_task(status=TaskStatus.IN_PROGRESS)), shown(end), shown(end)])
 
