@@ -1,4 +1,4 @@
-"""A member's CHANGELOG.md: on top what is unreleased, below it a section for each release, the newest first.
+"""Reads and changes a CHANGELOG.md: first what is unreleased, then a section for each release, the newest first.
 
 # Changelog of task-client
 
@@ -18,14 +18,14 @@ UNRELEASED = "## Unreleased"
 
 
 class ChangelogError(Exception):
-    """The text is not of the form above."""
+    """The text does not have the form above."""
 
 
 def entries(text: str, title: str = "Unreleased") -> str:
-    """Return what stands under the heading that begins with this word: a version; empty where nothing does.
+    """Return the entries under the heading that begins with `title`, such as a version; empty if there are none.
 
     Raises:
-        ChangelogError: nothing is kept for what is unreleased.
+        ChangelogError: the first section is not the unreleased one.
 
     """
     _, *sections = _blocks(text)
@@ -33,10 +33,10 @@ def entries(text: str, title: str = "Unreleased") -> str:
 
 
 def with_entry(text: str, entry: str) -> str:
-    """Return the changelog with one more unreleased entry, below those that are there.
+    """Return the changelog with one more unreleased entry, below the others.
 
     Raises:
-        ChangelogError: nothing is kept for what is unreleased.
+        ChangelogError: the first section is not the unreleased one.
 
     """
     title, unreleased, *released = _blocks(text)
@@ -45,10 +45,10 @@ def with_entry(text: str, entry: str) -> str:
 
 
 def with_release(text: str, version: str, day: date) -> str:
-    """Return the changelog with what was unreleased under the heading of a release.
+    """Return the changelog with its unreleased entries under the heading of a release.
 
     Raises:
-        ChangelogError: nothing is kept for what is unreleased.
+        ChangelogError: the first section is not the unreleased one.
 
     """
     title, unreleased, *released = _blocks(text)
@@ -56,7 +56,7 @@ def with_release(text: str, version: str, day: date) -> str:
 
 
 def _blocks(text: str) -> list[str]:
-    """Return the title and the sections, what is unreleased first."""
+    """Return the title and the sections, the unreleased one first."""
     blocks = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     if len(blocks) < 2 or blocks[1].splitlines()[0] != UNRELEASED:
         raise ChangelogError(f"the topmost section of {blocks[0].strip()!r} is not {UNRELEASED!r}")

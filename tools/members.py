@@ -1,4 +1,4 @@
-"""The members of the workspace, and the bounds that they set one another."""
+"""The members of the workspace, and the version bounds between them."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 BOUNDS = re.compile(r"[\w-]+(\[[\w,-]+\])?>=[\d.]+,<[\d.]+")
-"""`task-store[testing]>=0.1,<0.2`: how members bound one another."""
+"""The form of a member's bounds on another: `task-store[testing]>=0.1,<0.2`."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One package of the workspace, as its files are now."""
+    """One package of the workspace, read from its files."""
 
     folder: Path
 
     @property
     def manifest(self) -> Path:
-        """Where its version and its bounds stand."""
+        """The file with its version and its bounds."""
         return self.folder / "pyproject.toml"
 
     @property
     def changelog(self) -> Path:
-        """Where its users read what is new."""
+        """The file in which its users read what is new."""
         return self.folder / "CHANGELOG.md"
 
     @cached_property
     def project(self) -> dict[str, Any]:
-        """What its manifest says."""
+        """The content of its manifest."""
         return tomllib.loads(self.manifest.read_text())
 
     @property
     def name(self) -> str:
-        """The name it is installed by."""
+        """The name by which it is installed."""
         return str(self.project["project"]["name"])
 
     @property
     def package(self) -> str:
-        """The name it is imported by."""
+        """The name by which it is imported."""
         return self.name.replace("-", "_")
 
     @property
@@ -55,13 +55,13 @@ class Member:
 
     @property
     def extras(self) -> str:
-        """All its optional parts, as one asks for them: `[embedded]`; empty where it has none."""
+        """All its extras as a requirement names them, such as `[embedded]`; empty if it has none."""
         names = self.project["project"].get("optional-dependencies", {})
         return f"[{','.join(sorted(names))}]" if names else ""
 
     @property
     def sources(self) -> list[str]:
-        """The names of the members that it takes from this workspace, extras and groups included."""
+        """The names of the members that it needs, those of its extras and groups included."""
         return list(self.project.get("tool", {}).get("uv", {}).get("sources", {}))
 
     @property
@@ -70,12 +70,12 @@ class Member:
         return Version(self.project["project"]["version"])
 
     def tests(self, *rings: str) -> list[str]:
-        """Return those folders of its tests that are there, of the rings named, relative to the root."""
+        """Return the folders of these rings of its tests that exist, relative to the root."""
         folders = [self.folder / "tests" / ring for ring in rings]
         return [str(folder.relative_to(ROOT)) for folder in folders if folder.is_dir()]
 
     def bounds_on(self, other: Member) -> list[str]:
-        """Return what it declares of another member, extras and groups included, as it is written there."""
+        """Return its requirements on another member as they are written, those of extras and groups included."""
         project = self.project["project"]
         lists = [
             project.get("dependencies", []),
@@ -86,13 +86,13 @@ class Member:
         return [one for one in declared if Requirement(one).name == other.name]
 
     def admits(self, other: Member, version: Version) -> bool:
-        """Return whether it takes this version of another member; where it does not need that one, it does."""
+        """Return whether its bounds admit this version of another member. They do if it does not need that one."""
         return all(version in Requirement(one).specifier for one in self.bounds_on(other))
 
     def can_move(self, other: Member) -> bool:
-        """Return whether its bounds on another member are of our form and admit what that one is now.
+        """Return whether its bounds on another member have the form of `BOUNDS` and admit its present version.
 
-        Others were written by somebody who meant them.
+        Any other bounds were chosen by hand, for a reason.
         """
         of_our_form = all(BOUNDS.fullmatch(one) for one in self.bounds_on(other))
         return of_our_form and self.admits(other, other.version)

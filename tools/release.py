@@ -3,8 +3,8 @@
     uv run nox -s release -- task-client minor      # or major, patch, or a version: 0.2.0
     python tools/release.py notes task-client-v0.2.0
 
-**Invariants.** All that can be wrong is looked for before anything is written. Where writing, locking, committing or
-tagging fails all the same, the files and the branch are put back as they were.
+**Invariants.** Everything that can be wrong is checked before anything is written. If writing, locking, committing or
+tagging still fails, the files and the branch are restored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Release:
     member: Member
     version: Version
     dependants: list[Member]
-    """The members whose bounds leave this version out, and move with it."""
+    """The members whose bounds exclude this version. Their bounds are raised with it."""
 
     @property
     def tag(self) -> str:
@@ -46,7 +46,7 @@ class Release:
         return f"{self.member.name}-v{self.version}"
 
     def texts(self) -> dict[Path, str]:
-        """Return the files that change, but for the version and uv.lock, which uv writes."""
+        """Return the new text of each file that changes, except for the version and uv.lock: uv writes those."""
         member, today = self.member, datetime.now(UTC).date()
         texts = {member.changelog: with_release(member.changelog.read_text(), str(self.version), today)}
         entry = f"- Needs {member.name}{bounds(self.version)}."
@@ -113,14 +113,19 @@ def notes(tag: str) -> str:
     member, version = member_named(match["name"]), match["version"]
     if member.version != Version(version):
         raise ReleaseError(f"{tag} does not fit {path(member.manifest)}, which says {member.version}")
-    told = entries(member.changelog.read_text(), version)
-    if not told:
+    section = entries(member.changelog.read_text(), version)
+    if not section:
         raise ReleaseError(f"{path(member.changelog)} says nothing about {version}")
-    return told
+    return section
 
 
 def member_named(name: str) -> Member:
-    """Return a member."""
+    """Return the member of this name.
+
+    Raises:
+        ReleaseError: there is none.
+
+    """
     known = members()
     if name not in known:
         raise ReleaseError(f"{name} is no member; these are: {', '.join(known)}")
@@ -128,7 +133,7 @@ def member_named(name: str) -> Member:
 
 
 def next_version(member: Member, step: str) -> Version:
-    """Return the version that a step leads to; its present one if that is named, for its first release."""
+    """Return the version that `step` leads to. It may name the present version, which is right for a first release."""
     if step in STEPS:
         return Version(
             run("uv", "version", "--package", member.name, "--bump", step, "--short", "--dry-run", "--frozen")
@@ -141,7 +146,7 @@ def next_version(member: Member, step: str) -> Version:
 
 
 def check_repository(release: Release) -> None:
-    """Refuse where the commit would hold something else, stand elsewhere, or the tag is taken."""
+    """Refuse unless this is the main branch, the tree is clean and the tag is free."""
     if (branch := run("git", "branch", "--show-current")) != BRANCH:
         raise ReleaseError(f"releases are cut on {BRANCH}, and this is {branch or 'no branch'}")
     if run("git", "status", "--porcelain"):
@@ -151,7 +156,7 @@ def check_repository(release: Release) -> None:
 
 
 def check_entries(release: Release) -> None:
-    """Refuse where its changelog has nothing new to say, or has said it already."""
+    """Refuse if its changelog has nothing unreleased, or has this version already."""
     changelog, version = release.member.changelog, str(release.version)
     if not entries(changelog.read_text()):
         raise ReleaseError(f"{path(changelog)} has nothing unreleased: say what is new")
@@ -160,7 +165,7 @@ def check_entries(release: Release) -> None:
 
 
 def check_bounds(release: Release) -> None:
-    """Refuse where a member leaves the new version out by bounds that are not ours to move."""
+    """Refuse if a member excludes the new version by bounds that were chosen by hand."""
     member = release.member
     if fixed := [other for other in release.dependants if not other.can_move(member)]:
         declared = ", ".join(f"{other.name} ({'; '.join(other.bounds_on(member))})" for other in fixed)
@@ -169,7 +174,7 @@ def check_bounds(release: Release) -> None:
 
 
 def carry_out(release: Release, texts: dict[Path, str]) -> None:
-    """Write, lock, commit and tag; or leave everything as it was."""
+    """Write, lock, commit and tag. If one of these fails, restore everything and raise its error."""
     name, version = release.member.name, str(release.version)
     paths = [path(changed) for changed in sorted({*texts, release.member.manifest, ROOT / "uv.lock"})]
     before = run("git", "rev-parse", "HEAD")
@@ -188,7 +193,7 @@ def carry_out(release: Release, texts: dict[Path, str]) -> None:
 
 
 def has_tag(tag: str) -> bool:
-    """Return whether there is such a tag here."""
+    """Return whether this repository has the tag."""
     return bool(run("git", "tag", "--list", tag))
 
 
@@ -201,12 +206,12 @@ def run(*command: str) -> str:
 
 
 def path(absolute: Path) -> str:
-    """Return a path as it is seen from the root."""
+    """Return a path relative to the root."""
     return str(absolute.relative_to(ROOT))
 
 
 def listed(some: list[Member]) -> str:
-    """Return their names, for a sentence."""
+    """Return the names of some members, for a sentence."""
     return ", ".join(member.name for member in some)
 
 

@@ -1,4 +1,4 @@
-"""Releases cut in copies of this project: what one changes, and what refuses it."""
+"""Releases cut in copies of this project: what a release changes, and when it is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANIFEST = "packages/task-client/pyproject.toml"
 WORKER = "services/worker/pyproject.toml"
 ENV = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "VIRTUAL_ENV"))}
 ENV |= {f"GIT_{who}_{what}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-ENV |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}  # whoever runs this may sign commits
+ENV |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}  # the user's may sign commits
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,29 @@ class Clone:
         return done.stdout.strip()
 
     def refused(self, *words: str, **env: str) -> str:
-        """Run the release tool, which must say no in one line; return that."""
+        """Run the release tool, which must refuse with one line; return that line."""
         command = [sys.executable, "tools/release.py", *words]
         done = subprocess.run(command, cwd=self.root, env=ENV | env, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
         return done.stderr
 
     def release(self, *words: str) -> str:
-        """Run the release tool; return what it says."""
+        """Run the release tool, which must succeed; return what it prints."""
         return self.run(sys.executable, "tools/release.py", *words)
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Replace what is there once."""
+        """Replace a text that the file has exactly once."""
         text = (self.root / path).read_text()
         assert text.count(old) == 1
         (self.root / path).write_text(text.replace(old, new))
 
     def commit(self) -> None:
-        """Commit all of it."""
+        """Commit every change."""
         self.run("git", "add", "--all")
         self.run("git", "commit", "-q", "-m", "a change")
 
     def state(self) -> list[str]:
-        """Return all that a release could change: branch, commit, tags, index and files."""
+        """Return everything that a release could change: branch, commit, tags, index and files."""
         asked = ["branch --show-current", "rev-parse HEAD", "tag --list", "status --porcelain", "diff HEAD"]
         return [self.run("git", *one.split()) for one in asked]
 
@@ -110,14 +110,14 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture
 def clone(origin: Clone, tmp_path: Path) -> Clone:
-    """A clone of that."""
+    """A clone of `origin`, for one test."""
     origin.run("git", "clone", "-q", str(origin.root), str(tmp_path / "clone"))
     return Clone(tmp_path / "clone")
 
 
 @pytest.fixture
 def hears_interrupts() -> Iterator[None]:
-    """Children of this process hear SIGINT, which a script's shell has its background jobs ignore."""
+    """Let child processes receive SIGINT: background jobs of a shell script ignore it otherwise."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
