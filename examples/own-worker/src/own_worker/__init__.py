@@ -1,1 +1,1 @@
-"""A project of one's own: handlers that run on the task service."""
+"""A project of your own: handlers that run on the task service."""

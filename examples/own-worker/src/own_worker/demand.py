@@ -1,4 +1,4 @@
-"""What will be asked for: many runs of chance, drawn from what was asked for before. Nothing but arithmetic."""
+"""Simulates demand by drawing days at random from the days so far. Nothing but arithmetic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 
 def totals(daily: Sequence[int], days: int, runs: int, seed: int | None) -> Iterator[int]:
-    """Yield what `runs` stretches of `days` days ask for in all, each day as some day before (`daily`)."""
-    draw = random.Random(seed)  # noqa: S311 # chance, not secrecy
+    """Yield the total demand of `days` days, `runs` times; each day's demand is drawn at random from `daily`."""
+    draw = random.Random(seed)  # noqa: S311 # a simulation, not a secret
     for _ in range(runs):
         yield sum(draw.choices(daily, k=days))

@@ -1,4 +1,4 @@
-"""The handlers: what the tasks of each type run. Three places to run in, one of each."""
+"""Three handlers: one runs on the worker's event loop, one in a thread, one in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OrderFile(BaseModel):
 
 
 class OrderRows(BaseModel):
-    """Rows of such a file."""
+    """Rows of an order file."""
 
     rows: list[orders.Row]
 
@@ -33,7 +33,7 @@ class Imported(BaseModel):
 
 
 class DemandQuestion(BaseModel):
-    """What was asked for on each day so far, and for how many days to look ahead."""
+    """The demand of each day so far, and for how many days to forecast."""
 
     daily: list[int] = Field(min_length=1)
     days: int = Field(30, gt=0, le=365)
@@ -42,7 +42,7 @@ class DemandQuestion(BaseModel):
 
 
 class Forecast(BaseModel):
-    """What will be asked for on average, and what is enough nineteen times out of twenty."""
+    """The mean demand, and a stock that is enough in 19 of 20 cases."""
 
     mean: float
     enough: float
@@ -50,9 +50,9 @@ class Forecast(BaseModel):
 
 @handler("orders.split", timeout_seconds=60)
 async def split_orders(payload: OrderFile, context: Context) -> list[str]:
-    """Hand a file on in parts, each a task of its own; return their ids. On the worker's event loop: it mostly waits.
+    """Split a file into parts, create a task for each, and return their ids. On the event loop: it mostly waits.
 
-    A repeated attempt hands parts on again: `import_orders` bears to see an order twice.
+    A repeated attempt creates the tasks again. That does no harm: `import_orders` may import an order twice.
     """
     try:
         rows = orders.read_rows(payload.csv)
@@ -73,12 +73,12 @@ async def split_orders(payload: OrderFile, context: Context) -> list[str]:
 
 @handler("orders.import", timeout_seconds=60, max_attempts=5)
 def import_orders(payload: OrderRows, context: Context) -> Imported:
-    """Store the good rows, and say what is wrong with the others. In a thread: the database makes it wait."""
+    """Store the valid rows, and return what is wrong with the others. In a thread: the database blocks it."""
     rejected: list[str] = []
 
     def good() -> Iterator[orders.Order]:
         for number, row in enumerate(payload.rows, 1):
-            context.raise_if_stopped()  # a thread is not interrupted: it has to look
+            context.raise_if_stopped()  # a thread cannot be interrupted: it has to check
             try:
                 yield orders.Order.model_validate(row)
             except ValidationError as error:
@@ -95,7 +95,7 @@ def import_orders(payload: OrderRows, context: Context) -> Imported:
 
 @handler("demand.forecast", timeout_seconds=300, in_process=True)
 def forecast_demand(payload: DemandQuestion, context: Context) -> Forecast:
-    """Forecast by simulation. In a process of its own: it computes without a pause, and can be killed."""
+    """Forecast by simulation. In a process of its own: it computes all the time, and a process can be killed."""
     found: list[int] = []
     for total in demand.totals(payload.daily, payload.days, payload.runs, payload.seed):
         found.append(total)

@@ -1,4 +1,4 @@
-"""Orders as they come in a file, and where they are kept."""
+"""Reads orders from a CSV file, and stores them in a database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 COLUMNS = ("number", "customer", "quantity", "price")
 BUSY_SECONDS = 1.0
-"""How long to wait for somebody else who writes."""
+"""How long to wait while another connection writes."""
 
 Row = dict[str, str]
 
@@ -34,7 +34,7 @@ def read_rows(text: str) -> list[Row]:
     """Return the rows of a CSV file, by column.
 
     Raises:
-        ValueError: it is no CSV, or lacks a column; the text says which.
+        ValueError: the text is not CSV, or columns are missing; the message names them.
 
     """
     reader = csv.DictReader(io.StringIO(text), restval="")
@@ -47,12 +47,12 @@ def read_rows(text: str) -> list[Row]:
 
 
 def store(orders: Iterable[Order]) -> None:
-    """Keep orders, all or none. One that is there already is replaced, so that a repeat changes nothing.
+    """Store all of the orders or none. One that is stored already is replaced, so a repeat changes nothing.
 
-    The database is the file OWN_WORKER_DATABASE, which stands for one of yours.
+    The database is the file OWN_WORKER_DATABASE, in place of a database of yours.
 
     Raises:
-        sqlite3.OperationalError: somebody else writes, or the file cannot be opened.
+        sqlite3.OperationalError: another connection writes, or the file cannot be opened.
 
     """
     path = os.environ.get("OWN_WORKER_DATABASE") or Path(tempfile.gettempdir()) / "own-worker.db"
