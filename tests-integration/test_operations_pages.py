@@ -1,4 +1,8 @@
-"""docs/operations.md says what the code does: its events, its warnings, its numbers; and its SQL runs."""
+"""The pages for operators say what the code does.
+
+The events and warnings of docs/log-events.md, the numbers of docs/sizing.md, the exit codes and the SQL of
+docs/runbook.md.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,9 @@ from task_worker.handlers import handler_of
 from task_worker.settings import WorkerSettings
 from task_worker.startup_warnings import worker_startup_warnings
 
-PAGE = Page.read("operations.md")
+LOG_EVENTS = Page.read("log-events.md")
+RUNBOOK = Page.read("runbook.md")
+SIZING = Page.read("sizing.md")
 KILLED = 137
 QUERY_SECONDS = 1.0
 ANY_TEXT = ".+"
@@ -37,7 +43,7 @@ URLS = {"database_url": "postgresql://tasks:tasks@db/tasks", "broker_url": "amqp
 
 
 def test_every_event_that_is_logged_is_in_a_table_with_its_levels_and_nothing_else_is() -> None:
-    rows = PAGE.rows(first="event")
+    rows = LOG_EVENTS.rows(first="event")
     levels_on_page = {quoted(row["event"]): set(row["level"].split(", ")) for row in rows}
 
     assert levels_on_page == logged_events()
@@ -48,7 +54,7 @@ def test_every_event_that_is_logged_is_in_a_table_with_its_levels_and_nothing_el
 def test_every_start_warning_is_in_the_table_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASK_WORKER_DRAIN_SECOND", "1")
     monkeypatch.setenv("TASK_WORKER_COLOUR", "blue")
-    patterns = {_pattern(quoted(row["start warning"])) for row in PAGE.rows(first="start warning")}
+    patterns = {_pattern(quoted(row["start warning"])) for row in LOG_EVENTS.rows(first="start warning")}
 
     matched = [[pattern for pattern in patterns if re.fullmatch(pattern, text)] for text in _worst_warnings()]
 
@@ -57,7 +63,7 @@ def test_every_start_warning_is_in_the_table_and_nothing_else_is(monkeypatch: py
 
 
 def test_every_number_is_the_one_in_the_code() -> None:
-    rows = [row for row in PAGE.rows(first="what") if "in the code" in row]
+    rows = [row for row in SIZING.rows(first="what") if "in the code" in row]
 
     wrong = [row["what"] for row in rows if not math.isclose(_number(row["value"]), _meant(quoted(row["in the code"])))]
 
@@ -66,13 +72,13 @@ def test_every_number_is_the_one_in_the_code() -> None:
 
 
 def test_every_exit_code_is_in_the_table() -> None:
-    codes = [int(quoted(row["exit code"])) for row in PAGE.rows(first="exit code")]
+    codes = [int(quoted(row["exit code"])) for row in RUNBOOK.rows(first="exit code")]
 
     assert codes == [*ExitCode, HUNG, LEASE_LOST, KILLED]
 
 
 async def test_every_query_runs_at_once_reading_only_and_finds_what_it_is_there_to_find(database_url: str) -> None:
-    queries = PAGE.blocks("sql")
+    queries = RUNBOOK.blocks("sql")
     async with _connected(database_url) as writing, _connected(database_url) as reading:
         await writing.execute(EXAMPLES)
         async with _somebody_waiting_for_a_lock(database_url, writing):
@@ -182,4 +188,4 @@ INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, ended_at, ou
 SELECT id, attempt, worker_id, started_at, finished_at, 'FAIL', error, 'Traceback'
   FROM tasks WHERE status = 'FAILED';
 """
-"""Something of everything that the page asks for."""
+"""Something of everything that the runbook's queries ask for."""
