@@ -213,7 +213,7 @@ def system(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=has_docker())
 def compose(session: nox.Session) -> None:
-    """The containers: the README's commands, a stack in trouble, the example, production. Where there is Docker."""
+    """The containers: docs/docker.md's commands, a stack in trouble, the example, production. Where there is Docker."""
     in_workspace(session, "pytest", "-q", "tests-integration/containers", *session.posargs)
 
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml: each command of the README's table, and a stack that is troubled while it works."""
+"""docker-compose.yml: each command of docs/docker.md, and a stack that is troubled while it works."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from harness.compose import Compose, docker, is_ready
+from harness.pages import Page, quoted
 from harness.waiting import until
 from task_client import TaskClient
 from task_contracts import Priority, TaskCreate, TaskStatus
 
-README = Path(__file__).parents[2] / "README.md"
-TABLE = README.read_text().partition("#### The order's commands and ours")[2].partition("\n\nThe order's folder")[0]
-COMMANDS = [shlex.split(row)[1:] for row in re.findall(r"^\|[^|]*\| `(docker-compose [^`]*)`", TABLE, re.MULTILINE)]
+ROWS = Page.read("docker.md").rows(first="as first asked for")
+COMMANDS = [shlex.split(quoted(row["here"]))[1:] for row in ROWS]
 ONE_MORE_WORKER = ["run", "--rm", "worker"]
 CTRL_C = "\x03"
 TASKS = 500
