@@ -6,10 +6,10 @@ A process reads its settings (`read_settings`), runs its main coroutine (`run_pr
 
 from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl, is_loopback
 from task_runtime.banner import start_block
+from task_runtime.entrypoint import run_process
 from task_runtime.environment import read_settings, shared_startup_warnings, unknown_variables, variable_names
 from task_runtime.exits import ExitCode, Misconfigured
 from task_runtime.logs import LogFormat, LogLevel, configure_logging
-from task_runtime.process import run_process
 from task_runtime.redaction import safe_text, safe_url
 from task_runtime.settings import ProcessSettings, QueueNames, is_set
 from task_runtime.signals import ShutdownSignals
