@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from task_api.docs import add_docs
-from task_api.exchanges import Exchanges
 from task_api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, DocumentedApi
 from task_api.parts import ApiParts
+from task_api.request_middleware import RequestMiddleware
 from task_api.routes.health import add_health_calls
 from task_api.routes.tasks import add_task_calls
 from task_api.translation import translate_exceptions
@@ -22,7 +22,7 @@ def create_app(parts: ApiParts) -> DocumentedApi:
         openapi_url=None,  # and with it FastAPI's own pages, which load from elsewhere
         redirect_slashes=False,
     )
-    app.add_middleware(Exchanges)
+    app.add_middleware(RequestMiddleware)
     translate_exceptions(app)
     add_task_calls(app.router, parts)
     add_health_calls(app.router, parts)

@@ -1,4 +1,4 @@
-"""Exceptions, ours and others', as problem documents. What none of these knows is a 500 (`exchanges`)."""
+"""Exceptions, ours and others', as problem documents. What none of these knows is a 500 (`request_middleware`)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _QUIET = ("/health", "/assets")
 """Asked too often to be told at INFO."""
 
 
-class Exchanges:
+class RequestMiddleware:
     """Pure ASGI, around everything: Starlette's own base class for middleware would buffer streams, and costs more.
 
     The id is the caller's `X-Request-ID` where that is sane, and stands on every line logged meanwhile. A line names

@@ -68,7 +68,7 @@ async def test_a_fault_of_ours_is_a_problem_without_internals_and_logged_once(cl
 
 
 async def test_a_stream_that_breaks_off_is_not_answered_twice(client: httpx2.AsyncClient) -> None:
-    from task_api.exchanges import Exchanges
+    from task_api.request_middleware import RequestMiddleware
 
     sent: list[dict[str, Any]] = []
 
@@ -80,6 +80,6 @@ async def test_a_stream_that_breaks_off_is_not_answered_twice(client: httpx2.Asy
         sent.append(message)
 
     with pytest.raises(RuntimeError):
-        await Exchanges(breaks)({"type": "http", "method": "GET", "headers": []}, None, send)
+        await RequestMiddleware(breaks)({"type": "http", "method": "GET", "headers": []}, None, send)
 
     assert [message["type"] for message in sent] == ["http.response.start"]
