@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+async def answer_within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
     """Return the result of `work`.
 
     Raises:

@@ -6,7 +6,7 @@ keeps its tasks.
 
 from __future__ import annotations
 
-from task_api.deadlines import within
+from task_api.deadlines import answer_within
 from task_api.parts import ApiParts
 from task_contracts import Health, HealthCheck, HealthStatus
 from task_store import SCHEMA_REVISION, LiveOffers, StoreError
@@ -25,7 +25,7 @@ async def readiness(parts: ApiParts) -> Health:
 
 async def _database_checks(parts: ApiParts) -> dict[str, HealthCheck]:
     try:
-        return await within(CHECK_SECONDS, _ask(parts))
+        return await answer_within(CHECK_SECONDS, _ask(parts))
     except (StoreError, TimeoutError) as error:
         unknown = HealthCheck(status=HealthStatus.UNAVAILABLE, detail="unknown without the database")
         database = HealthCheck(status=HealthStatus.UNAVAILABLE, detail=str(error))

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from task_api.deadlines import within
+from task_api.deadlines import answer_within
 
 
 async def test_work_that_is_in_time_gives_its_result() -> None:
     async def work() -> int:
         return 7
 
-    assert await within(5, work()) == 7
+    assert await answer_within(5, work()) == 7
 
 
 async def test_its_error_is_the_callers() -> None:
@@ -19,7 +19,7 @@ async def test_its_error_is_the_callers() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        await within(5, work())
+        await answer_within(5, work())
 
 
 async def test_work_that_cannot_be_cancelled_at_once_is_not_waited_for() -> None:
@@ -35,7 +35,7 @@ async def test_work_that_cannot_be_cancelled_at_once_is_not_waited_for() -> None
             raise RuntimeError("a driver's complaint, when nobody asks any more") from None
 
     with pytest.raises(TimeoutError):
-        await within(0.01, work())
+        await answer_within(0.01, work())
 
     async with asyncio.timeout(5):
         await cancelled.wait()
@@ -54,7 +54,7 @@ async def test_a_caller_that_goes_away_takes_its_work_along() -> None:
         finally:
             cancelled.set()
 
-    caller = asyncio.create_task(within(60, work()))
+    caller = asyncio.create_task(answer_within(60, work()))
     async with asyncio.timeout(5):
         await begun.wait()
         caller.cancel()

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from task_api import cursors, examples
 from task_api.bodies import CreateBody, StrictRoute
-from task_api.deadlines import REQUEST_SECONDS, within
+from task_api.deadlines import REQUEST_SECONDS, answer_within
 from task_api.etags import etag_of, matches
 from task_api.openapi import Responses, answer, errors, header
 from task_api.parts import ApiParts
@@ -73,7 +73,7 @@ class TaskCalls:
         type_ = body.type or self._default_type
         if type_ is None:
             raise invalid([FieldProblem(field="body.type", message="Field required: this server has no default type")])
-        # Not `within`, which costs a tenth of this call: what is awaited here is a future, given up at once.
+        # Not `answer_within`, which costs a tenth of this call: what is awaited here is a future, given up at once.
         async with asyncio.timeout(REQUEST_SECONDS):
             task = await self._tasks.create(NewTask(body, type_))
         if task.due_at <= task.created_at:
@@ -86,19 +86,19 @@ class TaskCalls:
         A page may be short, even empty, and still carry a `next_cursor`; the last one carries none. Payloads and
         results are left out unless `view=full`.
         """
-        page = await within(REQUEST_SECONDS, self._page(query))
+        page = await answer_within(REQUEST_SECONDS, self._page(query))
         return _json(_PAGE_BY_VIEW[query.view].dump_json(page))
 
     async def get_task(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
         """Read a task."""
-        task = await within(REQUEST_SECONDS, self._tasks.get(task_id))
+        task = await answer_within(REQUEST_SECONDS, self._tasks.get(task_id))
         if task is None:
             raise task_not_found(task_id)
         return _unless_known(if_none_match, task.version, _TASK, task)
 
     async def get_task_status(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
         """Read how far a task has come, without its payload and result."""
-        state = await within(REQUEST_SECONDS, self._tasks.state(task_id))
+        state = await answer_within(REQUEST_SECONDS, self._tasks.state(task_id))
         if state is None:
             raise task_not_found(task_id)
         return _unless_known(if_none_match, state.version, _STATE, state)
@@ -109,7 +109,7 @@ class TaskCalls:
         200: it is CANCELLED. 202: it runs and was asked to stop; it becomes CANCELLED, or COMPLETED if it succeeds
         before. A repeat is harmless and answers the same.
         """
-        changed = await within(REQUEST_SECONDS, self._tasks.cancel(task_id))
+        changed = await answer_within(REQUEST_SECONDS, self._tasks.cancel(task_id))
         if changed is None:
             raise task_not_found(task_id)
         task = changed.task
