@@ -32,7 +32,7 @@ from task_runtime import (
     ShutdownSignals,
     start_block,
 )
-from task_service.ending import Ending
+from task_service.exit_policy import ExitPolicy
 from task_service.options import Options, Settings
 from task_service.reloading import Reloading
 from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
@@ -85,7 +85,7 @@ class Service:
         self._settings = settings
         self._listener = listener
         self._reloading = reloading
-        self._ending = Ending()
+        self._exit_policy = ExitPolicy()
 
     async def run(self, asked: ShutdownSignals) -> None:
         """Run until asked to stop.
@@ -112,7 +112,7 @@ class Service:
             asked.stop.set()  # where one part has failed, the other goes too
             await asyncio.gather(serving, return_exceptions=True)
             await tasks.aclose()
-            self._ending.is_leaving = True
+            self._exit_policy.is_leaving = True
             drain.set()
             await working
             await serving
@@ -125,7 +125,7 @@ class Service:
             if self._options.is_reloading:
                 watches.append(asyncio.create_task(self._reload(stop, do_not_wait)))
             worker = Worker(
-                self._settings.worker, self._reloading.handlers, bus, signals, end_process=self._ending.end_process
+                self._settings.worker, self._reloading.handlers, bus, signals, end_process=self._exit_policy.end_process
             )
             try:
                 await worker.run(stop, do_not_wait)

@@ -9,7 +9,7 @@ from task_worker.exits import LEASE_LOST, end_process
 _log = get_logger(__name__)
 
 
-class Ending:
+class ExitPolicy:
     """Ends the process where it must, but not for a thread that will not stop, unless it is leaving anyway.
 
     The API and the database live here too: after a lost lease or a reload the worker waits for the thread instead.

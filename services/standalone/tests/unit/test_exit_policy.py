@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from task_service import ending as module
-from task_service.ending import Ending
-from task_worker.lease.heartbeat import HUNG, LEASE_LOST
+from task_service import exit_policy as module
+from task_service.exit_policy import ExitPolicy
+from task_worker.exits import HUNG, LEASE_LOST
 
 
 @pytest.fixture
@@ -15,21 +15,21 @@ def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_thread_that_does_not_stop_is_waited_for_while_the_service_goes_on(codes: list[int]) -> None:
-    Ending().end_process(LEASE_LOST)
+    ExitPolicy().end_process(LEASE_LOST)
 
     assert codes == []
 
 
 def test_a_thread_that_does_not_stop_ends_a_process_that_is_leaving(codes: list[int]) -> None:
-    ending = Ending()
-    ending.is_leaving = True
+    policy = ExitPolicy()
+    policy.is_leaving = True
 
-    ending.end_process(LEASE_LOST)
+    policy.end_process(LEASE_LOST)
 
     assert codes == [LEASE_LOST]
 
 
 def test_an_event_loop_that_hangs_ends_the_process_always(codes: list[int]) -> None:
-    Ending().end_process(HUNG)
+    ExitPolicy().end_process(HUNG)
 
     assert codes == [HUNG]
