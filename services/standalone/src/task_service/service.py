@@ -33,8 +33,8 @@ from task_runtime import (
     start_block,
 )
 from task_service.exit_policy import ExitPolicy
+from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
-from task_service.reloading import Reloading
 from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
 from task_store.embedded import (
     BinariesNotFoundError,
@@ -61,14 +61,14 @@ async def run_service(options: Options) -> ExitCode:
     """
     settings = Settings.read(options)  # complains before anything has started
     try:
-        reloading = Reloading(settings.worker.handlers, settings.worker.http_hosts)
+        reloader = HandlerReloader(settings.worker.handlers, settings.worker.http_hosts)
     except HandlerError as error:
         raise Misconfigured(f"--handlers: {error}") from error
     listener = listen(settings.api.host, settings.api.port)
     with listener.socket, ShutdownSignals() as asked:
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(_own_database(options.data_dir)) if options.has_own_database else None
-            service = Service(options, Settings.read(options, url, api_url=listener.url), listener, reloading)
+            service = Service(options, Settings.read(options, url, api_url=listener.url), listener, reloader)
             try:
                 await service.run(asked)
             except (LoopKeepsDyingError, StoreError) as error:
@@ -80,11 +80,11 @@ async def run_service(options: Options) -> ExitCode:
 class Service:
     """API and worker over one database and one bus."""
 
-    def __init__(self, options: Options, settings: Settings, listener: Listener, reloading: Reloading) -> None:
+    def __init__(self, options: Options, settings: Settings, listener: Listener, reloader: HandlerReloader) -> None:
         self._options = options
         self._settings = settings
         self._listener = listener
-        self._reloading = reloading
+        self._reloader = reloader
         self._exit_policy = ExitPolicy()
 
     async def run(self, asked: ShutdownSignals) -> None:
@@ -125,7 +125,7 @@ class Service:
             if self._options.is_reloading:
                 watches.append(asyncio.create_task(self._reload(stop, do_not_wait)))
             worker = Worker(
-                self._settings.worker, self._reloading.handlers, bus, signals, end_process=self._exit_policy.end_process
+                self._settings.worker, self._reloader.handlers, bus, signals, end_process=self._exit_policy.end_process
             )
             try:
                 await worker.run(stop, do_not_wait)
@@ -136,7 +136,7 @@ class Service:
 
     async def _reload(self, stop: asyncio.Event, do_not_wait: asyncio.Event) -> None:
         """Have this worker end once there are new handlers; what it runs is released, and runs again by new code."""
-        await self._reloading.wait_changed()
+        await self._reloader.wait_changed()
         stop.set()
         do_not_wait.set()
 
@@ -165,7 +165,7 @@ class Service:
             )
 
     def _show(self, facts: DatabaseFacts, revision: str) -> None:
-        api, worker, handlers = self._settings.api, self._settings.worker, self._reloading.handlers
+        api, worker, handlers = self._settings.api, self._settings.worker, self._reloader.handlers
         is_own = self._options.has_own_database
         is_in_process = worker.broker_url.get_secret_value().startswith(IN_PROCESS_BROKER)
         rows = [

@@ -15,7 +15,7 @@ from task_worker.loader import folders_of, forget_modules, load_handlers
 _log = structlog.get_logger(__name__)
 
 
-class Reloading:
+class HandlerReloader:
     """The handlers at `place`, and the built-in ones: both arguments are as `load_handlers` takes them.
 
     Raises:
