@@ -35,25 +35,25 @@ async def run_api(settings: ApiSettings) -> ExitCode:
     """
     settings.require_shared_broker()
     listener = listen(settings.host, settings.port)
-    with listener.socket, ShutdownSignals() as asked:
+    with listener.socket, ShutdownSignals() as shutdown:
         async with _database(settings, 1) as health:
             try:
-                found = await asked.unless_stopped(_look(settings, health))
+                found = await shutdown.unless_stopped(_check_database(settings, health))
             except (ContentionError, DatabaseUnavailableError) as error:
                 _log.error("database_unreachable", reason=str(error))
                 return ExitCode.FAILED
             if found is not None:
-                _show(settings, listener, *found)
-                await _run(settings, listener, asked, health)
+                _show_start_block(settings, listener, *found)
+                await _serve(settings, listener, shutdown, health)
     return ExitCode.OK
 
 
-async def _look(settings: ApiSettings, database: Database) -> tuple[DatabaseFacts, str]:
+async def _check_database(settings: ApiSettings, database: Database) -> tuple[DatabaseFacts, str]:
     revision = await prepare_schema(settings, database)
     return await database.facts(), revision
 
 
-def _show(settings: ApiSettings, listener: Listener, facts: DatabaseFacts, revision: str) -> None:
+def _show_start_block(settings: ApiSettings, listener: Listener, facts: DatabaseFacts, revision: str) -> None:
     rows = [
         ("address", listener.url),
         ("docs", f"{listener.url}/docs"),
@@ -67,12 +67,12 @@ def _show(settings: ApiSettings, listener: Listener, facts: DatabaseFacts, revis
     )
 
 
-async def _run(settings: ApiSettings, listener: Listener, asked: ShutdownSignals, health: Database) -> None:
+async def _serve(settings: ApiSettings, listener: Listener, shutdown: ShutdownSignals, health: Database) -> None:
     url = settings.broker_url.get_secret_value()
     async with _database(settings, settings.database_pool_size) as database, _signals(url) as signals:
         tasks = Tasks(database)
-        parts = ApiParts(settings, tasks, health, Workers(health), signals, asked.stop)
-        await serve(create_app(parts), listener, asked.stop, asked.hurry)
+        parts = ApiParts(settings, tasks, health, Workers(health), signals, shutdown.stop)
+        await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):
             await tasks.aclose()
 
