@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import shlex
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 
 from structlog.stdlib import get_logger
 
@@ -32,17 +30,11 @@ from task_runtime import (
     ShutdownSignals,
     start_block,
 )
+from task_service.embedded_database import embedded_database
 from task_service.exit_policy import ExitPolicy
 from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
 from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
-from task_store.embedded import (
-    BinariesNotFoundError,
-    EmbeddedPostgres,
-    EmbeddedPostgresError,
-    WrongMajorVersionError,
-    binaries_for,
-)
 from task_worker.handlers import HandlerError
 from task_worker.process import http_rows, worker_startup_warnings
 from task_worker.worker import Worker
@@ -66,8 +58,7 @@ async def run_service(options: Options) -> ExitCode:
         raise Misconfigured(f"--handlers: {error}") from error
     listener = listen(settings.api.host, settings.api.port)
     with listener.socket, ShutdownSignals() as asked:
-        async with AsyncExitStack() as stack:
-            url = await stack.enter_async_context(_own_database(options.data_dir)) if options.has_own_database else None
+        async with _embedded_url(options) as url:
             service = Service(options, Settings.read(options, url, api_url=listener.url), listener, reloader)
             try:
                 await service.run(asked)
@@ -189,35 +180,8 @@ class Service:
         start_block(title, rows, warnings, log_format=api.log_format)
 
 
-@asynccontextmanager
-async def _own_database(data_dir: Path) -> AsyncIterator[str]:
-    """Run the embedded PostgreSQL, starting it again should it die."""
-    try:
-        postgres = EmbeddedPostgres(data_dir)
-        url = await postgres.start()
-    except WrongMajorVersionError as error:
-        raise Misconfigured(f"{error}{_how_to_move(data_dir, error)}") from error
-    except EmbeddedPostgresError as error:
-        raise Misconfigured(str(error)) from error
-    watch = asyncio.create_task(postgres.watch())
-    try:
-        yield url
-    finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
-        await postgres.stop()
-
-
-def _how_to_move(data_dir: Path, error: WrongMajorVersionError) -> str:
-    """Return the commands that take data to a newer major version of PostgreSQL; nothing leads to an older one."""
-    if error.found > error.needed:
-        return ""
-    try:
-        by = f"the programs of {error.found} are in {binaries_for(data_dir).folder}"
-    except BinariesNotFoundError:
-        by = f"the first by the installation that wrote the data, or once PostgreSQL {error.found} is installed"
-    at = f"--data-dir {shlex.quote(str(data_dir))}"
-    return f" (`task-service backup {at} FILE`, then `task-service restore {at} --replace FILE`; {by})"
+def _embedded_url(options: Options) -> AbstractAsyncContextManager[str | None]:
+    return embedded_database(options.data_dir) if options.has_own_database else nullcontext()
 
 
 async def _relay(heard: asyncio.Event, told: asyncio.Event) -> None:

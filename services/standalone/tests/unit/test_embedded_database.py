@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from task_service.service import _how_to_move
+from task_service.embedded_database import _how_to_move
 from task_store.embedded import WrongMajorVersionError, find_binaries
 
 

@@ -1,0 +1,49 @@
+"""The service's own PostgreSQL: run while the service runs, in its data folder."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from task_runtime import Misconfigured
+from task_store.embedded import (
+    BinariesNotFoundError,
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    WrongMajorVersionError,
+    binaries_for,
+)
+
+
+@asynccontextmanager
+async def embedded_database(data_dir: Path) -> AsyncIterator[str]:
+    """Run the embedded PostgreSQL, starting it again should it die."""
+    try:
+        postgres = EmbeddedPostgres(data_dir)
+        url = await postgres.start()
+    except WrongMajorVersionError as error:
+        raise Misconfigured(f"{error}{_how_to_move(data_dir, error)}") from error
+    except EmbeddedPostgresError as error:
+        raise Misconfigured(str(error)) from error
+    watch = asyncio.create_task(postgres.watch())
+    try:
+        yield url
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await postgres.stop()
+
+
+def _how_to_move(data_dir: Path, error: WrongMajorVersionError) -> str:
+    """Return the commands that take data to a newer major version of PostgreSQL; nothing leads to an older one."""
+    if error.found > error.needed:
+        return ""
+    try:
+        by = f"the programs of {error.found} are in {binaries_for(data_dir).folder}"
+    except BinariesNotFoundError:
+        by = f"the first by the installation that wrote the data, or once PostgreSQL {error.found} is installed"
+    at = f"--data-dir {shlex.quote(str(data_dir))}"
+    return f" (`task-service backup {at} FILE`, then `task-service restore {at} --replace FILE`; {by})"
