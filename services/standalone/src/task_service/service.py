@@ -3,7 +3,7 @@
 **Invariants**
 
 - The database comes first and goes last. The API stops before the worker drains.
-- A reload touches the worker alone. The next one starts when the last has ended, so their code never overlaps.
+- A reload touches the worker alone (`reloading_worker`).
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from task_service.embedded_database import embedded_database
 from task_service.exit_policy import ExitPolicy
 from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
+from task_service.reloading_worker import ReloadingWorker
 from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
 from task_worker.handlers import HandlerError
 from task_worker.process import http_rows, worker_startup_warnings
-from task_worker.worker import Worker
 
 _log = get_logger(__name__)
 
@@ -97,7 +97,7 @@ class Service:
             tasks = Tasks(database)
             app = create_app(ApiParts(self._settings.api, tasks, health, Workers(health), signals, asked.stop))
             drain = asyncio.Event()
-            working = asyncio.create_task(self._work(bus, signals, drain, asked.hurry))
+            working = asyncio.create_task(self._worker(bus, signals).run(drain, asked.hurry))
             serving = asyncio.create_task(serve(app, self._listener, asked.stop, asked.hurry))
             await asyncio.wait([working, serving], return_when=asyncio.FIRST_COMPLETED)
             asked.stop.set()  # where one part has failed, the other goes too
@@ -108,28 +108,15 @@ class Service:
             await working
             await serving
 
-    async def _work(self, bus: TaskBus, signals: Signals, drain: asyncio.Event, hurry: asyncio.Event) -> None:
-        """Run one worker after the other, until `drain` is set."""
-        while not drain.is_set():
-            stop, do_not_wait = asyncio.Event(), asyncio.Event()
-            watches = [asyncio.create_task(_relay(drain, stop)), asyncio.create_task(_relay(hurry, do_not_wait))]
-            if self._options.is_reloading:
-                watches.append(asyncio.create_task(self._reload(stop, do_not_wait)))
-            worker = Worker(
-                self._settings.worker, self._reloader.handlers, bus, signals, end_process=self._exit_policy.end_process
-            )
-            try:
-                await worker.run(stop, do_not_wait)
-            finally:
-                for watch in watches:
-                    watch.cancel()
-                await asyncio.gather(*watches, return_exceptions=True)
-
-    async def _reload(self, stop: asyncio.Event, do_not_wait: asyncio.Event) -> None:
-        """Have this worker end once there are new handlers; what it runs is released, and runs again by new code."""
-        await self._reloader.wait_changed()
-        stop.set()
-        do_not_wait.set()
+    def _worker(self, bus: TaskBus, signals: Signals) -> ReloadingWorker:
+        return ReloadingWorker(
+            self._settings.worker,
+            self._reloader,
+            bus,
+            signals,
+            is_reloading=self._options.is_reloading,
+            end_process=self._exit_policy.end_process,
+        )
 
     @asynccontextmanager
     async def _database(self, pool_size: int) -> AsyncIterator[Database]:
@@ -182,8 +169,3 @@ class Service:
 
 def _embedded_url(options: Options) -> AbstractAsyncContextManager[str | None]:
     return embedded_database(options.data_dir) if options.has_own_database else nullcontext()
-
-
-async def _relay(heard: asyncio.Event, told: asyncio.Event) -> None:
-    await heard.wait()
-    told.set()
