@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 
@@ -19,25 +18,22 @@ from task_api.app import create_app
 from task_api.parts import ApiParts
 from task_api.schema import prepare_schema
 from task_api.server import Listener, listen, serve
-from task_api.startup_warnings import api_startup_warnings
 from task_bus import MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
 from task_runtime import (
-    IN_PROCESS_BROKER,
     ExitCode,
     LoopKeepsDyingError,
     Misconfigured,
     ShutdownSignals,
-    start_block,
 )
 from task_service.embedded_database import embedded_database
 from task_service.exit_policy import ExitPolicy
 from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
 from task_service.reloading_worker import ReloadingWorker
+from task_service.start_block import StartBlock
 from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
 from task_worker.handlers import HandlerError
-from task_worker.process import http_rows, worker_startup_warnings
 
 _log = get_logger(__name__)
 
@@ -91,7 +87,7 @@ class Service:
             revision = await asked.unless_stopped(prepare_schema(self._settings.api, health))
             if revision is None:
                 return
-            self._show(await health.facts(), revision)
+            self._show_start_block(await health.facts(), revision)
             database = await stack.enter_async_context(self._database(self._settings.api.database_pool_size))
             bus, signals = await stack.enter_async_context(self._bus())
             tasks = Tasks(database)
@@ -107,6 +103,10 @@ class Service:
             drain.set()
             await working
             await serving
+
+    def _show_start_block(self, facts: DatabaseFacts, revision: str) -> None:
+        handlers = self._reloader.handlers
+        StartBlock(self._options, self._settings, self._listener.url, handlers, facts, revision).show()
 
     def _worker(self, bus: TaskBus, signals: Signals) -> ReloadingWorker:
         return ReloadingWorker(
@@ -141,30 +141,6 @@ class Service:
             await asyncio.wait(
                 [asyncio.create_task(part.aclose()) for part in (signals, bus)], timeout=_CLOSING_SECONDS
             )
-
-    def _show(self, facts: DatabaseFacts, revision: str) -> None:
-        api, worker, handlers = self._settings.api, self._settings.worker, self._reloader.handlers
-        is_own = self._options.has_own_database
-        is_in_process = worker.broker_url.get_secret_value().startswith(IN_PROCESS_BROKER)
-        rows = [
-            ("API", f"{self._listener.url}/api/v1/tasks"),
-            ("docs", f"{self._listener.url}/docs"),
-            ("database", f"{self._options.data_dir if is_own else api.database_url.get_secret_value()}"),
-            ("PostgreSQL", f"{facts.version}, {'embedded' if is_own else 'yours'}"),
-            ("schema revision", revision),
-            ("broker", "in this process" if is_in_process else worker.broker_url.get_secret_value()),
-            ("queues", ", ".join(worker.serves)),
-            (
-                "handlers",
-                ", ".join(sorted(handlers)) + (", reloaded when changed" if self._options.is_reloading else ""),
-            ),
-            *http_rows(worker),
-        ]
-        warnings = dict.fromkeys(
-            [*api_startup_warnings(api, facts, revision), *worker_startup_warnings(worker, handlers, facts, revision)]
-        )
-        title = f"task-service {importlib.metadata.version('task-service')} (Ctrl-C stops it)"
-        start_block(title, rows, warnings, log_format=api.log_format)
 
 
 def _embedded_url(options: Options) -> AbstractAsyncContextManager[str | None]:
