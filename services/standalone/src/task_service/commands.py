@@ -31,9 +31,9 @@ def run_command(work: Callable[[], Coroutine[Any, Any, str]]) -> ExitCode:
 
 
 async def _run(work: Coroutine[Any, Any, str]) -> ExitCode:
-    with ShutdownSignals() as asked:
+    with ShutdownSignals() as shutdown:
         try:
-            said = await asked.unless_stopped(work)
+            said = await shutdown.unless_stopped(work)
         except (ProgramFailedError, StoreError, OSError) as error:
             return _say(f"error: {error}", ExitCode.FAILED)
         except EmbeddedPostgresError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
 from structlog.stdlib import get_logger
 
@@ -20,12 +20,7 @@ from task_api.schema import prepare_schema
 from task_api.server import Listener, listen, serve
 from task_bus import MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
-from task_runtime import (
-    ExitCode,
-    LoopKeepsDyingError,
-    Misconfigured,
-    ShutdownSignals,
-)
+from task_runtime import ExitCode, LoopKeepsDyingError, Misconfigured, ShutdownSignals
 from task_service.embedded_database import embedded_database
 from task_service.exit_policy import ExitPolicy
 from task_service.handler_reloader import HandlerReloader
@@ -53,11 +48,11 @@ async def run_service(options: Options) -> ExitCode:
     except HandlerError as error:
         raise Misconfigured(f"--handlers: {error}") from error
     listener = listen(settings.api.host, settings.api.port)
-    with listener.socket, ShutdownSignals() as asked:
+    with listener.socket, ShutdownSignals() as shutdown:
         async with _embedded_url(options) as url:
             service = Service(options, Settings.read(options, url, api_url=listener.url), listener, reloader)
             try:
-                await service.run(asked)
+                await service.run(shutdown)
             except (LoopKeepsDyingError, StoreError) as error:
                 _log.critical("service_gives_up", reason=str(error))
                 return ExitCode.FAILED
@@ -74,7 +69,7 @@ class Service:
         self._reloader = reloader
         self._exit_policy = ExitPolicy()
 
-    async def run(self, asked: ShutdownSignals) -> None:
+    async def run(self, shutdown: ShutdownSignals) -> None:
         """Run until asked to stop.
 
         Raises:
@@ -82,31 +77,35 @@ class Service:
             StoreError: the database cannot be used at the start.
 
         """
-        async with AsyncExitStack() as stack:
-            health = await stack.enter_async_context(self._database(1))
-            revision = await asked.unless_stopped(prepare_schema(self._settings.api, health))
-            if revision is None:
-                return
-            self._show_start_block(await health.facts(), revision)
-            database = await stack.enter_async_context(self._database(self._settings.api.database_pool_size))
-            bus, signals = await stack.enter_async_context(self._bus())
+        async with self._database(1) as health:
+            found = await shutdown.unless_stopped(self._check_database(health))
+            if found is not None:
+                self._show_start_block(*found)
+                await self._serve(shutdown, health)
+
+    async def _check_database(self, database: Database) -> tuple[DatabaseFacts, str]:
+        revision = await prepare_schema(self._settings.api, database)
+        return await database.facts(), revision
+
+    def _show_start_block(self, facts: DatabaseFacts, revision: str) -> None:
+        handlers = self._reloader.handlers
+        StartBlock(self._options, self._settings, self._listener.url, handlers, facts, revision).show()
+
+    async def _serve(self, shutdown: ShutdownSignals, health: Database) -> None:
+        async with self._database(self._settings.api.database_pool_size) as database, self._bus() as (bus, signals):
             tasks = Tasks(database)
-            app = create_app(ApiParts(self._settings.api, tasks, health, Workers(health), signals, asked.stop))
+            app = create_app(ApiParts(self._settings.api, tasks, health, Workers(health), signals, shutdown.stop))
             drain = asyncio.Event()
-            working = asyncio.create_task(self._worker(bus, signals).run(drain, asked.hurry))
-            serving = asyncio.create_task(serve(app, self._listener, asked.stop, asked.hurry))
+            working = asyncio.create_task(self._worker(bus, signals).run(drain, shutdown.hurry))
+            serving = asyncio.create_task(serve(app, self._listener, shutdown.stop, shutdown.hurry))
             await asyncio.wait([working, serving], return_when=asyncio.FIRST_COMPLETED)
-            asked.stop.set()  # where one part has failed, the other goes too
+            shutdown.stop.set()  # where one part has failed, the other goes too
             await asyncio.gather(serving, return_exceptions=True)
             await tasks.aclose()
             self._exit_policy.is_leaving = True
             drain.set()
             await working
             await serving
-
-    def _show_start_block(self, facts: DatabaseFacts, revision: str) -> None:
-        handlers = self._reloader.handlers
-        StartBlock(self._options, self._settings, self._listener.url, handlers, facts, revision).show()
 
     def _worker(self, bus: TaskBus, signals: Signals) -> ReloadingWorker:
         return ReloadingWorker(
