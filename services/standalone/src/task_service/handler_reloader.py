@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Mapping
 
@@ -31,8 +32,12 @@ class HandlerReloader:
         """The last that could be loaded."""
 
     async def wait_changed(self) -> None:
-        """Return once there are new handlers; what cannot be loaded is shown, and the next change is waited for."""
+        """Return once there are new handlers, which is never where there is no place for them.
+
+        What cannot be loaded is logged, and the next change is waited for.
+        """
         if self._place is None:
+            await asyncio.Event().wait()
             return
         async for _ in awatch(*folders_of(self._place), watch_filter=PythonFilter(), recursive=False):
             if self._load(self._place):

@@ -77,3 +77,12 @@ async def test_a_changed_neighbour_is_read_anew(tmp_path: Path) -> None:
 def test_what_cannot_be_loaded_the_first_time_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HandlerError):
         HandlerReloader(str(tmp_path / "nothing.py"))
+
+
+async def test_without_a_place_for_handlers_there_is_never_a_change() -> None:
+    waiting = asyncio.create_task(HandlerReloader(None).wait_changed())
+
+    done, _ = await asyncio.wait([waiting], timeout=0.2)
+
+    waiting.cancel()
+    assert not done
