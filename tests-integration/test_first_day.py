@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 from harness.processes import clean_environment, command
 from harness.servers import end_servers_on, servers_on
 from harness.users import ordinary_user
-from harness.waiting import eventually
+from harness.waiting import SECONDS, eventually
 from harness.world import World
 
 pytestmark = pytest.mark.private_servers
@@ -51,6 +52,21 @@ async def test_the_first_day_of_a_stranger(world: World) -> None:
 
     second = await world.service()
     assert await second.get(task["id"]) == done
+
+
+async def test_the_start_block_says_how_to_open_the_database_in_psql(world: World) -> None:
+    service = await world.service()
+    task = await service.create(name="seen from outside")
+    command = (await service.process.logged("process_started"))["psql"]
+
+    # As somebody would who copies it from the terminal and adds a query.
+    psql = await asyncio.create_subprocess_shell(
+        f'{command} -Atc "SELECT id, name FROM tasks"', stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(SECONDS):
+        seen, _ = await psql.communicate()
+
+    assert seen.decode() == f"{task['id']}|seen from outside\n"
 
 
 async def test_p1_after_kill_9_the_next_start_adopts_the_database_and_finishes_what_was_running(world: World) -> None:

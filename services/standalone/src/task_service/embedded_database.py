@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from task_store.embedded import (
     EmbeddedPostgresError,
     WrongMajorVersionError,
     binaries_for,
+    find_binaries,
 )
 
 
@@ -35,6 +37,24 @@ async def embedded_database(data_dir: Path) -> AsyncIterator[str]:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         await postgres.stop()
+
+
+def psql_command(url: str) -> str:
+    """Return the shell command that opens the embedded database in psql, for the user who runs the service.
+
+    Args:
+        url: that of the running database, in SQLAlchemy's form or libpq's.
+
+    """
+    return shlex.join([_psql(), url.replace("postgresql+asyncpg:", "postgresql:", 1)])
+
+
+def _psql() -> str:
+    """Return the psql of the PATH, else the one beside the programs of the embedded PostgreSQL."""
+    if shutil.which("psql"):
+        return "psql"
+    bundled = Path(find_binaries().program("psql"))
+    return str(bundled) if bundled.exists() else "psql"
 
 
 def _how_to_move(data_dir: Path, error: WrongMajorVersionError) -> str:

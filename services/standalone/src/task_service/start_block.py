@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from task_api.startup_warnings import api_startup_warnings
 from task_runtime import IN_PROCESS_BROKER, start_block
+from task_service.embedded_database import psql_command
 from task_service.options import Options, Settings
 from task_store import DatabaseFacts
 from task_worker.handlers import Handler
@@ -46,6 +47,7 @@ class StartBlock:
             ("API", f"{self.api_url}/api/v1/tasks"),
             ("docs", f"{self.api_url}/docs"),
             ("database", f"{self.options.data_dir if is_own else api.database_url.get_secret_value()}"),
+            *([("psql", psql_command(api.database_url.get_secret_value()))] if is_own else []),
             ("PostgreSQL", f"{self.facts.version}, {'embedded' if is_own else 'yours'}"),
             ("schema revision", self.revision),
             ("broker", "in this process" if is_in_process else worker.broker_url.get_secret_value()),
