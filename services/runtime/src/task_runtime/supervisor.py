@@ -17,7 +17,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from task_contracts import BackOff
+
 _log = logging.getLogger(__name__)
+
+_BACK_OFF = BackOff(first_seconds=0.1, longest_seconds=5.0)
 
 Loop = Callable[[], Awaitable[None]]
 """Makes the coroutine of a loop; called again for each restart."""
@@ -33,19 +37,15 @@ class LoopKeepsDyingError(Exception):
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How long to wait before a loop starts again, and when to give up. All times in seconds."""
+    """How long to wait before a loop starts again, and when to give up."""
 
-    first_pause_seconds: float = 0.1
-    longest_pause_seconds: float = 5
+    back_off: BackOff = _BACK_OFF
+    """How long to wait after so many deaths in a row."""
     deaths_max: int = 10
     """So many deaths within `window_seconds` are too many."""
     window_seconds: float = 60
     steady_seconds: float = 30
     """A loop that ran so long before it died is a healthy one: its earlier deaths no longer count."""
-
-    def pause_seconds(self, deaths: int) -> float:
-        """Return the pause after the given number of deaths in a row (1 and up)."""
-        return min(self.longest_pause_seconds, self.first_pause_seconds * 2.0 ** min(deaths - 1, 30))
 
 
 class Supervisor:
@@ -120,7 +120,7 @@ class Supervisor:
             _log.error("loop_died", exc_info=death, extra={"loop": name, "deaths": len(deaths)})
             if len(deaths) == deaths.maxlen and clock() - deaths[0] <= self._restarts.window_seconds:
                 raise LoopKeepsDyingError(name, len(deaths)) from death
-            await asyncio.sleep(self._restarts.pause_seconds(len(deaths)))
+            await asyncio.sleep(self._restarts.back_off.pause_seconds(len(deaths)))
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

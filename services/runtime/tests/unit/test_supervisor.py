@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from task_contracts import BackOff
 from task_runtime import LoopKeepsDyingError, RestartPolicy, Supervisor
 
-AT_ONCE = RestartPolicy(first_pause_seconds=0, longest_pause_seconds=0)
+NO_PAUSE = BackOff(first_seconds=1e-6, longest_seconds=1e-6)
+AT_ONCE = RestartPolicy(back_off=NO_PAUSE)
 DEADLINE_SECONDS = 5
 
 
@@ -87,7 +89,7 @@ async def test_closing_cancels_every_loop_and_starts_none_again(supervisor: Supe
 
 
 async def test_closing_ends_a_loop_that_waits_to_be_started_again() -> None:
-    supervisor = Supervisor(RestartPolicy(first_pause_seconds=3600, longest_pause_seconds=3600))
+    supervisor = Supervisor(RestartPolicy(back_off=BackOff(first_seconds=3600, longest_seconds=3600)))
     died = asyncio.Event()
 
     async def die() -> None:
@@ -154,7 +156,7 @@ async def test_a_loop_that_returns_has_finished(supervisor: Supervisor) -> None:
 
 
 async def test_a_loop_that_is_meant_to_run_forever_has_died_when_it_returns() -> None:
-    supervisor = Supervisor(RestartPolicy(first_pause_seconds=0, deaths_max=3))
+    supervisor = Supervisor(RestartPolicy(back_off=NO_PAUSE, deaths_max=3))
     runs = 0
 
     async def finish() -> None:
@@ -189,8 +191,8 @@ async def test_a_loop_that_keeps_dying_ends_the_waiting_while_the_others_run(sup
 @pytest.mark.parametrize(
     "policy",
     [
-        RestartPolicy(first_pause_seconds=0, deaths_max=3, steady_seconds=0),
-        RestartPolicy(first_pause_seconds=0, deaths_max=3, window_seconds=-1),
+        RestartPolicy(back_off=NO_PAUSE, deaths_max=3, steady_seconds=0),
+        RestartPolicy(back_off=NO_PAUSE, deaths_max=3, window_seconds=-1),
     ],
     ids=["each run was steady", "the deaths lie far apart"],
 )
@@ -219,6 +221,6 @@ async def test_cancelling_the_wait_leaves_the_loops_alone(supervisor: Supervisor
 
 
 def test_pauses_double_from_a_tenth_of_a_second_to_five_seconds() -> None:
-    pauses = [RestartPolicy().pause_seconds(deaths) for deaths in (1, 2, 3, 6, 7, 10, 10_000)]
+    pauses = [RestartPolicy().back_off.pause_seconds(deaths) for deaths in (1, 2, 3, 6, 7, 10, 10_000)]
 
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 3.2, 5, 5, 5])

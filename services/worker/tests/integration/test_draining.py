@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from task_bus import BrokerQueue, MemoryHub
-from task_contracts import Priority, Task
+from task_contracts import BackOff, Priority, Task
 from task_runtime import LoopKeepsDyingError, RestartPolicy
 from task_worker import handler
 from task_worker.exits import LEASE_LOST
@@ -180,7 +180,7 @@ async def test_a_worker_with_a_dead_part_stops_its_code_before_it_gives_up_its_l
         await break_now.wait()
         raise ValueError("broken")
 
-    restarts = RestartPolicy(first_pause_seconds=0.001, longest_pause_seconds=0.001)
+    restarts = RestartPolicy(back_off=BackOff(first_seconds=0.001, longest_seconds=0.001))
     monkeypatch.setattr(Purge, "run", broken)
 
     @handler("t")
