@@ -15,7 +15,7 @@ from task_api.app import create_app
 from task_api.parts import ApiParts
 from task_api.settings import ApiSettings
 from task_bus.signals import MemoryHub, open_signals
-from task_store import Database, Tasks, Workers
+from task_store import Database, Tasks
 
 pytest_plugins = ["task_store.testing"]
 
@@ -55,7 +55,7 @@ def open_parts() -> OpenParts:
         signals = open_signals("memory://", name="test", hub=hub or MemoryHub())
         signals.start()
         async with Database(database_url) as database, Database(database_url, pool_size=1) as health:
-            yield ApiParts(settings, Tasks(database), health, Workers(health), signals)
+            yield ApiParts(settings, Tasks(database), health, signals)
         await signals.aclose()
 
     return opened

@@ -7,20 +7,19 @@ from dataclasses import dataclass, field
 
 from task_api.settings import ApiSettings
 from task_bus.signals import Signals
-from task_store import Database, Tasks, Workers
+from task_store import Database, Tasks
 
 
 @dataclass(frozen=True)
 class ApiParts:
     """The parts of one application; their owner opens and closes them.
 
-    `database` and `workers` are what the health checks ask: give them a connection that no caller uses, so that
-    readiness never waits behind load. `stop` is set when the process begins to stop: readiness says so at once.
+    `database` is what the health checks ask: give it a connection that no caller uses, so that readiness never waits
+    behind load. `stop` is set when the process begins to stop: readiness says so at once.
     """
 
     settings: ApiSettings
     tasks: Tasks
     database: Database
-    workers: Workers
     signals: Signals
     stop: asyncio.Event = field(default_factory=asyncio.Event)

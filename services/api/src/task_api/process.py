@@ -17,7 +17,7 @@ from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
 from task_bus.signals import Signals, open_signals
 from task_runtime import ExitCode, ShutdownSignals, start_block
-from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks, Workers
+from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks
 
 _log = get_logger(__name__)
 
@@ -71,7 +71,7 @@ async def _serve(settings: ApiSettings, listener: Listener, shutdown: ShutdownSi
     url = settings.broker_url.get_secret_value()
     async with _database(settings, settings.database_pool_size) as database, _signals(url) as signals:
         tasks = Tasks(database)
-        parts = ApiParts(settings, tasks, health, Workers(health), signals, shutdown.stop)
+        parts = ApiParts(settings, tasks, health, signals, shutdown.stop)
         await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):
             await tasks.aclose()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from task_api.deadlines import answer_within
 from task_api.parts import ApiParts
 from task_contracts import Health, HealthCheck, HealthStatus
-from task_store import SCHEMA_REVISION, LiveOffers, StoreError
+from task_store import SCHEMA_REVISION, LiveOffers, StoreError, Workers
 
 CHECK_SECONDS = 1.5
 
@@ -37,7 +37,7 @@ async def _ask(parts: ApiParts) -> dict[str, HealthCheck]:
     if schema.status is HealthStatus.UNAVAILABLE:
         workers = HealthCheck(status=HealthStatus.DEGRADED, detail="unknown without the schema")
     else:
-        workers = _workers(parts.settings.queues, await parts.workers.live_offers())
+        workers = _workers(parts.settings.queues, await Workers(parts.database).live_offers())
     return {"database": HealthCheck(status=HealthStatus.OK), "schema": schema, "workers": workers}
 
 

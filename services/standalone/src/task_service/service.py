@@ -27,7 +27,7 @@ from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
 from task_service.reloading_worker import ReloadingWorker
 from task_service.start_block import StartBlock
-from task_store import Database, DatabaseFacts, StoreError, Tasks, Workers
+from task_store import Database, DatabaseFacts, StoreError, Tasks
 from task_worker.handlers import HandlerError
 
 _log = get_logger(__name__)
@@ -94,7 +94,7 @@ class Service:
     async def _serve(self, shutdown: ShutdownSignals, health: Database) -> None:
         async with self._database(self._settings.api.database_pool_size) as database, self._bus() as (bus, signals):
             tasks = Tasks(database)
-            app = create_app(ApiParts(self._settings.api, tasks, health, Workers(health), signals, shutdown.stop))
+            app = create_app(ApiParts(self._settings.api, tasks, health, signals, shutdown.stop))
             drain = asyncio.Event()
             working = asyncio.create_task(self._worker(bus, signals).run(drain, shutdown.hurry))
             serving = asyncio.create_task(serve(app, self._listener, shutdown.stop, shutdown.hurry))
