@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from task_api.app import create_app
+from task_api.deadlines import DEADLINES, Deadlines
 from task_api.parts import ApiParts
 from task_api.settings import ApiSettings
 from task_bus.signals import MemoryHub, open_signals
@@ -49,13 +50,15 @@ def open_parts() -> OpenParts:
     """Open the parts of an application on a database; any setting can be given."""
 
     @asynccontextmanager
-    async def opened(database_url: str, hub: MemoryHub | None = None, **given: Any) -> AsyncIterator[ApiParts]:
+    async def opened(
+        database_url: str, hub: MemoryHub | None = None, *, deadlines: Deadlines = DEADLINES, **given: Any
+    ) -> AsyncIterator[ApiParts]:
         given = {"broker_url": "memory://", "queues": ("default", "reports"), **given}
         settings = ApiSettings(database_url=database_url, **given)
         signals = open_signals("memory://", name="test", hub=hub or MemoryHub())
         signals.start()
         async with Database(database_url) as database, Database(database_url, pool_size=1) as health:
-            yield ApiParts(settings, Tasks(database), health, signals)
+            yield ApiParts(settings, Tasks(database), health, signals, deadlines=deadlines)
         await signals.aclose()
 
     return opened

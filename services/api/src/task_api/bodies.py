@@ -15,12 +15,10 @@ from pydantic import BaseModel, ValidatorFunctionWrapHandler, WrapValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
+from task_api.deadlines import DEADLINES
 from task_api.problems import body_too_large, body_too_slow, not_json
 from task_api.queries import refuse_any
 from task_contracts import TaskCreate, limits
-
-BODY_SECONDS = 30.0
-"""For so long a body may be on its way."""
 
 _Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -41,6 +39,10 @@ class BodyRequest(Request):
 
     max_bytes = limits.BODY_BYTES
 
+    def __init__(self, request: Request, body_seconds: float) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body_seconds = body_seconds
+
     async def body(self) -> bytes:
         """Return the body.
 
@@ -50,10 +52,10 @@ class BodyRequest(Request):
         """
         if not hasattr(self, "_body"):
             try:
-                async with asyncio.timeout(BODY_SECONDS):
+                async with asyncio.timeout(self._body_seconds):
                     self._body = await self._read()
             except TimeoutError:
-                raise body_too_slow(BODY_SECONDS) from None
+                raise body_too_slow(self._body_seconds) from None
             if self._body and not self._is_json():
                 raise not_json()
         return self._body
@@ -81,6 +83,8 @@ class BodyRequest(Request):
 class StrictRoute(APIRoute):
     """A route that reads its body as `BodyRequest` does, and takes no query unless its function does."""
 
+    body_seconds = DEADLINES.body_seconds
+
     def get_route_handler(self) -> _Handle:
         """Return what answers a request."""
         handle = super().get_route_handler()
@@ -89,6 +93,15 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             if request.scope["query_string"] and not takes_query:
                 refuse_any(request)
-            return await handle(BodyRequest(request.scope, request.receive))
+            return await handle(BodyRequest(request, self.body_seconds))
 
         return handle_strictly
+
+
+def strict_route(seconds: float) -> type[StrictRoute]:
+    """Return the class of strict routes whose bodies have so long to arrive."""
+
+    class Route(StrictRoute):
+        body_seconds = seconds
+
+    return Route

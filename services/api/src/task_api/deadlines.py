@@ -1,4 +1,4 @@
-"""The deadline of a request.
+"""How long the API waits, and how it keeps to that.
 
 **Invariants**
 
@@ -11,12 +11,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-REQUEST_SECONDS = 4.5
-"""A caller waits at most half a second more than this."""
-
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long the API waits for each of these, at most, in seconds."""
+
+    database_seconds: float = 60.0
+    """For a database that does not answer when the process starts."""
+    body_seconds: float = 30.0
+    """For the body of a request to arrive."""
+    request_seconds: float = 4.5
+    """For the database to do what a request asks; the caller waits at most half a second more."""
+    check_seconds: float = 1.5
+    """For the database to answer a health check; a readiness check takes at most half a second more."""
+
+
+DEADLINES = Deadlines()
+"""Those that count unless others are passed in."""
 
 _abandoned: set[asyncio.Task[Any]] = set()
 

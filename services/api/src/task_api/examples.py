@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from task_api.bodies import BODY_SECONDS
+from task_api.deadlines import DEADLINES
 from task_api.problems import (
     body_too_large,
     body_too_slow,
@@ -69,7 +69,7 @@ UNKNOWN_TASK = task_not_found(UUID(NEW["id"]))
 UNKNOWN_QUEUE = unknown_queue(["default", "reports"])
 FINISHED = task_finished(refusal(TaskStatus.COMPLETED, *DELETE))
 TOO_LARGE = body_too_large(limits.BODY_BYTES)
-TOO_SLOW = body_too_slow(BODY_SECONDS)
+TOO_SLOW = body_too_slow(DEADLINES.body_seconds)
 WRONG_BODY = invalid([FieldProblem(field="body.priority", message="Input should be 'LOW', 'MEDIUM' or 'HIGH'")])
 WRONG_QUERY = invalid([FieldProblem(field="query.limit", message="Input should be less than or equal to 200")])
 WRONG_ID = invalid([FieldProblem(field="path.task_id", message="Input should be a valid UUID")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from task_api.deadlines import DEADLINES, Deadlines
 from task_api.settings import ApiSettings
 from task_bus.signals import Signals
 from task_store import Database, Tasks
@@ -15,7 +16,8 @@ class ApiParts:
     """The parts of one application; their owner opens and closes them.
 
     `database` is what the health checks ask: give it a connection that no caller uses, so that readiness never waits
-    behind load. `stop` is set when the process begins to stop: readiness says so at once.
+    behind load. `stop` is set when the process begins to stop: readiness says so at once. `deadlines` are the usual
+    ones unless a test shortens them.
     """
 
     settings: ApiSettings
@@ -23,3 +25,4 @@ class ApiParts:
     database: Database
     signals: Signals
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    deadlines: Deadlines = DEADLINES

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from structlog.stdlib import get_logger
 
 from task_api.app import create_app
+from task_api.deadlines import DEADLINES, Deadlines
 from task_api.openapi import VERSION
 from task_api.parts import ApiParts
 from task_api.schema import prepare_schema
@@ -24,7 +25,7 @@ _log = get_logger(__name__)
 _CLOSING_SECONDS = 5.0
 
 
-async def run_api(settings: ApiSettings) -> ExitCode:
+async def run_api(settings: ApiSettings, deadlines: Deadlines = DEADLINES) -> ExitCode:
     """Serve until SIGTERM or SIGINT, and stop in an orderly way; the second one does not wait for answers.
 
     FAILED if the database does not answer at the start.
@@ -38,18 +39,18 @@ async def run_api(settings: ApiSettings) -> ExitCode:
     with listener.socket, ShutdownSignals() as shutdown:
         async with _database(settings, 1) as health:
             try:
-                found = await shutdown.unless_stopped(_check_database(settings, health))
+                found = await shutdown.unless_stopped(_check_database(settings, health, deadlines))
             except (ContentionError, DatabaseUnavailableError) as error:
                 _log.error("database_unreachable", reason=str(error))
                 return ExitCode.FAILED
             if found is not None:
                 _show_start_block(settings, listener, *found)
-                await _serve(settings, listener, shutdown, health)
+                await _serve(settings, listener, shutdown, health, deadlines)
     return ExitCode.OK
 
 
-async def _check_database(settings: ApiSettings, database: Database) -> tuple[DatabaseFacts, str]:
-    revision = await prepare_schema(settings, database)
+async def _check_database(settings: ApiSettings, database: Database, deadlines: Deadlines) -> tuple[DatabaseFacts, str]:
+    revision = await prepare_schema(settings, database, deadlines)
     return await database.facts(), revision
 
 
@@ -67,11 +68,13 @@ def _show_start_block(settings: ApiSettings, listener: Listener, facts: Database
     )
 
 
-async def _serve(settings: ApiSettings, listener: Listener, shutdown: ShutdownSignals, health: Database) -> None:
+async def _serve(
+    settings: ApiSettings, listener: Listener, shutdown: ShutdownSignals, health: Database, deadlines: Deadlines
+) -> None:
     url = settings.broker_url.get_secret_value()
     async with _database(settings, settings.database_pool_size) as database, _signals(url) as signals:
         tasks = Tasks(database)
-        parts = ApiParts(settings, tasks, health, signals, shutdown.stop)
+        parts = ApiParts(settings, tasks, health, signals, shutdown.stop, deadlines)
         await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):
             await tasks.aclose()

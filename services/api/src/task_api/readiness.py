@@ -11,8 +11,6 @@ from task_api.parts import ApiParts
 from task_contracts import Health, HealthCheck, HealthStatus
 from task_store import SCHEMA_REVISION, LiveOffers, StoreError, Workers
 
-CHECK_SECONDS = 1.5
-
 
 async def readiness(parts: ApiParts) -> Health:
     """Look at everything, within 2 s whatever is wrong."""
@@ -25,7 +23,7 @@ async def readiness(parts: ApiParts) -> Health:
 
 async def _database_checks(parts: ApiParts) -> dict[str, HealthCheck]:
     try:
-        return await answer_within(CHECK_SECONDS, _ask(parts))
+        return await answer_within(parts.deadlines.check_seconds, _ask(parts))
     except (StoreError, TimeoutError) as error:
         unknown = HealthCheck(status=HealthStatus.UNAVAILABLE, detail="unknown without the database")
         database = HealthCheck(status=HealthStatus.UNAVAILABLE, detail=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from structlog.stdlib import get_logger
 
+from task_api.deadlines import DEADLINES, Deadlines
 from task_api.settings import ApiSettings
 from task_migrations import upgrade
 from task_runtime import Misconfigured
@@ -11,26 +12,23 @@ from task_store import SCHEMA_REVISION, Database
 
 _log = get_logger(__name__)
 
-DATABASE_SECONDS = 60.0
-"""How long a process waits at its start for a database that does not answer."""
 
-
-async def prepare_schema(settings: ApiSettings, database: Database) -> str:
+async def prepare_schema(settings: ApiSettings, database: Database, deadlines: Deadlines = DEADLINES) -> str:
     """Return the revision of the schema, which is then this version's or a newer one.
 
-    Several processes may do this at once.
+    Waits up to `deadlines.database_seconds` for a database that does not answer. Several processes may do this at once.
 
     Raises:
         Misconfigured: the schema is older, and `TASK_API_MIGRATE` is off.
         DatabaseUnavailableError, ContentionError: the database could not be used in time.
 
     """
-    revision = await database.wait_for_revision(DATABASE_SECONDS)
+    revision = await database.wait_for_revision(deadlines.database_seconds)
     if revision is not None and revision >= SCHEMA_REVISION:
         return revision
     if not settings.migrate:
         has = "has no schema" if revision is None else f"has schema {revision}"
         raise Misconfigured(f"the database {has}, this version needs {SCHEMA_REVISION}: run `task-migrate`")
-    await upgrade(settings.database_url.get_secret_value(), deadline_seconds=DATABASE_SECONDS)
+    await upgrade(settings.database_url.get_secret_value(), deadline_seconds=deadlines.database_seconds)
     _log.info("schema_upgraded", before=revision, now=SCHEMA_REVISION)
     return SCHEMA_REVISION

@@ -12,6 +12,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from task_api.deadlines import Deadlines
 from task_contracts import Problem, limits
 
 TASKS = "/api/v1/tasks"
@@ -301,16 +302,16 @@ async def test_a_body_of_exactly_the_limit_is_taken(shared_client: httpx2.AsyncC
     assert (await shared_client.post(TASKS, content=body, headers=JSON)).status_code == 201
 
 
-async def test_a_body_that_does_not_arrive_is_408(
-    shared_client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_that_does_not_arrive_is_408(open_parts: Any, open_client: Any, database_url: str) -> None:
     async def stalled() -> AsyncIterator[bytes]:
         yield b'{"name":'
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("task_api.bodies.BODY_SECONDS", 0.05)
-
-    answer = await shared_client.post(TASKS, content=stalled(), headers=JSON)
+    async with (
+        open_parts(database_url, deadlines=Deadlines(body_seconds=0.05)) as parts,
+        open_client(parts) as client,
+    ):
+        answer = await client.post(TASKS, content=stalled(), headers=JSON)
 
     assert answer.status_code == 408
     assert answer.headers["content-type"] == "application/problem+json"

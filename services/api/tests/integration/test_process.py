@@ -16,6 +16,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from task_api.deadlines import Deadlines
 from task_api.process import run_api
 from task_api.settings import ApiSettings
 from task_runtime import ExitCode
@@ -162,10 +163,10 @@ async def test_it_can_be_stopped_while_it_waits_for_the_database(start: Start) -
     assert (await process.end(signal.SIGINT))[0] == 0
 
 
-async def test_a_database_that_never_answers_is_one_line_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("task_api.schema.DATABASE_SECONDS", 0.1)
+async def test_a_database_that_never_answers_is_one_line_and_exit_code_1() -> None:
+    settings = ApiSettings(database_url=NO_DATABASE, broker_url=NO_BROKER, port=0)
 
-    code = await run_api(ApiSettings(database_url=NO_DATABASE, broker_url=NO_BROKER, port=0))
+    code = await run_api(settings, Deadlines(database_seconds=0.1))
 
     assert code is ExitCode.FAILED
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 from starlette.responses import Response
 
 from task_api import cursors, examples
-from task_api.bodies import CreateBody, StrictRoute
-from task_api.deadlines import REQUEST_SECONDS, answer_within
+from task_api.bodies import CreateBody, strict_route
+from task_api.deadlines import answer_within
 from task_api.etags import etag_of, matches
 from task_api.openapi import Responses, answer, errors, header
 from task_api.parts import ApiParts
@@ -54,11 +54,12 @@ IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the cal
 
 
 class TaskCalls:
-    """What the calls do. Each answers within `REQUEST_SECONDS`, with a 503 where the database does not."""
+    """What the calls do. Each answers within `Deadlines.request_seconds`, with a 503 where the database does not."""
 
     def __init__(self, parts: ApiParts) -> None:
         self._tasks = parts.tasks
         self._signals = parts.signals
+        self._seconds = parts.deadlines.request_seconds
         self._default_type = parts.settings.default_type
         self._due_by_queue = {queue: Signal(kind=SignalKind.DUE, queue=queue) for queue in parts.settings.queues}
 
@@ -74,7 +75,7 @@ class TaskCalls:
         if type_ is None:
             raise invalid([FieldProblem(field="body.type", message="Field required: this server has no default type")])
         # Not `answer_within`, which costs a tenth of this call: what is awaited here is a future, given up at once.
-        async with asyncio.timeout(REQUEST_SECONDS):
+        async with asyncio.timeout(self._seconds):
             task = await self._tasks.create(NewTask(body, type_))
         if task.due_at <= task.created_at:
             self._signals.send(due)
@@ -86,19 +87,19 @@ class TaskCalls:
         A page may be short, even empty, and still carry a `next_cursor`; the last one carries none. Payloads and
         results are left out unless `view=full`.
         """
-        page = await answer_within(REQUEST_SECONDS, self._page(query))
+        page = await answer_within(self._seconds, self._page(query))
         return _json(_PAGE_BY_VIEW[query.view].dump_json(page))
 
     async def get_task(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
         """Read a task."""
-        task = await answer_within(REQUEST_SECONDS, self._tasks.get(task_id))
+        task = await answer_within(self._seconds, self._tasks.get(task_id))
         if task is None:
             raise task_not_found(task_id)
         return _unless_known(if_none_match, task.version, _TASK, task)
 
     async def get_task_status(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
         """Read how far a task has come, without its payload and result."""
-        state = await answer_within(REQUEST_SECONDS, self._tasks.state(task_id))
+        state = await answer_within(self._seconds, self._tasks.state(task_id))
         if state is None:
             raise task_not_found(task_id)
         return _unless_known(if_none_match, state.version, _STATE, state)
@@ -109,7 +110,7 @@ class TaskCalls:
         200: it is CANCELLED. 202: it runs and was asked to stop; it becomes CANCELLED, or COMPLETED if it succeeds
         before. A repeat is harmless and answers the same.
         """
-        changed = await answer_within(REQUEST_SECONDS, self._tasks.cancel(task_id))
+        changed = await answer_within(self._seconds, self._tasks.cancel(task_id))
         if changed is None:
             raise task_not_found(task_id)
         task = changed.task
@@ -132,7 +133,7 @@ class TaskCalls:
 def add_task_calls(router: APIRouter, parts: ApiParts) -> None:
     """Add the calls on tasks to the application's own router: one that is included costs each request more."""
     calls = TaskCalls(parts)
-    add = partial(router.add_api_route, tags=["tasks"], route_class_override=StrictRoute)
+    add = partial(router.add_api_route, tags=["tasks"], route_class_override=strict_route(parts.deadlines.body_seconds))
     add(
         PREFIX,
         calls.create_task,
