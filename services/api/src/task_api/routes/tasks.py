@@ -16,17 +16,10 @@ from task_api import cursors, examples
 from task_api.bodies import CreateBody, strict_route
 from task_api.deadlines import answer_within
 from task_api.etags import etag_of, matches
-from task_api.openapi import Responses, answer, errors, header
 from task_api.parts import ApiParts
-from task_api.problems import (
-    invalid,
-    not_json,
-    task_finished,
-    task_not_found,
-    unavailable,
-    unknown_queue,
-)
+from task_api.problems import invalid, task_finished, task_not_found, unknown_queue
 from task_api.queries import ListQuery, refuse_repeats
+from task_api.routes.task_responses import CANCEL_TASK, CREATE_TASK, GET_TASK, GET_TASK_STATUS, LIST_TASKS
 from task_contracts import (
     FieldProblem,
     Signal,
@@ -140,45 +133,19 @@ def add_task_calls(router: APIRouter, parts: ApiParts) -> None:
         methods=["POST"],
         operation_id="create_task",
         status_code=201,
-        responses={
-            201: answer(Task, "Stored: from now on it is not lost", examples.NEW, Location=_LOCATION),
-            **errors(examples.TOO_SLOW, examples.TOO_LARGE, not_json(), examples.WRONG_BODY, examples.UNKNOWN_QUEUE),
-            **errors(unavailable()),
-        },
+        responses=CREATE_TASK,
     )
     add(
         PREFIX,
         calls.list_tasks,
         operation_id="list_tasks",
         dependencies=[Depends(refuse_repeats)],
-        responses={
-            200: answer(TaskPage[TaskSummary] | TaskPage[Task], "One page", examples.PAGE),
-            **errors(examples.WRONG_QUERY, unavailable()),
-        },
+        responses=LIST_TASKS,
     )
-    add(
-        f"{PREFIX}/{{task_id}}",
-        calls.get_task,
-        operation_id="get_task",
-        responses={200: answer(Task, "The task", examples.COMPLETED, ETag=_ETAG), **_READING},
-    )
-    add(
-        f"{PREFIX}/{{task_id}}/status",
-        calls.get_task_status,
-        operation_id="get_task_status",
-        responses={200: answer(TaskState, "The status", examples.STATE, ETag=_ETAG), **_READING},
-    )
-    add(
-        f"{PREFIX}/{{task_id}}",
-        calls.cancel_task,
-        methods=["DELETE"],
-        operation_id="cancel_task",
-        responses={
-            200: answer(Task, "It is CANCELLED", examples.CANCELLED),
-            202: answer(Task, "It runs, and was asked to stop", examples.STOPPING),
-            **errors(examples.UNKNOWN_TASK, examples.FINISHED, examples.WRONG_ID, unavailable()),
-        },
-    )
+    task = f"{PREFIX}/{{task_id}}"
+    add(task, calls.get_task, operation_id="get_task", responses=GET_TASK)
+    add(f"{task}/status", calls.get_task_status, operation_id="get_task_status", responses=GET_TASK_STATUS)
+    add(task, calls.cancel_task, methods=["DELETE"], operation_id="cancel_task", responses=CANCEL_TASK)
 
 
 def _page_answer(page: Page, **total: Any) -> TaskPage[Any]:
@@ -196,11 +163,3 @@ def _unless_known(if_none_match: str | None, version: int, adapter: TypeAdapter[
 
 def _json(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(content, status, headers, media_type="application/json")
-
-
-_LOCATION = header("The path of the task.", examples=[f"{PREFIX}/{examples.NEW['id']}"])
-_ETAG = header("Stands for this version of the task.", examples=[examples.ETAG])
-_READING: Responses = {
-    304: {"description": "The caller has this version", "headers": {"ETag": _ETAG}},
-    **errors(examples.UNKNOWN_TASK, examples.WRONG_ID, unavailable()),
-}

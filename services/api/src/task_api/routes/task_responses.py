@@ -1,0 +1,32 @@
+"""What /openapi.json declares of each answer of the calls on tasks: its schema, an example, its headers."""
+
+from __future__ import annotations
+
+from task_api import examples
+from task_api.openapi import Responses, answer, errors, header
+from task_api.problems import not_json, unavailable
+from task_contracts import Task, TaskPage, TaskState, TaskSummary
+
+_LOCATION = header("The path of the task.", examples=[f"/api/v1/tasks/{examples.NEW['id']}"])
+_ETAG = header("Stands for this version of the task.", examples=[examples.ETAG])
+_READING: Responses = {
+    304: {"description": "The caller has this version", "headers": {"ETag": _ETAG}},
+    **errors(examples.UNKNOWN_TASK, examples.WRONG_ID, unavailable()),
+}
+
+CREATE_TASK: Responses = {
+    201: answer(Task, "Stored: from now on it is not lost", examples.NEW, Location=_LOCATION),
+    **errors(examples.TOO_SLOW, examples.TOO_LARGE, not_json(), examples.WRONG_BODY, examples.UNKNOWN_QUEUE),
+    **errors(unavailable()),
+}
+LIST_TASKS: Responses = {
+    200: answer(TaskPage[TaskSummary] | TaskPage[Task], "One page", examples.PAGE),
+    **errors(examples.WRONG_QUERY, unavailable()),
+}
+GET_TASK: Responses = {200: answer(Task, "The task", examples.COMPLETED, ETag=_ETAG), **_READING}
+GET_TASK_STATUS: Responses = {200: answer(TaskState, "The status", examples.STATE, ETag=_ETAG), **_READING}
+CANCEL_TASK: Responses = {
+    200: answer(Task, "It is CANCELLED", examples.CANCELLED),
+    202: answer(Task, "It runs, and was asked to stop", examples.STOPPING),
+    **errors(examples.UNKNOWN_TASK, examples.FINISHED, examples.WRONG_ID, unavailable()),
+}
