@@ -38,44 +38,24 @@ _QUIET = {
 """From which level up some libraries are heard."""
 
 
+_SHARED: Sequence[Processor] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+"""What both kinds of logger add to an event."""
+
+
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     """Send every log line of this process to stderr, from `level` up, as JSON or for people.
 
     Replaces the root logger's handlers; warnings of Python become log lines of the logger `py.warnings`. Safe to
     repeat: the last call counts, for loggers that are already in use too.
     """
-    shared: Sequence[Processor] = (
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    )
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        # A cached logger would keep the processors of the first call.
-        cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=(structlog.stdlib.ExtraAdder(), *shared),
-            processors=(
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.ExceptionRenderer(_render_exception),
-                _redact,
-                *_renderers(log_format),
-            ),
-        )
-    )
+    _configure_structlog()
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [_stderr_handler(log_format)]
     root.setLevel(level)
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(least, root.level))
@@ -85,6 +65,39 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
 def default_log_format() -> LogFormat:
     """Return how to log unless told: for people where stderr is a terminal, else JSON."""
     return "console" if sys.stderr.isatty() else "json"
+
+
+def _configure_structlog() -> None:
+    """Have structlog's loggers hand each event to the standard library's, whose handler renders it."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        # A cached logger would keep the processors of the first call.
+        cache_logger_on_first_use=False,
+    )
+
+
+def _stderr_handler(log_format: LogFormat) -> logging.Handler:
+    """Return the handler that writes every event, of either library, in one shape."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=(structlog.stdlib.ExtraAdder(), *_SHARED),
+            processors=(
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.ExceptionRenderer(_render_exception),
+                _redact,
+                *_renderers(log_format),
+            ),
+        )
+    )
+    return handler
 
 
 def _renderers(log_format: LogFormat) -> tuple[Processor, ...]:
