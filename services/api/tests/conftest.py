@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -16,19 +15,12 @@ from task_api.deadlines import DEADLINES, Deadlines
 from task_api.parts import ApiParts
 from task_api.settings import ApiSettings
 from task_bus.signals import MemoryHub, open_signals
+from task_runtime.testing import plain_environment  # noqa: F401 # a fixture
 from task_store import Database, Tasks
 
 pytest_plugins = ["task_store.testing"]
 
 OpenParts = Callable[..., AbstractAsyncContextManager[ApiParts]]
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no setting of the machine in."""
-    for name in os.environ:
-        if name.startswith("TASK_") and not name.startswith("TASK_TEST_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -12,20 +11,13 @@ from uuid import uuid4
 import pytest
 
 from task_contracts import Priority
+from task_runtime.testing import plain_environment  # noqa: F401 # a fixture
 from task_store import Claim
 from task_worker.handlers import Handler, handler_of
 
 pytest_plugins = ["task_store.testing", "task_worker.testing.plugin"]
 
 Until = Callable[..., Awaitable[Any]]
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no setting of the machine in."""
-    for name in os.environ:
-        if name.startswith("TASK_") and not name.startswith("TASK_TEST_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

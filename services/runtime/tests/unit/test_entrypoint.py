@@ -1,26 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from task_runtime import ExitCode, Misconfigured, ProcessSettings, run_process
 
+pytestmark = pytest.mark.usefixtures("untouched_logging")
+
 
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessSettings]:
-    """Settings of a process; logging is put back afterwards, as pytest set it up."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield ProcessSettings(database_url="postgresql://h/t", broker_url="memory://", log_format="json", log_level="INFO")
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+def settings() -> ProcessSettings:
+    return ProcessSettings(database_url="postgresql://h/t", broker_url="memory://", log_format="json", log_level="INFO")
 
 
 def raising(error: BaseException) -> Any:

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -14,23 +13,14 @@ from structlog.contextvars import bound_contextvars
 
 from task_runtime import configure_logging, start_block
 
+pytestmark = pytest.mark.usefixtures("untouched_logging")
+
 TASK_ID = UUID(int=7)
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def untouched_logging() -> Iterator[None]:
-    """Put logging back as pytest set it up."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 def fail(message: str) -> None:

@@ -15,7 +15,6 @@ from task_runtime import (
     read_settings,
     shared_startup_warnings,
     unknown_variables,
-    variable_names,
 )
 
 
@@ -34,11 +33,8 @@ class OfficeSettings(ProcessSettings):
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment that holds what is required and nothing else of ours, with no secrets folder."""
-    monkeypatch.setattr(task_runtime.settings, "SECRETS_FOLDER", tmp_path / "none")
-    for name in variable_names(ShopSettings).values():
-        monkeypatch.delenv(name, raising=False)
+def environment(plain_environment: None, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that holds what is required and nothing else of ours."""
     monkeypatch.setenv("TASK_DATABASE_URL", "postgresql://u:hush@db/tasks")
     monkeypatch.setenv("TASK_BROKER_URL", "amqp://u:hush@mq/")
     return monkeypatch

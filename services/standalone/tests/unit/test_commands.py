@@ -1,29 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from task_runtime import ExitCode, Misconfigured
 from task_service.commands import run_command
 from task_store import DatabaseUnavailableError
 from task_store.embedded import NoDatabaseError, ProgramFailedError
 
-
-@pytest.fixture(autouse=True)
-def _logging_put_back() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("untouched_logging")
 
 
 def test_what_was_done_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,18 +9,6 @@ from task_runtime import Misconfigured
 from task_service.options import Options, Settings, default_data_dir
 
 
-@pytest.fixture(autouse=True)
-def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "TASK_DATABASE_URL",
-        "TASK_BROKER_URL",
-        "TASK_API_PORT",
-        "TASK_WORKER_HANDLERS",
-        "TASK_WORKER_API_URL",
-    ):
-        monkeypatch.delenv(name, raising=False)
-
-
 def _options(**given: object) -> Options:
     fields = {"host": None, "port": None, "data_dir": Path("/data"), "handlers": None, "is_reloading": False}
     return Options(**{**fields, **given})  # type: ignore[arg-type]

@@ -14,12 +14,6 @@ FACTS = DatabaseFacts("18.6", 180006, 100, "on", "on")
 EMBEDDED = "postgresql://task@/tasks?host=/data/socket&port=5432"
 
 
-@pytest.fixture(autouse=True)
-def _no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TASK_DATABASE_URL", "TASK_BROKER_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def _block(*, database_url: str | None = None, is_reloading: bool = False) -> StartBlock:
     options = Options(None, None, Path("/data"), None, is_reloading=is_reloading)
     settings = Settings.read(options, database_url)
