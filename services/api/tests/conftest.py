@@ -1,4 +1,4 @@
-"""What both rings use: a server for those who ask, no settings of the machine, and the application over given parts."""
+"""What both rings use: a PostgreSQL, no settings of the machine, and the application made of given parts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OpenParts = Callable[..., AbstractAsyncContextManager[ApiParts]]
 
 @pytest.fixture(scope="session")
 def until() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]:
-    """Wait until a condition holds that nobody announces."""
+    """Wait until a condition holds, by asking again and again."""
 
     async def wait(condition: Callable[[], Awaitable[Any]]) -> None:
         async with asyncio.timeout(30):
@@ -39,7 +39,7 @@ def until() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]:
 
 @pytest.fixture(scope="session")
 def open_parts() -> OpenParts:
-    """Open the parts of an application on a database; any setting can be given."""
+    """Open the parts of an application on a database; any setting and the deadlines can be given."""
 
     @asynccontextmanager
     async def opened(

@@ -1,4 +1,7 @@
-"""The command `task-api`. Each part is imported where it is used, so that `check` starts without a web framework."""
+"""The command `task-api`.
+
+Modules are imported in the functions that use them, so that `check` does not load the web framework.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def run(context: typer.Context, host: Host = None, port: Port = None) -> None:
 
 @_app.command()
 def check(context: typer.Context) -> None:
-    """Ask the API on this machine whether it is ready, and say how it is: exit code 0, else 1."""
+    """Ask the API on this machine whether it is ready, and print its status: exit code 0 if it is ready, else 1."""
     from task_api.probe import probe
 
     is_ready, line = probe(read_settings(ApiSettings, **context.obj))

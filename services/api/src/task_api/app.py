@@ -1,4 +1,4 @@
-"""Puts the application together. It does no I/O, and owns nothing: its parts are opened and closed by their owner."""
+"""Makes the application out of its parts. No I/O: whoever made the parts opens and closes them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from task_api.translation import translate_exceptions
 
 
 def create_app(parts: ApiParts) -> DocumentedApi:
-    """Return the application: the same one in a process of its own, in the standalone and in tests."""
+    """Return the application, the same one for task-api, for task-service and for tests."""
     app = DocumentedApi(
         parts.settings,
         title=TITLE,
         version=VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        openapi_url=None,  # and with it FastAPI's own pages, which load from elsewhere
+        openapi_url=None,  # this turns off FastAPI's own pages too, which load scripts from other hosts
         redirect_slashes=False,
     )
     app.add_middleware(RequestMiddleware)

@@ -1,7 +1,7 @@
-"""Request bodies: read up to a limit, JSON only, validated as the bytes that were sent.
+"""Reads request bodies: JSON only, up to a size, within a time; pydantic validates the bytes that were sent.
 
-FastAPI would parse the JSON first and validate what Python made of it; then strict models refuse dates and enums, and
-a lone surrogate or a huge number gets in. Validating the bytes is both right and faster.
+FastAPI would parse the JSON first and validate the Python objects. Strict models would then refuse dates and enums,
+and a lone surrogate or a huge number would pass. Validating the bytes is correct, and faster.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CreateBody = Annotated[TaskCreate, _validator(TaskCreate)]
 
 
 class BodyRequest(Request):
-    """A request whose JSON is its raw bytes, and whose body has a limit and a deadline."""
+    """A request that returns its raw bytes as its JSON. Its body may have `max_bytes` and must arrive in time."""
 
     max_bytes = limits.BODY_BYTES
 
@@ -44,10 +44,11 @@ class BodyRequest(Request):
         self._body_seconds = body_seconds
 
     async def body(self) -> bytes:
-        """Return the body.
+        """Return the whole body; empty if none was sent.
 
         Raises:
-            ProblemError: it is too large (noticed before all of it is read), too slow, or not declared as JSON.
+            ProblemError: 413 if it is too large (before all of it is read), 408 if it does not arrive in time, 415 if
+                it is not declared as JSON.
 
         """
         if not hasattr(self, "_body"):
@@ -61,7 +62,7 @@ class BodyRequest(Request):
         return self._body
 
     async def json(self) -> bytes:
-        """Return the body as it is, for a validator that reads JSON itself."""
+        """Return the raw bytes of the body: the validator of the model parses them."""
         return await self.body()
 
     async def _read(self) -> bytes:
@@ -76,17 +77,17 @@ class BodyRequest(Request):
         return bytes(body)
 
     def _is_json(self) -> bool:
-        # Another type, or none, is also what a web page of somebody else can send without asking (no CORS preflight).
+        # Other types, or none, are refused: a page of another site can send those without a CORS preflight.
         return self.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body as `BodyRequest` does, and takes no query unless its function does."""
+    """A route that reads its body as a `BodyRequest`, and refuses a query if its function takes no parameter of one."""
 
     body_seconds = DEADLINES.body_seconds
 
     def get_route_handler(self) -> _Handle:
-        """Return what answers a request."""
+        """Return the coroutine function that answers a request."""
         handle = super().get_route_handler()
         takes_query = bool(self.dependant.query_params)
 
@@ -99,7 +100,7 @@ class StrictRoute(APIRoute):
 
 
 def strict_route(seconds: float) -> type[StrictRoute]:
-    """Return the class of strict routes whose bodies have so long to arrive."""
+    """Return a class of strict routes whose bodies must arrive within so many seconds."""
 
     class Route(StrictRoute):
         body_seconds = seconds

@@ -1,10 +1,10 @@
-"""How long the API waits, and how it keeps to that.
+"""The deadlines of the API, and the function that answers a request in time.
 
 **Invariants**
 
-- The caller gets an answer in time, whatever the work does: the driver may take 2 s to give up a connection that does
-  not answer (asyncpg 0.32), so work that is over time is cancelled and not waited for.
-- What was cancelled is kept until it has ended. Each of its own awaits has a deadline, so it does.
+- The caller gets an answer in time, whatever the work does. asyncpg 0.32 can take 2 s to give up a connection that
+  does not answer, so work that takes too long is cancelled and not waited for.
+- Cancelled work is kept in `_abandoned` until it has ended. It does end: each of its awaits has a deadline.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Deadlines:
 
 
 DEADLINES = Deadlines()
-"""Those that count unless others are passed in."""
+"""The deadlines that are used unless others are passed in."""
 
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
 async def answer_within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
-    """Return the result of `work`.
+    """Run `work` and return its result, or give it up after `seconds`.
 
     Raises:
-        TimeoutError: it took longer than `seconds`; whether it had an effect is unknown.
+        TimeoutError: it took longer. It was cancelled; whether it had an effect is unknown.
 
     """
     task = asyncio.create_task(work)
@@ -64,4 +64,4 @@ def _abandon(task: asyncio.Task[Any]) -> None:
 def _forget(task: asyncio.Task[Any]) -> None:
     _abandoned.discard(task)
     if not task.cancelled():
-        task.exception()  # retrieved: its caller has had an answer already
+        task.exception()  # read it, or asyncio logs it as never retrieved; the caller has had its answer

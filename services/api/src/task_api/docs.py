@@ -1,7 +1,7 @@
-"""The document /openapi.json, the pages /docs (Swagger UI) and /redoc, and every file they need.
+"""Serves /openapi.json, the pages /docs (Swagger UI) and /redoc, and every file that they load.
 
-A browser that opens either asks no other host, and the Content-Security-Policy lets it ask none: the scripts come from
-the package `fastapi-offline` (its static files; nothing else of it is used), pages, icon and start script are ours.
+A browser that opens a page asks no other host, and the Content-Security-Policy forbids it to. The scripts are static
+files of the package `fastapi-offline`, of which nothing else is used; pages, icon and start script stand in `assets`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FILES = {
     "swagger-ui.css": (_THEIRS, "text/css"),
 }
 
-# ReDoc has no option for its logo, which it would fetch from its makers; an image that is none is left out.
+# ReDoc loads a logo from its makers' host, and no option turns that off. An image without content is not shown.
 _REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 _NO_IMAGE = b"data:,"
 
@@ -38,11 +38,11 @@ _POLICY = "; ".join(
     [
         "default-src 'none'",
         "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",  # both pages make styles as they go
+        "style-src 'self' 'unsafe-inline'",  # both pages add styles while they run
         "img-src 'self' data:",
         "font-src 'self'",
         "connect-src 'self'",
-        "worker-src 'self' blob:",  # ReDoc's search
+        "worker-src 'self' blob:",  # ReDoc searches in a worker that it makes from a blob
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -81,7 +81,7 @@ async def _show_asset(request: Request, name: str) -> Response:
 
 @cache
 def _read(name: str) -> tuple[bytes, str]:
-    """Return a file and its entity tag."""
+    """Return the content of a file, and its entity tag."""
     folder, _ = _FILES[name]
     content = (folder / name).read_bytes().replace(_REDOC_LOGO, _NO_IMAGE)
     return content, f'"{sha256(content).hexdigest()[:16]}"'

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 
 def etag_of(version: int) -> str:
-    """Return the tag of a task at `version`."""
+    """Return the entity tag of a task at this version."""
     return f'W/"{version}"'
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
-    """Return whether the caller has what `etag` stands for, by the weak comparison; `*` is anything."""
+    """Return whether the header If-None-Match names `etag`, by weak comparison; `*` names every tag."""
     if if_none_match is None:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

@@ -1,4 +1,4 @@
-"""Examples for the documentation: one task on its way, and each thing that can be wrong."""
+"""Examples for /openapi.json: one task in the states that the calls return, and each error."""
 
 from __future__ import annotations
 

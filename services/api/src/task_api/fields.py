@@ -1,4 +1,4 @@
-"""What is wrong with which field: pydantic's errors in the words of a caller, without anything that was sent."""
+"""Turns pydantic's errors into field problems for the caller. They repeat no value that was sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from task_contracts import FieldProblem, UnstorableJsonError, storable_text
 
 ERRORS_MAX = 20
-"""Fields that one answer names; a body can be wrong in thousands of places."""
+"""The most fields that one answer names; a body can have thousands of errors."""
 
 _PART_CHARS = 64
 _MESSAGE_CHARS = 300
@@ -16,7 +16,7 @@ _DEPTH_MAX = 10
 
 
 def field_problems(errors: Iterable[Mapping[str, Any]]) -> list[FieldProblem]:
-    """Return the first `ERRORS_MAX` of pydantic's errors. The name of a field may be a caller's, so it is cut too."""
+    """Return the first `ERRORS_MAX` errors. Names of fields are cut too, since a caller may have invented them."""
     return [_field_problem(error) for error, _ in zip(errors, range(ERRORS_MAX), strict=False)]
 
 
@@ -25,7 +25,7 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
     if isinstance(cause, UnstorableJsonError):
         return FieldProblem(field=field_name((*error["loc"], *cause.path)), message=_clean(cause.reason))
     if error["type"] == "json_invalid":
-        # Its location is a number of bytes, or nothing: neither is a field.
+        # Its location is a position in bytes, or empty: no field either way.
         return FieldProblem(field="body", message=_clean(error["msg"]))
     if error["type"] == "missing" and error["loc"] == ("body",):
         # Not "Field required": that reads as if the body lacked a field called body.
@@ -34,7 +34,7 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
 
 
 def field_name(location: Sequence[str | int]) -> str:
-    """Return how a place is written: `body.labels.customer`."""
+    """Return the name of a location, with dots: `body.labels.customer`. Long names and deep ones are cut."""
     # pydantic adds "[key]" where the key of a mapping is wrong: the key itself stands before it.
     parts = [storable_text(str(part), _PART_CHARS) for part in location[:_DEPTH_MAX] if part != "[key]"]
     return ".".join(parts)

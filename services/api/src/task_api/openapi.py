@@ -1,4 +1,4 @@
-"""What /openapi.json says beside what FastAPI reads off the routes: who we are, and every error of every operation."""
+"""Adds to /openapi.json what FastAPI does not read off the routes: the title, and all errors of each operation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ VERSION = version("task-api")
 DESCRIPTION = """\
 Accepts tasks, keeps them in PostgreSQL, and has workers run them by priority.
 
-Every error is a problem document (RFC 9457, `application/problem+json`); `code` is the word to act on. A 503 says in
-`Retry-After` when to try again. Every answer carries an `X-Request-ID`: the caller's own, if one was sent.
+Every error is a problem document (RFC 9457, `application/problem+json`); its `code` names the kind of error. A 503
+says in `Retry-After` when to try again. Every answer carries an `X-Request-ID`: the caller's own, if one was sent.
 """
 TAGS = [
     {"name": "tasks", "description": "Create, read, list and cancel tasks."},
@@ -29,13 +29,13 @@ TAGS = [
 
 
 def answer(model: Any, description: str, example: Any, **headers: dict[str, Any]) -> dict[str, Any]:
-    """Return the declaration of an answer, for a route's `responses`."""
+    """Return the declaration of a successful answer, for a route's `responses`."""
     content = {"application/json": {"example": example}}
     return {"model": model, "description": description, "content": content, "headers": headers}
 
 
 def errors(*examples: ProblemError) -> Responses:
-    """Return the declaration of errors like these."""
+    """Return the declarations of these errors by status, each error as an example under its code."""
     declared: Responses = {}
     for error in examples:
         problem = error.problem
@@ -46,12 +46,16 @@ def errors(*examples: ProblemError) -> Responses:
 
 
 def header(description: str, **schema: Any) -> dict[str, Any]:
-    """Return the declaration of a response header that is always there."""
+    """Return the declaration of a header that the answer always has."""
     return {"description": description, "required": True, "schema": {"type": "string", **schema}}
 
 
 class DocumentedApi(FastAPI):
-    """FastAPI, with problem documents declared by their own media type, and with what the settings make of a task."""
+    """FastAPI with a corrected document.
+
+    Problem documents stand under their own media type. The schema of a new task names the queues of the settings, and
+    requires a type where they name no default.
+    """
 
     def __init__(self, settings: ApiSettings, **options: Any) -> None:
         super().__init__(**options)
@@ -89,7 +93,7 @@ def _move_problems(document: dict[str, Any]) -> None:
 
 
 def _fit(create: dict[str, Any], settings: ApiSettings) -> None:
-    """Have the schema of a new task name the queues that there are, and ask for a type where there is no default."""
+    """Change the schema of a new task: it names the existing queues, and requires a type where there is no default."""
     queues, is_type_required = list(settings.queues), settings.default_type is None
     create["properties"]["queue"]["enum"] = queues
     if is_type_required:

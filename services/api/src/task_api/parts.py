@@ -1,4 +1,4 @@
-"""What the application is made of, handed in by whoever puts the process together."""
+"""The parts that the application is made of. A process makes them and passes them in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from task_store import Database, Tasks
 
 @dataclass(frozen=True)
 class ApiParts:
-    """The parts of one application; their owner opens and closes them.
+    """The parts of one application. Whoever makes them opens and closes them.
 
     `database` is what the health checks ask: give it a connection that no caller uses, so that readiness never waits
     behind load. `stop` is set when the process begins to stop: readiness says so at once. `deadlines` are the usual

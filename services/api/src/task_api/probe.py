@@ -6,13 +6,13 @@ from task_api.settings import ApiSettings
 from task_client import TaskClient, TaskClientError
 
 _SECONDS = 3.0
-"""Above what readiness takes at most."""
+"""More than a readiness check takes at most."""
 
 _HOST_BY_WILDCARD = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # names them; nothing is bound here
 
 
 def probe(settings: ApiSettings) -> tuple[bool, str]:
-    """Return whether the API that these settings start is ready, and a line that says how it is."""
+    """Return whether the API with these settings is ready, and one line with its status and what is wrong."""
     with TaskClient(_url(settings), timeout_seconds=_SECONDS) as client:
         try:
             health = client.ready()

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): the one shape of every error."""
+"""Problem documents (RFC 9457): every error is answered with one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TITLE_BY_STATUS = {
 class ProblemError(HTTPException):
     """Ends a request with a problem document.
 
-    An `HTTPException`, because FastAPI makes a 400 of everything else that is raised while it reads a body.
+    It is an `HTTPException`, because FastAPI answers 400 to any other exception that is raised while it reads a body.
     """
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
@@ -52,14 +52,14 @@ class ProblemError(HTTPException):
 
 
 def make_problem(code: ProblemCode, detail: str, errors: Sequence[FieldProblem] = (), *, status: int = 0) -> Problem:
-    """Return the document; `status` is that of the code unless given."""
+    """Return a problem document; its status is the one of `code` unless another is given."""
     status = status or STATUS_BY_CODE[code]
     title = _TITLE_BY_STATUS.get(status, "Error")
     return Problem(type="about:blank", title=title, status=status, detail=detail, code=code, errors=list(errors))
 
 
 def invalid(errors: Sequence[FieldProblem]) -> ProblemError:
-    """Return the 422 that names every field which is wrong (at least one)."""
+    """Return the 422 that names each wrong field; there must be at least one."""
     fields = ", ".join(dict.fromkeys(error.field for error in errors))
     detail = f"one field is wrong: {fields}" if len(errors) == 1 else f"{len(errors)} fields are wrong: {fields}"
     return ProblemError(make_problem(ProblemCode.VALIDATION, detail, errors))
@@ -78,34 +78,34 @@ def task_not_found(task_id: UUID) -> ProblemError:
 
 
 def task_finished(reason: str) -> ProblemError:
-    """Return the 409 for what a finished task cannot do any more."""
+    """Return the 409 for a change that a finished task does not allow."""
     return ProblemError(make_problem(ProblemCode.TASK_FINISHED, reason))
 
 
 def body_too_large(max_bytes: int) -> ProblemError:
-    """Return the 413."""
+    """Return the 413 for a body of more than `max_bytes`."""
     return ProblemError(make_problem(ProblemCode.BODY_TOO_LARGE, f"the body is larger than {max_bytes} bytes"))
 
 
 def body_too_slow(seconds: float) -> ProblemError:
-    """Return the 408."""
+    """Return the 408 for a body that did not arrive within `seconds`."""
     detail = f"the body did not arrive within {seconds:.0f} s"
     return ProblemError(make_problem(ProblemCode.VALIDATION, detail, status=408))
 
 
 def not_json() -> ProblemError:
-    """Return the 415."""
+    """Return the 415 for a body that is not declared as JSON."""
     detail = "the body must be sent as Content-Type: application/json"
     return ProblemError(make_problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail))
 
 
 def unavailable() -> ProblemError:
-    """Return the 503; it says when to try again."""
+    """Return the 503 for a database that cannot be used now. It says when to try again."""
     detail = "the database cannot be used now; try again later"
     return ProblemError(make_problem(ProblemCode.UNAVAILABLE, detail), {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the answer that carries `problem`."""
+    """Return the response whose body is `problem`."""
     body = problem.model_dump_json()
     return Response(body, problem.status, dict(headers or {}), media_type=PROBLEM_MEDIA_TYPE)

@@ -26,9 +26,9 @@ _CLOSING_SECONDS = 5.0
 
 
 async def run_api(settings: ApiSettings, deadlines: Deadlines = DEADLINES) -> ExitCode:
-    """Serve until SIGTERM or SIGINT, and stop in an orderly way; the second one does not wait for answers.
+    """Serve until SIGTERM or SIGINT, then answer the open requests and end. A second signal does not wait for them.
 
-    FAILED if the database does not answer at the start.
+    Returns FAILED if the database does not answer at the start.
 
     Raises:
         Misconfigured: the broker is `memory://`, the address cannot be used, or the schema is too old.
@@ -50,6 +50,7 @@ async def run_api(settings: ApiSettings, deadlines: Deadlines = DEADLINES) -> Ex
 
 
 async def _check_database(settings: ApiSettings, database: Database, deadlines: Deadlines) -> tuple[DatabaseFacts, str]:
+    """Wait until the database answers, and bring its schema up to date."""
     revision = await prepare_schema(settings, database, deadlines)
     return await database.facts(), revision
 

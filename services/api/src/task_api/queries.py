@@ -1,4 +1,4 @@
-"""The query of GET /tasks, and the rule for all: what is not known, or given twice, is refused and never ignored."""
+"""The query of GET /tasks, and a rule for all calls: an unknown or repeated parameter is refused, not ignored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _check_rfc3339(value: Any) -> Any:
 
 
 def _clamp(moment: datetime) -> datetime:
-    # No task was created outside these bounds, so nothing changes, and nothing behind us meets the year 1 or 9999.
+    # No task was created outside these bounds, so the result is the same, and no other code sees the year 1 or 9999.
     return min(max(moment, _EARLIEST), _LATEST)
 
 
@@ -82,7 +82,7 @@ Cursor = Annotated[
 
 
 class ListQuery(BaseModel):
-    """Which tasks a list shows, and how. Filters of different kinds must all hold."""
+    """Which tasks a list shows, and how. A task must match the filters of every kind."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,7 +110,7 @@ class ListQuery(BaseModel):
     view: View = Field(View.SUMMARY, description="`full` shows payloads and results too.")
 
     def to_filter(self) -> TaskFilter:
-        """Return what the store is asked for."""
+        """Return the filter that the store takes."""
         return TaskFilter(
             statuses=frozenset(self.status),
             priorities=frozenset(self.priority),
@@ -126,20 +126,20 @@ class ListQuery(BaseModel):
 
 
 def refuse_any(request: Request) -> None:
-    """Refuse every parameter.
+    """Refuse a query, for a call that takes none.
 
     Raises:
-        ProblemError: there is one.
+        ProblemError: there is a parameter.
 
     """
     _refuse([name for name, _ in request.query_params.multi_items()], "is not a parameter of this call")
 
 
 async def refuse_repeats(request: Request) -> None:
-    """Refuse a parameter that says two things at once.
+    """Refuse a parameter that takes one value and is given more than once.
 
     Raises:
-        ProblemError: one that takes a single value is given more than once.
+        ProblemError: there is one.
 
     """
     counts = Counter(name for name, _ in request.query_params.multi_items())

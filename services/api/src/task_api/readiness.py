@@ -1,7 +1,7 @@
-"""Whether this process can do its work: what /health/ready answers.
+"""Checks whether this process can do its work: the answer of /health/ready.
 
-Only the database makes it unavailable. Without the broker tasks are still accepted and run; a queue that nobody serves
-keeps its tasks.
+Only the database makes it unavailable. Without the broker tasks are still accepted and run, and the tasks of a queue
+without workers are kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from task_store import SCHEMA_REVISION, LiveOffers, StoreError, Workers
 
 
 async def readiness(parts: ApiParts) -> Health:
-    """Look at everything, within 2 s whatever is wrong."""
+    """Check database, schema, workers and broker. Takes at most 2 s, whatever is wrong."""
     if parts.stop.is_set():
         return Health(status=HealthStatus.STOPPING)
     checks = {**await _database_checks(parts), "broker": _broker(is_connected=parts.signals.is_connected)}

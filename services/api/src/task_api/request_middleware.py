@@ -1,4 +1,4 @@
-"""What every request and its answer have: an id, a line in the log, and an answer even where our code fails."""
+"""The middleware around every request: gives it an id, logs it, and answers 500 where the code fails."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ _log = get_logger(__name__)
 _FAILURE = respond(make_problem(ProblemCode.INTERNAL, "something failed in the server; it is in its log"))
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 _QUIET = ("/health", "/assets")
-"""Asked too often to be told at INFO."""
+"""Routes that are asked so often that their requests are logged at DEBUG only."""
 
 
 class RequestMiddleware:
-    """Pure ASGI, around everything: Starlette's own base class for middleware would buffer streams, and costs more.
+    """Gives each request an id, logs one line for it, and answers 500 where the application raises an exception.
 
-    The id is the caller's `X-Request-ID` where that is sane, and stands on every line logged meanwhile. A line names
-    the route, not the path, and nothing that was sent.
+    The id is the caller's `X-Request-ID` if that has 1 to 64 harmless characters, else a random one. It stands on every
+    line that is logged during the request. The line of a request names its route, not its path, and nothing that was
+    sent.
+
+    It is pure ASGI: Starlette's BaseHTTPMiddleware buffers streams, and costs more.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Pass one request on to the application, and send its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -51,8 +54,8 @@ class RequestMiddleware:
         tokens = bind_contextvars(request_id=request_id.decode())
         try:
             await self._app(scope, receive, send_more)
-        except Exception:  # the outermost frame of a request: it logs once, and the next request is answered
-            if status:  # too late for an answer: the server logs it, and cuts the connection
+        except Exception:  # the outermost frame of a request: it logs once, and the server goes on
+            if status:  # an answer has begun: uvicorn logs the error, and closes the connection
                 raise
             _log.exception("request_failed")
             await _FAILURE(scope, receive, send_more)
@@ -69,7 +72,7 @@ def _request_id(scope: Scope) -> bytes:
 
 
 def _note(scope: Scope, status: int, seconds: float) -> None:
-    """Write the line; a status of 0 is a request that was not answered."""
+    """Log one line for the request; a status of 0 means that it was not answered."""
     route = scope["route"].path if "route" in scope else "unknown"
     level = logging.DEBUG if route.startswith(_QUIET) else logging.INFO
     _log.log(level, "request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))

@@ -1,4 +1,4 @@
-"""The schema at the start of the process: waited for, brought up to date, or refused."""
+"""Brings the schema up to date when a process starts, or refuses to start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = get_logger(__name__)
 
 
 async def prepare_schema(settings: ApiSettings, database: Database, deadlines: Deadlines = DEADLINES) -> str:
-    """Return the revision of the schema, which is then this version's or a newer one.
+    """Bring the schema up to date where it is older, and return its revision: this version's or a newer one.
 
     Waits up to `deadlines.database_seconds` for a database that does not answer. Several processes may do this at once.
 

@@ -1,8 +1,9 @@
-"""Serves an application over HTTP until it is told to stop. uvicorn does the work; signals and sockets stay ours.
+"""Serves an application over HTTP until an event is set.
 
-Stopping: `stop` is set; readiness says so (`ApiParts.stop`); no connection is taken any more, and those that are open
-close after the answer they are waiting for; what is not answered within `GRACE_SECONDS`, or when `hurry` is set, is
-cancelled.
+uvicorn does the work, but handles no signal and binds no socket: the process does.
+
+Once `stop` is set, readiness answers `stopping` (`ApiParts.stop`), no new connection is accepted, and each open one
+closes after its answer. What is not answered within `GRACE_SECONDS`, or when `hurry` is set, is cancelled.
 """
 
 from __future__ import annotations
@@ -26,25 +27,28 @@ from task_runtime import Misconfigured
 _log = get_logger(__name__)
 
 GRACE_SECONDS = 10
-"""Above the deadline of a request."""
+"""How long open requests may take once the server stops; more than the deadline of a request."""
 
 KEEP_ALIVE_SECONDS = 75
-"""Above what clients keep an idle connection for: the side that closes first must be theirs, or they meet a reset."""
+"""How long an idle connection is kept, which is longer than clients keep theirs.
+
+The client must be the one that closes: where the server closes while a request is on its way, the client sees a reset.
+"""
 
 
 @dataclass(frozen=True)
 class Listener:
-    """An address that is ours from now on; `serve` closes it. Whoever connects before it serves waits for that."""
+    """A socket that listens, and its URL. `serve` closes it. A client that connects before waits for `serve`."""
 
     socket: socket.socket
     url: str
 
 
 def listen(host: str, port: int) -> Listener:
-    """Take an address; port 0 takes a free port.
+    """Listen on an address; port 0 takes a free port.
 
     Raises:
-        Misconfigured: it is in use, or not an address of this machine.
+        Misconfigured: the port is in use or for privileged users, or it is not an address of this machine.
 
     """
     try:
@@ -57,7 +61,7 @@ def listen(host: str, port: int) -> Listener:
 
 
 async def serve(app: ASGIApp, listener: Listener, stop: asyncio.Event, hurry: asyncio.Event) -> None:
-    """Serve `app` until `stop` is set and what was asked before has been answered; `hurry` ends that waiting."""
+    """Serve `app` until `stop` is set and the open requests are answered; `hurry` cancels those that are not."""
     server = _Server(
         uvicorn.Config(
             app,
@@ -94,12 +98,12 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections."""
+        """Begin to accept connections, and log the URL."""
         await super().startup(sockets=sockets)
         _log.info("listening", url=self._url)
 
     async def exit_after(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
-        """Have the server stop when `stop` is set, and wait for nothing any more when `hurry` is."""
+        """Stop the server when `stop` is set, and cancel what it still waits for when `hurry` is set."""
         await stop.wait()
         self.should_exit = True
         await hurry.wait()
@@ -111,10 +115,10 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which answers what is not HTTP with a problem document too."""
+    """uvicorn's protocol, which answers a request that is not valid HTTP with a problem document."""
 
     def send_400_response(self, msg: str) -> None:
-        """Answer, and close the connection."""
+        """Answer 400, and close the connection."""
         body = make_problem(ProblemCode.VALIDATION, "this is not a valid HTTP request", status=400).model_dump_json()
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())

@@ -1,4 +1,4 @@
-"""What the API is told by its environment."""
+"""The settings of the API, from its environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ def _empty_is_none(value: Any) -> Any:
 
 
 class ApiSettings(ProcessSettings):
-    """TASK_API_* beside what every process is told. Limits that a caller meets are no settings (`task_contracts`)."""
+    """TASK_API_*, and the settings of every process.
+
+    Limits on what callers send are no settings: they stand in `task_contracts.limits`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TASK_API_")
 

@@ -1,4 +1,4 @@
-"""What an operator should know before trusting this API with work: the warnings at its start. No I/O."""
+"""The warnings that the API shows at its start, for the operator. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OPEN = (
 def api_startup_warnings(settings: ApiSettings, facts: DatabaseFacts, revision: str) -> list[str]:
     """Return the warnings, each a sentence that says what to do."""
     open_ones = [] if is_loopback(settings.host) else [_OPEN.format(settings.host)]
-    # One connection more than those for callers: the one for health.
+    # The health checks have one more connection than there are for callers.
     return [
         *open_ones,
         *facts.startup_warnings(revision, settings.database_pool_size + 1),

@@ -1,4 +1,4 @@
-"""Exceptions, ours and others', as problem documents. What none of these knows is a 500 (`request_middleware`)."""
+"""Turns exceptions into problem documents. One that has no handler here becomes a 500 (`request_middleware`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNREADABLE = (ProblemCode.VALIDATION, "the request could not be read")
 
 
 def translate_exceptions(app: FastAPI) -> None:
-    """Have `app` answer what is raised below it. Coroutines all: Starlette would run a plain function in a thread."""
+    """Add the handlers of exceptions to `app`. All are coroutines: Starlette would run a plain function in a thread."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(UnstorableValuesError, _on_rejected)
@@ -51,8 +51,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_rejected(request: Request, error: Exception) -> Response:
-    # The contracts let through what the database keeps, so this is a gap in them. The caller can do nothing about it
-    # but send something else.
+    # task_contracts should have refused these values: an error in the log, for somebody to close that gap. The caller
+    # gets a 422, since other values are all that helps.
     del request
     assert isinstance(error, UnstorableValuesError)  # noqa: S101 # as above
     _log.error("task_rejected_by_database", sqlstate=error.sqlstate, constraint=error.constraint)
@@ -70,7 +70,7 @@ def _answer(error: ProblemError) -> Response:
 
 
 def _allowed_methods(request: Request) -> str:
-    # A route knows its own methods only, so the router's header names those of one route.
+    # The router's own header names the methods of one route, and a path may have several.
     app: FastAPI = request.app
     operations = [
         ops for path, ops in app.openapi()["paths"].items() if compile_path(path)[0].match(request.scope["path"])

@@ -1,4 +1,4 @@
-"""The application on a migrated PostgreSQL, and a worker for the states that the API cannot bring about itself."""
+"""The application on a migrated PostgreSQL, and a worker for states that the API cannot reach by itself."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def shared_client(
     postgres_server: PostgresServer,
     api_template: str,
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of one application and one database for hundreds of quick questions."""
+    """A client of one application and one database, shared by hundreds of quick requests."""
     name = f"api_{uuid4().hex}"
     admin = await asyncpg.connect(postgres_server.url(), timeout=10, command_timeout=10)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {api_template}")
@@ -87,14 +87,14 @@ def create(client: httpx2.AsyncClient) -> Callable[..., Awaitable[dict[str, Any]
 
 @pytest.fixture
 async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection past the store."""
+    """A connection to the database that does not go through the store."""
     connection = await asyncpg.connect(database_url, timeout=10, command_timeout=10)
     yield connection
     await connection.close(timeout=10)
 
 
 class Worker:
-    """Runs nothing, but claims and records as one that does."""
+    """Claims and records as a worker does, and runs nothing."""
 
     def __init__(self, database: Database) -> None:
         self.id = new_worker_id()
@@ -126,7 +126,7 @@ async def worker(parts: ApiParts) -> Worker:
 
 
 class Ears:
-    """Signals, one after the other."""
+    """The signals that the application has sent, one after the other."""
 
     def __init__(self, hub: MemoryHub) -> None:
         self._heard: asyncio.Queue[Signal] = asyncio.Queue()
@@ -140,5 +140,4 @@ class Ears:
 
 @pytest.fixture
 def ears(hub: MemoryHub) -> Ears:
-    """What listens to the application's signals."""
     return Ears(hub)

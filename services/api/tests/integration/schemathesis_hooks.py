@@ -1,4 +1,4 @@
-"""Generators for what JSON Schema cannot say. Loaded by schemathesis, which runs as a process of its own."""
+"""Keeps schemathesis from sending what JSON Schema cannot forbid. Its process loads this module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ schemathesis.openapi.format("date-time", st.datetimes(_EARLIEST, _LATEST).map(la
 
 @schemathesis.hook
 def filter_body(context: schemathesis.HookContext, body: Any) -> bool:
-    """Leave out what a schema has no words for; `test_bad_input` has each of these."""
+    """Leave out bodies that are wrong in a way that a schema cannot say; `test_bad_input` has each of these."""
     del context
     return not isinstance(body, dict) or not (
         _has_whole_float(body) or _has_unstorable_payload(body) or _has_blank_name(body)

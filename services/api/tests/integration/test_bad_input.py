@@ -1,4 +1,4 @@
-"""Nothing that a client sends makes a 500 or a row: each of these was seen to break PostgreSQL, FastAPI or pydantic."""
+"""No broken input makes a 500 or a row. Each of these was seen to break PostgreSQL, FastAPI or pydantic."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def nested(depth: int) -> bytes:
 
 
 def broken_bodies() -> Iterator[tuple[str, str, bytes]]:
-    """Yield a name, the field that has to be named, and the body."""
+    """Yield a name for the test, the field that the answer must name, and the body."""
     for place, template in TEXTS.items():
         for kind, text in BROKEN_TEXTS.items():
             yield f"{kind} in {place}", "body", template % text

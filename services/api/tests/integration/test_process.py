@@ -1,4 +1,4 @@
-"""The command `task-api` as a real process, without a broker: it starts, serves, says what is wrong, and stops."""
+"""The command `task-api` as a real process without a broker: starting, serving, wrong settings, stopping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECONDS = 30
 
 
 class Process:
-    """One `task-api`, and what it writes to stderr."""
+    """One process of `task-api`, and what it has written to stderr."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -57,7 +57,7 @@ Start = Callable[..., Awaitable[Process]]
 
 @pytest.fixture
 async def start(database_url: str) -> AsyncIterator[Start]:
-    """Start `task-api` on a free port; variables are given by their names. It is killed after the test."""
+    """Start `task-api` on a free port, with environment variables by their names. It is killed after the test."""
     started: list[Process] = []
 
     async def begin(*arguments: str, **variables: str) -> Process:

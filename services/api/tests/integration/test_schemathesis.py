@@ -1,4 +1,4 @@
-"""schemathesis reads /openapi.json and tries to find an answer that it does not allow."""
+"""schemathesis reads /openapi.json, and looks for an answer that the document does not allow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 240
 
 @pytest.fixture
 async def url(parts: ApiParts) -> AsyncIterator[str]:
-    """The application behind a real socket."""
+    """The URL of the application on a real socket."""
     listener = listen("127.0.0.1", 0)
     serving = asyncio.create_task(serve(create_app(parts), listener, parts.stop, asyncio.Event()))
     yield listener.url

@@ -1,4 +1,4 @@
-"""The database stops, freezes and comes back: callers are told in time, and nobody has to restart anything."""
+"""The database stops, freezes and comes back: callers are answered in time, and nothing has to be restarted."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_frozen_database_is_503_within_5_s_and_its_return_needs_no_help(
     try:
         await check_health(client)
         await check_that_callers_are_told(client)
-        await check_that_callers_are_told(client)  # on whatever the first ones left behind
+        await check_that_callers_are_told(client)  # on the connections that the first ones left
     finally:
         server.resume()
 

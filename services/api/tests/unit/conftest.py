@@ -1,4 +1,4 @@
-"""The application without a database: nothing listens where it looks for one."""
+"""The application without a database: nothing listens at its address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def client(
 def client_over(
     parts: ApiParts, open_client: Callable[[ApiParts], httpx2.AsyncClient]
 ) -> Callable[[BaseException], httpx2.AsyncClient]:
-    """Open a client of an application whose store raises this error, whatever is asked."""
+    """Open a client of an application whose store raises this error at every call."""
 
     class Raising:
         def __init__(self, error: BaseException) -> None:

@@ -22,17 +22,17 @@ class Liveness(BaseModel):
 
 
 class HealthCalls:
-    """What the calls do."""
+    """The health calls, one method each."""
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
 
     async def get_liveness(self) -> Response:
-        """Say that the process answers, whatever the database does. Restart it where this fails."""
+        """Answer while the process runs, whatever the database does. Restart the process where this fails."""
         return _json(Liveness())
 
     async def get_readiness(self) -> Response:
-        """Say whether to send callers here: 503 without the database, or while the process stops.
+        """Answer whether to send callers here: 503 without the database, or while the process stops.
 
         `degraded` (200) means that tasks are accepted and kept, but something needs attention: the broker is away, or
         a queue has no worker.

@@ -47,7 +47,10 @@ IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the cal
 
 
 class TaskCalls:
-    """What the calls do. Each answers within `Deadlines.request_seconds`, with a 503 where the database does not."""
+    """The calls on tasks, one method each.
+
+    Each answers within `Deadlines.request_seconds`: with a 503 where the database does not answer.
+    """
 
     def __init__(self, parts: ApiParts) -> None:
         self._tasks = parts.tasks
@@ -57,7 +60,7 @@ class TaskCalls:
         self._due_by_queue = {queue: Signal(kind=SignalKind.DUE, queue=queue) for queue in parts.settings.queues}
 
     async def create_task(self, body: CreateBody) -> Response:
-        """Store a task, to be run as soon as a worker has room, or at `run_at`.
+        """Store a task. It runs as soon as a worker has a free slot, or at `run_at`.
 
         A repeat creates another task.
         """
@@ -67,7 +70,7 @@ class TaskCalls:
         type_ = body.type or self._default_type
         if type_ is None:
             raise invalid([FieldProblem(field="body.type", message="Field required: this server has no default type")])
-        # Not `answer_within`, which costs a tenth of this call: what is awaited here is a future, given up at once.
+        # Not `answer_within`, which costs a tenth of this call: this awaits a future, which a timeout cancels at once.
         async with asyncio.timeout(self._seconds):
             task = await self._tasks.create(NewTask(body, type_))
         if task.due_at <= task.created_at:
@@ -91,7 +94,7 @@ class TaskCalls:
         return _unless_known(if_none_match, task.version, _TASK, task)
 
     async def get_task_status(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
-        """Read how far a task has come, without its payload and result."""
+        """Read the status and the progress of a task, without its payload and result."""
         state = await answer_within(self._seconds, self._tasks.state(task_id))
         if state is None:
             raise task_not_found(task_id)
@@ -124,7 +127,7 @@ class TaskCalls:
 
 
 def add_task_calls(router: APIRouter, parts: ApiParts) -> None:
-    """Add the calls on tasks to the application's own router: one that is included costs each request more."""
+    """Add the calls on tasks to the application's own router. An included router would make each request slower."""
     calls = TaskCalls(parts)
     add = partial(router.add_api_route, tags=["tasks"], route_class_override=strict_route(parts.deadlines.body_seconds))
     add(
@@ -150,7 +153,7 @@ def add_task_calls(router: APIRouter, parts: ApiParts) -> None:
 
 def _page_answer(page: Page, **total: Any) -> TaskPage[Any]:
     following = cursors.encode(page.next_after) if page.next_after else None
-    # The items are made of rows and shown as they are: nothing to validate again.
+    # The items come from rows, so they are valid: validating them again would only cost time.
     return TaskPage[Any].model_construct(items=list(page.items), next_cursor=following, **total)
 
 
