@@ -60,7 +60,7 @@ class RequestMiddleware:
             _log.exception("request_failed")
             await _FAILURE(scope, receive, send_more)
         finally:
-            _note(scope, status, perf_counter() - began)
+            _log_request(scope, status, perf_counter() - began)
             reset_contextvars(**tokens)
 
 
@@ -71,7 +71,7 @@ def _request_id(scope: Scope) -> bytes:
     return secrets.token_hex(8).encode()
 
 
-def _note(scope: Scope, status: int, seconds: float) -> None:
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
     """Log one line for the request; a status of 0 means that it was not answered."""
     route = scope["route"].path if "route" in scope else "unknown"
     level = logging.DEBUG if route.startswith(_QUIET) else logging.INFO

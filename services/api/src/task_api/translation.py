@@ -28,7 +28,7 @@ def translate_exceptions(app: FastAPI) -> None:
     """Add the handlers of exceptions to `app`. All are coroutines: Starlette would run a plain function in a thread."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(UnstorableValuesError, _on_rejected)
+    app.add_exception_handler(UnstorableValuesError, _on_unstorable)
     for kind in (ContentionError, DatabaseUnavailableError, SchemaMismatchError, TimeoutError):
         app.add_exception_handler(kind, _on_unavailable)
 
@@ -50,7 +50,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     return respond(make_problem(code, detail, status=error.status_code), headers)
 
 
-async def _on_rejected(request: Request, error: Exception) -> Response:
+async def _on_unstorable(request: Request, error: Exception) -> Response:
     # task_contracts should have refused these values: an error in the log, for somebody to close that gap. The caller
     # gets a 422, since other values are all that helps.
     del request

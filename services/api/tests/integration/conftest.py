@@ -125,19 +125,19 @@ async def worker(parts: ApiParts) -> Worker:
     return one
 
 
-class Ears:
+class ReceivedSignals:
     """The signals that the application has sent, one after the other."""
 
     def __init__(self, hub: MemoryHub) -> None:
-        self._heard: asyncio.Queue[Signal] = asyncio.Queue()
+        self._received: asyncio.Queue[Signal] = asyncio.Queue()
         for kind in SignalKind:
-            hub.listeners[kind].append(self._heard.put_nowait)
+            hub.listeners[kind].append(self._received.put_nowait)
 
     async def next(self) -> Signal:
         async with asyncio.timeout(5):
-            return await self._heard.get()
+            return await self._received.get()
 
 
 @pytest.fixture
-def ears(hub: MemoryHub) -> Ears:
-    return Ears(hub)
+def received(hub: MemoryHub) -> ReceivedSignals:
+    return ReceivedSignals(hub)

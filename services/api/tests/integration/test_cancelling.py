@@ -28,10 +28,10 @@ async def test_a_waiting_task_is_cancelled_and_a_repeat_says_the_same(
 
 
 async def test_a_running_task_is_asked_to_stop_and_its_worker_hears_of_it(
-    client: httpx2.AsyncClient, create: Create, worker: Any, ears: Any
+    client: httpx2.AsyncClient, create: Create, worker: Any, received: Any
 ) -> None:
     task = await create()
-    await ears.next()  # that it is due
+    await received.next()  # that it is due
     await worker.claim(task["id"])
 
     for _ in range(2):
@@ -40,7 +40,7 @@ async def test_a_running_task_is_asked_to_stop_and_its_worker_hears_of_it(
         assert answer.status_code == 202
         assert answer.json()["status"] == "IN_PROGRESS"
         assert answer.json()["cancel_requested_at"] is not None
-        signal = await ears.next()
+        signal = await received.next()
         assert (signal.kind, signal.ids) == (SignalKind.CANCEL, (UUID(task["id"]),))
 
 

@@ -58,13 +58,13 @@ async def test_everything_that_can_be_asked_for_is_kept(client: httpx2.AsyncClie
     assert {name: read[name] for name in asked} == asked
 
 
-async def test_the_leader_hears_of_what_is_due_and_not_of_what_is_not_yet(create: Create, ears: Any) -> None:
+async def test_the_leader_hears_of_what_is_due_and_not_of_what_is_not_yet(create: Create, received: Any) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
     await create(run_at=tomorrow)
     await create(queue="reports", run_at="2020-01-01T00:00:00Z")
 
-    signal = await ears.next()
+    signal = await received.next()
     assert (signal.kind, signal.queue) == (SignalKind.DUE, "reports")
 
 

@@ -58,7 +58,7 @@ async def is_back(client: httpx2.AsyncClient) -> bool:
     return answer.status_code == 201
 
 
-async def check_that_callers_are_told(client: httpx2.AsyncClient) -> None:
+async def check_that_callers_are_answered(client: httpx2.AsyncClient) -> None:
     answers = await all_calls(client, times=8)  # more at once than there are connections
 
     assert {answer.status_code for answer, _ in answers} == {503}
@@ -82,7 +82,7 @@ async def test_a_stopped_database_is_503_and_its_return_needs_no_help(
 ) -> None:
     await server.stop(immediate=True)
     await check_health(client)
-    await check_that_callers_are_told(client)
+    await check_that_callers_are_answered(client)
 
     await server.start()
 
@@ -96,8 +96,8 @@ async def test_a_frozen_database_is_503_within_5_s_and_its_return_needs_no_help(
     server.pause()
     try:
         await check_health(client)
-        await check_that_callers_are_told(client)
-        await check_that_callers_are_told(client)  # on the connections that the first ones left
+        await check_that_callers_are_answered(client)
+        await check_that_callers_are_answered(client)  # on the connections that the first ones left
     finally:
         server.resume()
 

@@ -91,14 +91,14 @@ class TaskCalls:
         task = await answer_within(self._seconds, self._tasks.get(task_id))
         if task is None:
             raise task_not_found(task_id)
-        return _unless_known(if_none_match, task.version, _TASK, task)
+        return _shown_or_304(if_none_match, task.version, _TASK, task)
 
     async def get_task_status(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
         """Read the status and the progress of a task, without its payload and result."""
         state = await answer_within(self._seconds, self._tasks.state(task_id))
         if state is None:
             raise task_not_found(task_id)
-        return _unless_known(if_none_match, state.version, _STATE, state)
+        return _shown_or_304(if_none_match, state.version, _STATE, state)
 
     async def cancel_task(self, task_id: UUID) -> Response:
         """Cancel a task: at once if it waits, by asking its worker to stop if it runs.
@@ -157,7 +157,7 @@ def _page_answer(page: Page, **total: Any) -> TaskPage[Any]:
     return TaskPage[Any].model_construct(items=list(page.items), next_cursor=following, **total)
 
 
-def _unless_known(if_none_match: str | None, version: int, adapter: TypeAdapter[Any], shown: BaseModel) -> Response:
+def _shown_or_304(if_none_match: str | None, version: int, adapter: TypeAdapter[Any], shown: BaseModel) -> Response:
     headers = {"ETag": etag_of(version), "Cache-Control": "no-cache"}
     if matches(if_none_match, headers["ETag"]):
         return Response(None, 304, headers)
