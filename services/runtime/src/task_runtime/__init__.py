@@ -1,7 +1,7 @@
 """What every process of the task service needs: settings, logs, supervision, signals, exit codes.
 
-A process reads its settings (`read_settings`), runs its main coroutine (`run_process`), shows what it is
-(`start_block`), keeps its loops running (`Supervisor`) and stops when it is asked to (`ShutdownSignals`).
+A process reads its settings (`read_settings`), runs its main coroutine (`run_process`), prints what it is and uses
+(`start_block`), restarts its loops when they fail (`Supervisor`) and stops at a signal (`ShutdownSignals`).
 """
 
 from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl, is_loopback

@@ -1,4 +1,4 @@
-"""Where the database and the broker are: what people write, and what our libraries want."""
+"""Checks the addresses of database and broker, and turns them into the form that the libraries take."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pydantic import AfterValidator, SecretStr
 _POSTGRESQL_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
 _BROKER_SCHEMES = frozenset({"amqp", "amqps", "memory"})
 _SHIPPED_PASSWORDS = frozenset({"tasks", "guest"})
-"""What our compose file and RabbitMQ come with."""
+"""The passwords of docker-compose.yml and of a new RabbitMQ."""
 
 IN_PROCESS_BROKER = "memory://"
-"""The broker of a process that has both ends in it."""
+"""The address of a broker for the parts of one process, which needs no server."""
 
 
 def asyncpg_url(url: str) -> str:
@@ -25,7 +25,7 @@ def asyncpg_url(url: str) -> str:
     A socket is named as `postgresql:///database?host=/folder`.
 
     Raises:
-        ValueError: another scheme, or not an address; the message repeats none of it.
+        ValueError: it has another scheme or is no address. The message repeats nothing of it.
 
     """
     parts = _split(url)
@@ -37,10 +37,11 @@ def asyncpg_url(url: str) -> str:
 
 
 def broker_url(url: str) -> str:
-    """Return the address of a broker, checked.
+    """Check the address of a broker, and return it without the white space around it.
 
     Raises:
-        ValueError: another scheme than `amqp`, `amqps` and `memory`, or no host; the message repeats none of it.
+        ValueError: it has another scheme than `amqp`, `amqps` and `memory`, or no host. The message repeats nothing of
+            it.
 
     """
     parts = _split(url)
@@ -52,17 +53,17 @@ def broker_url(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches `host`, a name or an address."""
+    """Return whether only this machine can reach `host`, a name or an address."""
     if host == "localhost":
         return True
     try:
         return ip_address(host).is_loopback
-    except ValueError:  # a name, which may mean any address
+    except ValueError:  # a name, which may stand for any address
         return False
 
 
 def has_shipped_password(url: str) -> bool:
-    """Whether an address bears a password that everybody knows, and leads to where others may come too."""
+    """Return whether an address has a password that everybody knows, and a host that other machines may reach."""
     parts = urlsplit(url)
     return unquote(parts.password or "") in _SHIPPED_PASSWORDS and not is_loopback(parts.hostname or "localhost")
 
@@ -70,9 +71,9 @@ def has_shipped_password(url: str) -> bool:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url.strip())
-        _ = parts.port  # it is parsed, and may be refused, only when it is read
+        _ = parts.port  # only reading it parses it, which may raise
     except ValueError:
-        # Not the parser's own message: what it takes for a port may be half of a password.
+        # Not the parser's own message, which repeats what it takes for the port: that may be half of a password.
         raise ValueError(
             "is not an address; special characters in a password are written as %2F (/), %40 (@), %3A (:)"
         ) from None
@@ -84,7 +85,7 @@ def _secret(check: Callable[[str], str]) -> AfterValidator:
 
 
 DatabaseUrl = Annotated[SecretStr, _secret(asyncpg_url)]
-"""A PostgreSQL, as `asyncpg_url` gives it; never printed, `get_secret_value()` reads it."""
+"""The address of a PostgreSQL, as `asyncpg_url` returns it. A secret: only `get_secret_value()` shows it."""
 
 BrokerUrl = Annotated[SecretStr, _secret(broker_url)]
-"""A RabbitMQ (`amqp://`, `amqps://`), or `memory://`; never printed, `get_secret_value()` reads it."""
+"""The address of a RabbitMQ (`amqp://`, `amqps://`), or `memory://`. A secret, as `DatabaseUrl` is."""

@@ -1,4 +1,4 @@
-"""The block that a process prints at its start: what it is, what it uses, what to look at."""
+"""The block that a process prints at its start: what it is, what it uses, and warnings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _log = structlog.stdlib.get_logger(__name__)
 def start_block(
     title: str, rows: Sequence[tuple[str, str]], warnings: Iterable[str] = (), *, log_format: LogFormat
 ) -> None:
-    """Show `rows` of (label, value) under `title`, then the warnings, each a sentence that says what to do.
+    """Print `rows` of (label, value) under `title`, then the warnings, each a sentence that says what to do.
 
-    For people a block on stderr; as JSON one line `process_started` with a field for each label (`schema revision`
-    becomes `schema_revision`), and one line `start_warning` for each warning. Passwords in URLs are masked either way.
+    With the format `console` it is a block on stderr. With `json` it is one line `process_started` with a field for
+    each label (`schema revision` becomes `schema_revision`), and one line `start_warning` for each warning. Passwords
+    in URLs are masked in both.
     """
     if log_format == "console":
         sys.stderr.write(_block(title, rows, warnings))

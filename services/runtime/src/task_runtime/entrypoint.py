@@ -17,12 +17,14 @@ _log = logging.getLogger(__name__)
 
 
 def run_process(main: Callable[[], Coroutine[Any, Any, ExitCode | None]], settings: ProcessSettings) -> ExitCode:
-    """Run the coroutine that `main` makes, and return how the process should end: `sys.exit(run_process(...))`.
+    """Run the coroutine that `main` makes, and return the exit code: `sys.exit(run_process(...))`.
 
-    Sets up logging as `settings` say, and runs on uvloop where it is installed (Linux, macOS). `main` owns the signals
-    (`ShutdownSignals`); a Ctrl-C before or after that cancels it and counts as being asked to stop.
-    `Misconfigured` (in a group too) becomes one line on stderr for each and MISCONFIGURED; any other exception is
-    logged with its traceback and becomes FAILED; None is OK.
+    Sets up logging by `settings`, and runs on uvloop where it is installed (Linux, macOS). `main` handles the signals
+    (`ShutdownSignals`); a Ctrl-C before or after that cancels it and counts as a request to stop.
+
+    The exit code is the one that the coroutine returns, and OK for None. After `Misconfigured`, also several of them in
+    a group, it is MISCONFIGURED, with one line on stderr for each. After any other exception it is FAILED, and the
+    exception is logged with its traceback.
     """
     configure_logging(settings.log_level, settings.log_format)
     try:
@@ -30,7 +32,7 @@ def run_process(main: Callable[[], Coroutine[Any, Any, ExitCode | None]], settin
             return runner.run(main()) or ExitCode.OK
     except KeyboardInterrupt:
         return ExitCode.OK
-    # CancelledError: nobody cancels the main coroutine, so one that arrives here comes out of a library.
+    # CancelledError: nothing here cancels the main coroutine, so one that arrives comes from a library.
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 # the outermost frame: it logs once and ends
         return _end_by(error)
 
@@ -46,7 +48,7 @@ def _end_by(error: BaseException) -> ExitCode:
 
 
 def _misconfigurations(error: BaseException) -> list[str]:
-    """Return what is misconfigured, nothing where the error is, or holds, anything else."""
+    """Return the messages of an error that is, or holds, nothing but `Misconfigured`; an empty list for any other."""
     if isinstance(error, Misconfigured):
         return [str(error)]
     if not isinstance(error, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""Reads settings so that a person can mend what is wrong: every complaint names the environment variable."""
+"""Reads settings from the environment. Each error names the variable that somebody has to change."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Settings = TypeVar("Settings", bound=ProcessSettings)
 
 _SHIPPED = "the password is the shipped one; choose your own where others reach the server"
 _OWNED_PREFIXES = ("TASK_API_", "TASK_CLIENT_", "TASK_SERVICE_", "TASK_TEST_", "TASK_WORKER_")
-"""Variables of one process each: another process has no opinion on them, since they often share an environment."""
+"""Prefixes of variables that one process reads. The others ignore them, since processes often share an environment."""
 
 
 def read_settings(cls: type[Settings], **given: Any) -> Settings:
     """Return the settings of a process; `given` fields (by name) win over the environment.
 
-    What is wrong is written to stderr, one line a variable, without any value.
+    Errors are written to stderr, one line for each variable, without its value.
 
     Raises:
         SystemExit: with `ExitCode.MISCONFIGURED`, if anything is missing or wrong.
@@ -35,7 +35,7 @@ def read_settings(cls: type[Settings], **given: Any) -> Settings:
         return cls(**given)
     except ValidationError as error:
         complaints = _complaints(cls, error)
-    except SettingsError as error:  # a file in the secrets folder that this user may not read, or that is no text
+    except SettingsError as error:  # a file in the secrets folder cannot be read, or is no text
         complaints = [f"{error}: {error.__cause__}"]
     for line in complaints:
         sys.stderr.write(f"error: {line}\n")
@@ -52,10 +52,11 @@ def variable_names(cls: type[ProcessSettings]) -> dict[str, str]:
 
 
 def unknown_variables(*classes: type[ProcessSettings], environment: Mapping[str, str] | None = None) -> list[str]:
-    """Return a warning for each variable that none of these classes reads and somebody probably meant for them.
+    """Return a warning for each variable that none of these classes reads, and that was probably meant for one of them.
 
-    That is every unknown variable with a prefix of theirs, and every other `TASK_*` that looks like one they know.
-    Variables of other processes (`TASK_API_*` in a worker) are left alone. Reads `os.environ` unless told otherwise.
+    These are the unknown variables with a prefix of theirs, and any other `TASK_*` that is spelt nearly as one that
+    they read. Variables of other processes (`TASK_API_*` in a worker) are ignored. `environment` is `os.environ` unless
+    given.
     """
     known = {variable for cls in classes for variable in variable_names(cls).values()}
     own = tuple({cls.model_config.get("env_prefix", "") for cls in classes} - {"TASK_"})
@@ -66,9 +67,9 @@ def unknown_variables(*classes: type[ProcessSettings], environment: Mapping[str,
 
 
 def shared_startup_warnings(settings: ProcessSettings) -> list[str]:
-    """Return what an operator should look at in the settings of a process, each a sentence that says what to do.
+    """Return the startup warnings that are the same for every process, each a sentence that says what to do.
 
-    Passwords that everybody knows, and the `unknown_variables`; no secret is repeated.
+    They are about passwords that everybody knows, and about `unknown_variables`. They repeat no secret.
     """
     urls = {"TASK_DATABASE_URL": settings.database_url, "TASK_BROKER_URL": settings.broker_url}
     shipped = [name for name, url in urls.items() if has_shipped_password(url.get_secret_value())]

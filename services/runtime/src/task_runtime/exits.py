@@ -1,4 +1,4 @@
-"""How a process ends: three codes, and the exception that chooses the third."""
+"""The exit codes of a process, and the exception for the third."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a process tells whoever started it."""
+    """How a process has ended, for whoever started it."""
 
     OK = 0
-    """It did what it was asked to, being stopped included."""
+    """It did its work, or was asked to stop and did."""
     FAILED = 1
-    """Something broke while it ran: starting it again may help."""
+    """Something failed while it ran: starting it again may help."""
     MISCONFIGURED = 2
-    """It cannot start as it is set up: starting it again will not help until somebody changes that."""
+    """It cannot start with these settings or in this state: starting it again helps only after a change."""
 
 
-class Misconfigured(Exception):  # noqa: N818 # a state of affairs that a person mends, said as one
-    """The process cannot start as it is set up.
+class Misconfigured(Exception):  # noqa: N818 # it names the state that a person has to change
+    """The process cannot start until somebody changes something.
 
-    The message is one clear line which says what is wrong and what to do; it is all that a person gets to see.
-    `run_process` turns it into that line and `ExitCode.MISCONFIGURED`, without a traceback.
+    The message is one line that says what is wrong and what to do. `run_process` prints that line alone, without a
+    traceback, and returns `ExitCode.MISCONFIGURED`.
     """

@@ -1,9 +1,9 @@
-"""Logs: one line an event, in one shape, whoever wrote it.
+"""Sets up logging: one line for each event, in one form, for both libraries that log.
 
 Packages log through the standard library (`logging.getLogger(__name__).info("task_claimed", extra={...})`), services
-through structlog (`structlog.get_logger().info("task_claimed", task_id=...)`); both come out alike. What is bound with
-`structlog.contextvars` (`request_id`, `task_id`, `attempt`, `worker_id`) stands on every line that is written under it,
-the packages' lines included. Secrets, rows and payloads are left out (`task_runtime.redaction`).
+through structlog (`structlog.get_logger().info("task_claimed", task_id=...)`); both give the same line. What is bound
+with `structlog.contextvars` (`request_id`, `task_id`, `attempt`, `worker_id`) stands on every line that is written
+meanwhile, those of the packages included. Secrets, rows and payloads are left out (`task_runtime.redaction`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ LogFormat = Literal["console", "json"]
 
 
 _QUIET = {
-    # They tell as news what is none to an operator.
+    # They log routine events.
     "alembic": logging.WARNING,
-    # They show URLs, whose query may be secret, and at DEBUG the headers of every answer.
+    "watchfiles": logging.WARNING,
+    # They log URLs, whose query may be secret, and at DEBUG the headers of every response.
     "httpcore2": logging.WARNING,
     "httpx2": logging.WARNING,
-    "watchfiles": logging.WARNING,
-    # They call each try to reconnect an error; task_bus reports an outage once.
+    # They log each failed attempt to reconnect as an error; task_bus logs an outage once.
     "aio_pika": logging.CRITICAL,
     "aiormq": logging.CRITICAL,
 }
-"""From which level up some libraries are heard."""
+"""The lowest level that is logged, for some libraries."""
 
 
 _SHARED: Sequence[Processor] = (
@@ -48,10 +48,10 @@ _SHARED: Sequence[Processor] = (
 
 
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
-    """Send every log line of this process to stderr, from `level` up, as JSON or for people.
+    """Write the log of this process to stderr, from `level` up, as JSON or as text for people.
 
-    Replaces the root logger's handlers; warnings of Python become log lines of the logger `py.warnings`. Safe to
-    repeat: the last call counts, for loggers that are already in use too.
+    Replaces the root logger's handlers. Warnings of Python become log lines of the logger `py.warnings`. Safe to
+    repeat: the last call counts, also for loggers that are in use.
     """
     _configure_structlog()
     root = logging.getLogger()
@@ -63,7 +63,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
 
 
 def default_log_format() -> LogFormat:
-    """Return how to log unless told: for people where stderr is a terminal, else JSON."""
+    """Return the format unless one is set: `console` where stderr is a terminal, else `json`."""
     return "console" if sys.stderr.isatty() else "json"
 
 
@@ -111,8 +111,8 @@ def _render_exception(exc_info: ExcInfo) -> str:
 
 
 def _redact(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
-    # Redaction runs after the traceback has become text, and makes JSON of everything, so that no renderer
-    # meets a value whose text nobody has looked at.
+    # It runs after the traceback has become text, and turns every value into JSON: otherwise the renderer would turn
+    # values into text that has not been checked for secrets.
     del logger, method
     first = {key: event_dict.pop(key) for key in ("timestamp", "level", "event")}
     return safe_fields({**first, **event_dict})

@@ -1,4 +1,4 @@
-"""What a process is told by its environment: read once, where the process is put together.
+"""The settings of a process, read from its environment once, when the process is put together.
 
 Variables come from the environment and from files of the same name in `/run/secrets` (Docker and Kubernetes secrets);
 the environment wins. No other file is read. Each process has one class:
@@ -11,9 +11,9 @@ the environment wins. No other file is read. Each process has one class:
 
     settings = read_settings(WorkerSettings)
 
-A field belongs to the class's prefix; one whose variable is called otherwise names it as its `validation_alias`, in
-full: that is how the fields of `ProcessSettings` keep their `TASK_*` names under every prefix. In code, fields are
-given by their own names: `read_settings(WorkerSettings, broker_url="memory://")`.
+The variable of a field is the class's prefix and the field's name. A field whose variable has another name gives it in
+full, as its `validation_alias`: so the fields of `ProcessSettings` keep their `TASK_*` names under every prefix. In
+code, fields are passed by their own names: `read_settings(WorkerSettings, broker_url="memory://")`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SECRETS_FOLDER = Path("/run/secrets")
 
 
 def is_set(variable: str) -> bool:
-    """Return whether a variable has a value in the environment or, where that does not name it, a file of its own."""
+    """Return whether a variable has a value: in the environment, else, if it is not there at all, in a secrets file."""
     if variable in os.environ:
         return bool(os.environ[variable])
     return SECRETS_FOLDER.is_dir() and any(file.name.upper() == variable for file in SECRETS_FOLDER.iterdir())
@@ -58,15 +58,15 @@ def _lower(value: Any) -> Any:
 
 
 QueueNames = Annotated[tuple[QueueName, ...], BeforeValidator(_split)]
-"""Names of queues, in the environment separated by commas; each once, in the order given."""
+"""Names of queues, separated by commas in the environment. Repeats are dropped, the order is kept."""
 
 
 class ProcessSettings(BaseSettings):
-    """What every process is told. Addresses hold passwords, so printing an instance shows none of them."""
+    """The settings of every process. Addresses contain passwords, so printing an instance does not show them."""
 
     model_config = SettingsConfigDict(
         env_prefix="TASK_",
-        # A value stands for itself: JSON is read nowhere, lists are split by their own validators.
+        # Values are not parsed as JSON; lists are split by their own validators.
         enable_decoding=False,
         extra="ignore",
         frozen=True,
@@ -85,7 +85,7 @@ class ProcessSettings(BaseSettings):
     )
 
     def require_shared_broker(self) -> None:
-        """Refuse the in-process broker: for processes that run apart.
+        """Refuse the in-process broker, for a process that shares its broker with other processes.
 
         Raises:
             Misconfigured: TASK_BROKER_URL is `memory://`.
@@ -106,11 +106,11 @@ class ProcessSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Name the sources, the strongest first. The secrets folder is one only where it exists."""
+        """Return the sources of values, the one that wins first. The secrets folder is one only where it exists."""
         del dotenv_settings, file_secret_settings
         secrets = (SecretsSettingsSource(settings_cls, SECRETS_FOLDER),) if SECRETS_FOLDER.is_dir() else ()
         outside = (env_settings, *secrets)
         for source in outside:
-            # A field goes by its name in code only: TASK_WORKER_QUEUES would count as `queues` of that prefix too.
+            # Only code may use a field's own name: else TASK_WORKER_QUEUES would also set `queues` of that prefix.
             source.config = {**source.config, "validate_by_name": False}
         return init_settings, *outside

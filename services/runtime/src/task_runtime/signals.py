@@ -1,10 +1,10 @@
-"""How a process is asked to stop.
+"""Turns SIGTERM and SIGINT into events.
 
 **Invariants**
 
-- A signal only sets an event; whoever owns the process decides what stopping means.
-- The first SIGTERM or SIGINT sets `stop`, the second sets `hurry` too; more change nothing.
-- The handlers that were there before are there again afterwards.
+- A signal only sets an event; the code that waits for it decides how to stop.
+- The first signal sets `stop`, the second sets `hurry`; more change nothing.
+- The previous signal handlers are put back at the end.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ShutdownSignals:
-    """SIGTERM and SIGINT as two events, while the `with` block lasts.
+    """Two events that SIGTERM and SIGINT set, for the length of a `with` block.
 
-    To be entered on the event loop, in the main thread:
+    Enter it in the main thread, on the event loop:
 
-        with ShutdownSignals() as signals:
-            await serve(until=signals.stop, drain_less_once=signals.hurry)
+        with ShutdownSignals() as shutdown:
+            await serve(shutdown.stop, shutdown.hurry)
     """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
-        """Somebody asked the process to stop: take nothing new, finish what runs, end."""
+        """Set by the first signal: accept nothing new, finish what runs, end."""
         self.hurry = asyncio.Event()
-        """Somebody asked again: do not wait for what runs."""
+        """Set by the second signal: do not wait for what runs."""
         self._loop = asyncio.get_running_loop()
         self._previous: dict[signal.Signals, _Handler | int | None] = {}
 
     def __enter__(self) -> Self:
         for number in _SIGNALS:
-            # Not loop.add_signal_handler: it forgets the handler that was there, and is missing on Windows.
+            # Not loop.add_signal_handler, which loses the previous handler and does not exist on Windows.
             self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -53,7 +53,7 @@ class ShutdownSignals:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     async def unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result | None:
-        """Return the result of `work`, or None where somebody asks to stop before; the work is then cancelled."""
+        """Run `work` and return its result, or cancel it and return None if a signal comes first."""
         working, stopping = asyncio.create_task(work), asyncio.create_task(self.stop.wait())
         try:
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -65,7 +65,7 @@ class ShutdownSignals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
-        # Between two instructions of any code: only hand over to the loop, which this also wakes.
+        # It may run between any two instructions, so it only hands the signal to the loop, which this call wakes.
         self._loop.call_soon_threadsafe(self._note, number)
 
     def _note(self, number: int) -> None:

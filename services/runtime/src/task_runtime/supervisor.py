@@ -1,11 +1,11 @@
-"""Keeps the loops of a process running, and ends the process when one cannot be kept.
+"""Restarts the loops of a process when they fail, and ends the process when one fails too often.
 
 **Invariants**
 
-- Only `aclose` ends a loop from outside. A `CancelledError` that nobody asked for (a broker's library raises one on a
-  frozen connection) is a death like any other: the loop starts again.
+- Only `aclose` cancels a loop. A `CancelledError` that comes from inside (the broker's library raises one on a frozen
+  connection) is a death as any other exception is: the loop starts again.
 - Every death is logged once, with its traceback.
-- A loop that keeps dying makes `wait` raise, so that the process ends instead of looking alive.
+- A loop that dies too often makes `wait` raise, so that the process ends and does not run on without that loop.
 - After `aclose` nothing is started any more.
 """
 
@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 _BACK_OFF = BackOff(first_seconds=0.1, longest_seconds=5.0)
 
 Loop = Callable[[], Awaitable[None]]
-"""Makes the coroutine of a loop; called again for each restart."""
+"""Makes the coroutine of a loop. It is called once for each start."""
 
 
 class LoopKeepsDyingError(Exception):
-    """A loop died too often to be restarted once more; the process should end. `name` is the loop's."""
+    """A loop has died too often, so the process should end. `name` is that of the loop."""
 
     def __init__(self, name: str, deaths: int) -> None:
         super().__init__(f"the loop {name} died {deaths} times in a short while")
@@ -40,18 +40,18 @@ class RestartPolicy:
     """How long to wait before a loop starts again, and when to give up."""
 
     back_off: BackOff = _BACK_OFF
-    """How long to wait after so many deaths in a row."""
+    """The pause before a restart, by the number of deaths that still count."""
     deaths_max: int = 10
-    """So many deaths within `window_seconds` are too many."""
+    """So many deaths within `window_seconds` are too many: the loop is not restarted."""
     window_seconds: float = 60
     steady_seconds: float = 30
-    """A loop that ran so long before it died is a healthy one: its earlier deaths no longer count."""
+    """Once a run of the loop has lasted so long, its earlier deaths no longer count."""
 
 
 class Supervisor:
-    """Owns the named loops of a process. Made and used on one event loop.
+    """Runs the named loops of a process. Make it and use it on one event loop.
 
-    Whoever makes it awaits `wait` for as long as the process should live, and `aclose` in a `finally`.
+    Await `wait` for as long as the process should run, and `aclose` in a `finally`.
     """
 
     def __init__(self, restarts: RestartPolicy | None = None) -> None:
@@ -62,9 +62,9 @@ class Supervisor:
         self._is_closing = False
 
     def start(self, name: str, loop: Loop, *, forever: bool = False) -> None:
-        """Begin to run `loop`, which appears in the log as `name`.
+        """Start a loop; `name` stands in the log.
 
-        A loop that returns has finished; one that is meant to run `forever` has died.
+        A loop that returns has finished. If it is meant to run `forever`, returning is a death.
 
         Raises:
             RuntimeError: the supervisor is closed.
@@ -77,12 +77,12 @@ class Supervisor:
         task.add_done_callback(self._note_end)
 
     async def wait(self) -> None:
-        """Return when every loop has finished, or when `aclose` has ended them.
+        """Return when all loops have finished, or `aclose` has ended them.
 
-        Cancelling it leaves the loops alone.
+        Cancelling this call does not stop the loops.
 
         Raises:
-            LoopKeepsDyingError: a loop died too often; the other loops still run, until `aclose`.
+            LoopKeepsDyingError: a loop died too often. The other loops run on until `aclose`.
 
         """
         while self._failure is None and self._running:
@@ -92,9 +92,9 @@ class Supervisor:
             raise self._failure
 
     async def aclose(self, deadline_seconds: float = 5) -> None:
-        """Cancel every loop and wait until they have ended, at most `deadline_seconds`. Safe to repeat.
+        """Cancel all loops and wait until they have ended, for at most `deadline_seconds`. Safe to repeat.
 
-        A loop that does not end in time is logged and left behind.
+        A loop that does not end in time is logged, and not waited for.
         """
         self._is_closing = True
         for task in self._running:
@@ -130,7 +130,7 @@ class Supervisor:
 
 
 async def _run_once(loop: Loop) -> BaseException | None:
-    """Run the loop to its end. Returns what killed it, None where it returned."""
+    """Run the loop to its end. Returns the exception that ended it, or None if it returned."""
     try:
         await loop()
     except asyncio.CancelledError as stray:
@@ -138,6 +138,6 @@ async def _run_once(loop: Loop) -> BaseException | None:
         if task is None or task.cancelling():
             raise
         return stray
-    except Exception as error:  # noqa: BLE001 # the outermost loop: it logs once and goes on
+    except Exception as error:  # noqa: BLE001 # the outermost frame of a loop: the death is logged once, and it starts again
         return error
     return None

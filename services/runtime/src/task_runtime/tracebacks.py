@@ -1,4 +1,4 @@
-"""Tracebacks that are fit to be logged and kept: the usual look, no local values, no rows, no payloads."""
+"""Formats tracebacks to be logged and stored: as Python does, but without rows, payloads and passwords."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from task_runtime.redaction import safe_text
 
 FRAMES_MAX = 20
-"""Innermost frames that are shown of each exception."""
+"""How many of the innermost frames are shown of each exception."""
 
 _MESSAGE_CHARS = 2_000
 _DEPTH_MAX = 5
@@ -20,8 +20,8 @@ _CONTEXT = "\nDuring handling of the above exception, another exception occurred
 def safe_traceback(error: BaseException) -> str:
     """Return the traceback of `error`, its causes and its groups included, as Python would print it.
 
-    Every message passes through `safe_text` and is cut at 2,000 characters; of each exception the innermost
-    20 frames are shown, of a chain or a nest of groups five levels.
+    Every message passes through `safe_text` and is cut at 2,000 characters. Of each exception the innermost 20 frames
+    are shown, and of causes and groups five levels. No local values are shown.
     """
     return "\n".join(_lines(error, _DEPTH_MAX))
 
@@ -54,7 +54,7 @@ def _headline(error: BaseException) -> str:
     )
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 # code of others, which is to break nothing here; as Python's own traceback does
+    except Exception:  # noqa: BLE001 # a foreign __str__ may raise anything; Python's own traceback shows the same text
         text = "<exception str() failed>"
     message = safe_text(text)[:_MESSAGE_CHARS]
     return f"{name}: {message}" if message else name

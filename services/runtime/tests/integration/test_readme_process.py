@@ -1,4 +1,4 @@
-"""The process of the README, as a real one."""
+"""The example of the README, run as a real process."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class OfficeSettings(ProcessSettings):
 
 @pytest.fixture(autouse=True)
 def environment(plain_environment: None, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment that holds what is required and nothing else of ours."""
+    """An environment with the required variables and no other of ours."""
     monkeypatch.setenv("TASK_DATABASE_URL", "postgresql://u:hush@db/tasks")
     monkeypatch.setenv("TASK_BROKER_URL", "amqp://u:hush@mq/")
     return monkeypatch

@@ -15,7 +15,7 @@ DEADLINE_SECONDS = 5
 
 
 class Patient:
-    """A loop that fails in the given ways, one a run, and then lives until it is cancelled."""
+    """A loop that raises one of these errors in each run, and after the last one runs until it is cancelled."""
 
     def __init__(self, *deaths: BaseException) -> None:
         self.deaths = list(deaths)
@@ -37,7 +37,7 @@ class Patient:
 
 @pytest.fixture
 async def supervisor() -> AsyncIterator[Supervisor]:
-    """A supervisor that restarts at once, closed afterwards."""
+    """A supervisor that restarts without a pause; it is closed after the test."""
     supervisor = Supervisor(AT_ONCE)
     yield supervisor
     await supervisor.aclose()

@@ -6,7 +6,7 @@ from task_runtime import safe_traceback
 
 
 class DriverError(Exception):
-    """Shows the row as asyncpg does."""
+    """Its text shows the row, as asyncpg's do."""
 
     def __str__(self) -> str:
         return "violates check\nDETAIL:  Failing row contains (hush)."
