@@ -1,4 +1,7 @@
-"""The command `task-service`. Each part is imported where it is used: `backup` and `restore` need little of them."""
+"""The command `task-service`.
+
+Modules are imported in the functions that use them: `backup` and `restore` need few.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,12 @@ def run(
         str | None, typer.Option(help="A module, file or folder with handlers (TASK_WORKER_HANDLERS).")
     ] = None,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Load the handlers anew when a file of theirs changes.")
+        bool, typer.Option("--reload", help="Load the handlers again when one of their files changes.")
     ] = False,
 ) -> None:
     """Run the whole task service in one process, with a PostgreSQL of its own.
 
-    With TASK_DATABASE_URL or TASK_BROKER_URL set it uses those.
+    With TASK_DATABASE_URL or TASK_BROKER_URL set it uses those servers.
     """
     options = Options(host, port, data_dir or default_data_dir(), handlers, is_reloading=reload)
     if context.invoked_subcommand is not None:

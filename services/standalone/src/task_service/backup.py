@@ -1,4 +1,4 @@
-"""`task-service backup`: a dump of the embedded database, whether the service runs or not."""
+"""`task-service backup`: writes a dump of the embedded database, whether the service runs or not."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ STANDARD_OUTPUT = Path("-")
 
 
 async def backup(data_dir: Path, file: Path, *, overwrites: bool) -> str:
-    """Write a dump of the database in `data_dir` to `file`, and return a sentence that says what it holds.
+    """Write a dump of the database in `data_dir` to `file`, and return a sentence that says what the dump holds.
 
-    The file has its name only once all of it is on disk, and nobody but this user may read it. Safe to repeat.
+    The file gets its name once all of it is on disk, and only this user may read it. Safe to repeat.
 
     Args:
-        data_dir: of a service, which may be running.
-        file: what to write; `STANDARD_OUTPUT` is what it says.
-        overwrites: replace a file of that name.
+        data_dir: the data folder of a service, which may be running.
+        file: the file to write, or `STANDARD_OUTPUT`.
+        overwrites: whether a file of that name is replaced.
 
     Raises:
         Misconfigured: there is nothing to back up, or the file cannot be written.
-        EmbeddedPostgresError, StoreError, OSError: it broke on the way; there is no file, or one whose name a power cut
-            may take.
+        EmbeddedPostgresError, StoreError, OSError: it failed. There is no file, or one whose name is lost if the power
+            is cut now.
 
     """
     with _output(file, overwrites=overwrites) as output:
         async with open_existing(data_dir) as existing:
-            contents = await Contents.read(existing.url)  # of a moment before the dump's, where the service runs
+            contents = await Contents.read(existing.url)  # as of a moment before the dump, where the service runs
             if contents.revision is None:
                 raise Misconfigured(f"there is nothing to back up in {data_dir}: no service has made its tables yet")
             await existing.dump(output)
@@ -51,7 +51,7 @@ def _output(file: Path, *, overwrites: bool) -> Iterator[Path | None]:
     if file.exists() and not file.is_file():
         raise Misconfigured(f"{file} is no file")
     _check_free(file, overwrites=overwrites)
-    with _whole_file(file.resolve()) as unfinished:  # of a link, what it leads to is written
+    with _whole_file(file.resolve()) as unfinished:  # of a link, the file that it points to is written
         yield unfinished
         _check_free(file, overwrites=overwrites)
 

@@ -1,4 +1,4 @@
-"""What runs a command that does one thing and ends: `backup`, `restore`."""
+"""Runs a command that does one thing and ends: `backup` or `restore`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from task_store.embedded import EmbeddedPostgresError, ProgramFailedError
 
 
 def run_command(work: Callable[[], Coroutine[Any, Any, str]]) -> ExitCode:
-    """Run the coroutine that `work` makes, say on stderr what it returns, and return the exit code.
+    """Run the coroutine that `work` makes, print what it returns on stderr, and return the exit code.
 
-    OK: it is done. FAILED: it broke on the way, or somebody asked it to stop; nothing has changed. MISCONFIGURED: it
-    cannot be done as it was asked for. Whatever went wrong is one line on stderr.
+    OK: it is done. FAILED: it failed on the way, or was stopped by a signal; nothing has changed. MISCONFIGURED: it
+    cannot be done with these options. An error is one line on stderr.
     """
-    # No server is asked for by name, and what it says is all that a person wants to read.
-    told = {"database_url": "postgresql:///tasks", "broker_url": IN_PROCESS_BROKER, "log_level": "WARNING"}
-    return run_process(lambda: _run(work()), read_settings(ProcessSettings, **told))
+    # No server is used by its address. The log begins at WARNING, since the text of the command says what was done.
+    given = {"database_url": "postgresql:///tasks", "broker_url": IN_PROCESS_BROKER, "log_level": "WARNING"}
+    return run_process(lambda: _run(work()), read_settings(ProcessSettings, **given))
 
 
 async def _run(work: Coroutine[Any, Any, str]) -> ExitCode:

@@ -1,4 +1,4 @@
-"""What a database of the task service holds, as `backup` and `restore` say it."""
+"""Counts what a database of the task service holds, for what `backup` and `restore` print."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from task_contracts import TaskStatus
 from task_store import Database, DatabaseFacts, Tasks
 
 _COUNT_SECONDS = 600.0
-"""For counting some hundred million tasks."""
+"""The deadline of the count, enough for some hundred million tasks."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """How many tasks of which status, in which schema, on which server. `revision` is None where there is no schema."""
+    """How many tasks a database holds, its schema, and its server. `revision` is None where there is no schema."""
 
     tasks_by_status: Mapping[TaskStatus, int]
     revision: str | None
@@ -22,10 +22,10 @@ class Contents:
 
     @classmethod
     async def read(cls, url: str) -> Contents:
-        """Read them.
+        """Read the contents of the database at `url`.
 
         Raises:
-            StoreError: the database cannot be used, or its schema is not ours.
+            StoreError: the database cannot be used, or its schema is none of this service.
 
         """
         async with Database(url, pool_size=1, deadline_seconds=_COUNT_SECONDS) as database:
@@ -40,11 +40,11 @@ class Contents:
 
     @property
     def running(self) -> int:
-        """How many of them some worker holds."""
+        """How many of them are IN_PROGRESS."""
         return self.tasks_by_status.get(TaskStatus.IN_PROGRESS, 0)
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return it as one line for people."""
         parts = [f"{self.tasks_by_status[one]:,} {one}" for one in TaskStatus if one in self.tasks_by_status]
         tasks = f"{self.tasks:,} task{'' if self.tasks == 1 else 's'}" + (f" ({', '.join(parts)})" if parts else "")
         return f"{tasks}, schema {self.revision}, PostgreSQL {self.facts.version}"

@@ -22,7 +22,12 @@ from task_store.embedded import (
 
 @asynccontextmanager
 async def embedded_database(data_dir: Path) -> AsyncIterator[str]:
-    """Run the embedded PostgreSQL, starting it again should it die."""
+    """Run the embedded PostgreSQL and give its URL. If it dies it is started again, on the same URL.
+
+    Raises:
+        Misconfigured: it cannot be started.
+
+    """
     try:
         postgres = EmbeddedPostgres(data_dir)
         url = await postgres.start()
@@ -58,7 +63,7 @@ def _psql() -> str:
 
 
 def _how_to_move(data_dir: Path, error: WrongMajorVersionError) -> str:
-    """Return the commands that take data to a newer major version of PostgreSQL; nothing leads to an older one."""
+    """Return the commands that move the data to a newer major version of PostgreSQL; empty where it is an older one."""
     if error.found > error.needed:
         return ""
     try:

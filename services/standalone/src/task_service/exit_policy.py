@@ -1,4 +1,4 @@
-"""Whether this process may be ended where code of a handler cannot be stopped."""
+"""Decides whether the process ends when the code of a handler cannot be stopped."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ _log = get_logger(__name__)
 
 
 class ExitPolicy:
-    """Ends the process where it must, but not for a thread that will not stop, unless it is leaving anyway.
+    """Ends the process for the worker, but not because of a thread that does not stop while the service goes on.
 
-    The API and the database live here too: after a lost lease or a reload the worker waits for the thread instead.
+    The API and the database run in this process too. So after a lost lease or a reload the worker waits for the thread;
+    once the service is stopping, the process ends.
     """
 
     def __init__(self) -> None:
         self.is_leaving = False
-        """Whether the process is on its way out, so that waiting for a thread has an end."""
+        """Whether the service is stopping: then no thread is waited for."""
 
     def end_process(self, code: int) -> None:
-        """End this process with `code`, or return where the worker should wait."""
+        """End the process with `code`, or return where the worker has to wait for the thread."""
         if code == LEASE_LOST and not self.is_leaving:
             _log.warning("waiting_for_unstoppable_code")
             return

@@ -1,4 +1,4 @@
-"""`--reload`: new handlers when a file of theirs changes; where it is broken, the last good ones stay."""
+"""`--reload`: loads the handlers again when one of their files changes. If that fails, the last good ones stay."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _log = structlog.get_logger(__name__)
 
 
 class HandlerReloader:
-    """The handlers at `place`, and the built-in ones: both arguments are as `load_handlers` takes them.
+    """Loads the handlers at `place` and the built-in ones, and loads them again when their files change.
+
+    Both arguments are as `load_handlers` takes them.
 
     Raises:
-        HandlerError: they cannot be loaded the first time.
+        HandlerError: they cannot be loaded at the start.
 
     """
 
@@ -29,12 +31,12 @@ class HandlerReloader:
         self._http_hosts = http_hosts
         self._keep = frozenset(sys.modules)
         self.handlers: Mapping[str, Handler] = load_handlers(place, http_hosts)
-        """The last that could be loaded."""
+        """The handlers by type, as they were last loaded without an error."""
 
     async def wait_changed(self) -> None:
-        """Return once there are new handlers, which is never where there is no place for them.
+        """Return once changed handlers are loaded; never, where `place` is None.
 
-        What cannot be loaded is logged, and the next change is waited for.
+        If they cannot be loaded, the error is logged and the next change is waited for.
         """
         if self._place is None:
             await asyncio.Event().wait()
@@ -48,7 +50,9 @@ class HandlerReloader:
         try:
             self.handlers = load_handlers(place, self._http_hosts)
         except HandlerError as error:
-            _log.error("reload_failed", reason=str(error), kept=sorted(self.handlers))  # says it all
+            _log.error(
+                "reload_failed", reason=str(error), kept=sorted(self.handlers)
+            )  # no traceback: the reason says it
             return False
         _log.info("reloaded", handlers=sorted(self.handlers))
         return True

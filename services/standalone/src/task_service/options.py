@@ -1,4 +1,4 @@
-"""What the command line of `task-service` says, over what the environment says."""
+"""The command line of `task-service`, and its settings: the command line wins over the environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_DATABASE_YET = "postgresql:///tasks"
 
 @dataclass(frozen=True)
 class Options:
-    """The command line. What is None is left to the environment."""
+    """The command line. None leaves a value to the environment."""
 
     host: str | None
     port: int | None
@@ -26,14 +26,14 @@ class Options:
 
     @property
     def has_own_database(self) -> bool:
-        """Whether the database is the embedded one: nobody has named another."""
+        """Whether the embedded database is used, since TASK_DATABASE_URL is not set."""
         return not is_set("TASK_DATABASE_URL")
 
     def own_data_dir(self, named: Path | None) -> Path:
-        """Return the folder of the embedded database: `named` behind a subcommand, or as the service is told.
+        """Return the folder of the embedded database: `named`, the option of a subcommand, else that of the service.
 
         Raises:
-            Misconfigured: there is no embedded database, as TASK_DATABASE_URL names another.
+            Misconfigured: TASK_DATABASE_URL is set, so there is no embedded database.
 
         """
         if not self.has_own_database:
@@ -46,17 +46,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the two parts of this process are told; they agree on the database and the broker."""
+    """The settings of API and worker. Both use the same database and the same broker."""
 
     api: ApiSettings
     worker: WorkerSettings
 
     @classmethod
     def read(cls, options: Options, database_url: str | None = None, *, api_url: str | None = None) -> Settings:
-        """Read both, with the addresses of the embedded database and of the API once they are known.
+        """Read the settings of both, with the addresses of the embedded database and of the API if they are known yet.
 
         Raises:
-            SystemExit: with exit code 2, if anything is wrong; one line for each variable is on stderr.
+            SystemExit: with exit code 2, if a variable is wrong. Each is one line on stderr.
 
         """
         shared: dict[str, Any] = {}
@@ -64,8 +64,10 @@ class Settings:
             shared["database_url"] = database_url or _NO_DATABASE_YET
         if not is_set("TASK_BROKER_URL"):
             shared["broker_url"] = IN_PROCESS_BROKER
-        told = {"host": options.host, "port": options.port}
-        api = read_settings(ApiSettings, **shared, **{name: value for name, value in told.items() if value is not None})
+        given = {"host": options.host, "port": options.port}
+        api = read_settings(
+            ApiSettings, **shared, **{name: value for name, value in given.items() if value is not None}
+        )
         mine: dict[str, Any] = {} if options.handlers is None else {"handlers": options.handlers}
         if not is_set("TASK_WORKER_API_URL"):
             mine["api_url"] = api_url or f"http://127.0.0.1:{api.port}"
@@ -73,6 +75,6 @@ class Settings:
 
 
 def default_data_dir() -> Path:
-    """Return where the embedded database is kept unless told: the user's folder for application data."""
+    """Return the default folder of the embedded database, in the user's folder for application data."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "task-service"

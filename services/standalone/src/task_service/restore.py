@@ -1,4 +1,4 @@
-"""`task-service restore`: a dump becomes the embedded database of a data folder. Changes nothing, or all of it."""
+"""`task-service restore`: makes a dump the embedded database of a data folder. It restores all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _REPLACE = "name another folder, or say --replace, which keeps the old files bes
 
 
 async def restore(data_dir: Path, file: Path, *, replaces: bool) -> str:
-    """Make the dump in `file` the database in `data_dir`, stopped, and return lines that say what it holds.
+    """Make the dump in `file` the database in `data_dir`, and return lines that say what it holds. It is left stopped.
 
-    The next start of the service brings the schema up to date and goes on with it.
+    The next start of the service brings the schema up to date, and uses the database.
 
     Args:
-        data_dir: where; of no running service. Made where missing.
-        file: what `backup` or `pg_dump --format=custom` has written.
-        replaces: put aside a database that holds tasks. One without any is put aside unasked.
+        data_dir: the data folder, made if it is missing. Its service must not run.
+        file: a file that `backup` or `pg_dump --format=custom` has written.
+        replaces: whether a database with tasks is put aside. One without tasks is put aside in any case.
 
     Raises:
-        Misconfigured: the folder holds tasks already, or the file is a dump of something else.
-        EmbeddedPostgresError, StoreError: it broke on the way; the folder is as it was.
+        Misconfigured: the folder holds tasks already, or the file is a dump of another database.
+        EmbeddedPostgresError, StoreError: it failed; the folder is unchanged.
 
     """
     dump = await read_dump(file)
@@ -49,7 +49,13 @@ async def restore(data_dir: Path, file: Path, *, replaces: bool) -> str:
 
 
 async def _is_there_without_tasks(data_dir: Path) -> bool:
-    """Return whether there is a database in the folder that may be put aside unasked."""
+    """Return True if the folder holds a database without tasks, False if it holds none.
+
+    Raises:
+        Misconfigured: it holds tasks, or cannot be read.
+        DataDirInUseError: a service runs on it.
+
+    """
     try:
         async with EmbeddedPostgres(data_dir, binaries=binaries_for(data_dir).folder) as postgres:
             contents = await Contents.read(postgres.url)

@@ -1,9 +1,9 @@
-"""The whole service in one process: database, API, worker and bus, put together and wound down.
+"""Starts and stops the whole service in one process: database, bus, API and worker.
 
 **Invariants**
 
-- The database comes first and goes last. The API stops before the worker drains.
-- A reload touches the worker alone (`reloading_worker`).
+- The database starts first and stops last. The API stops before the worker drains.
+- A reload restarts the worker and nothing else (`reloading_worker`).
 """
 
 from __future__ import annotations
@@ -36,13 +36,15 @@ _CLOSING_SECONDS = 5.0
 
 
 async def run_service(options: Options) -> ExitCode:
-    """Run everything until SIGTERM or Ctrl-C, and stop in an orderly way; the second one does not wait for tasks.
+    """Run the service until SIGTERM or Ctrl-C, then drain and stop. A second signal does not wait for tasks.
+
+    Returns FAILED if the database cannot be used at the start, or a part of the worker died too often.
 
     Raises:
         Misconfigured: the port is in use, a handler cannot be loaded, or the data folder cannot be used.
 
     """
-    settings = Settings.read(options)  # complains before anything has started
+    settings = Settings.read(options)  # wrong ones end the process before anything has started
     try:
         reloader = HandlerReloader(settings.worker.handlers, settings.worker.http_hosts)
     except HandlerError as error:
@@ -84,6 +86,7 @@ class Service:
                 await self._serve(shutdown, health)
 
     async def _check_database(self, database: Database) -> tuple[DatabaseFacts, str]:
+        """Wait until the database answers, and bring its schema up to date."""
         revision = await prepare_schema(self._settings.api, database)
         return await database.facts(), revision
 
@@ -99,7 +102,7 @@ class Service:
             working = asyncio.create_task(self._worker(bus, signals).run(drain, shutdown.hurry))
             serving = asyncio.create_task(serve(app, self._listener, shutdown.stop, shutdown.hurry))
             await asyncio.wait([working, serving], return_when=asyncio.FIRST_COMPLETED)
-            shutdown.stop.set()  # where one part has failed, the other goes too
+            shutdown.stop.set()  # where one part has failed, the other stops too
             await asyncio.gather(serving, return_exceptions=True)
             await tasks.aclose()
             self._exit_policy.is_leaving = True

@@ -1,4 +1,4 @@
-"""The block that the service prints at its start: where it listens, what it uses, what to look at."""
+"""The block that the service prints at its start: where it listens, what it uses, and warnings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from task_worker.process import http_rows, worker_startup_warnings
 
 @dataclass(frozen=True)
 class StartBlock:
-    """What is known once the database has been checked, as rows and warnings for people.
+    """The rows and warnings of the block, made from what is known once the database has been checked.
 
     Args:
         api_url: where the API listens; `http://127.0.0.1:9000`.
@@ -33,7 +33,7 @@ class StartBlock:
     revision: str
 
     def show(self) -> None:
-        """Print it to stderr, as JSON where the log is JSON."""
+        """Print the block to stderr; where the log is JSON, as lines of JSON."""
         title = f"task-service {importlib.metadata.version('task-service')} (Ctrl-C stops it)"
         start_block(title, self.rows(), self.warnings(), log_format=self.settings.api.log_format)
 
@@ -57,7 +57,7 @@ class StartBlock:
         ]
 
     def warnings(self) -> list[str]:
-        """Return what an operator should look at, of the API and of the worker; what both say stands there once."""
+        """Return the startup warnings of API and worker, each once."""
         api = api_startup_warnings(self.settings.api, self.facts, self.revision)
         worker = worker_startup_warnings(self.settings.worker, self.handlers, self.facts, self.revision)
         return list(dict.fromkeys([*api, *worker]))

@@ -10,7 +10,7 @@ from task_store.embedded import WrongMajorVersionError, find_binaries
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """A folder with data of PostgreSQL 12, which is not on this machine."""
+    """A data folder that PostgreSQL 12 has written, which is not on this machine."""
     folder = tmp_path / "my data"
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres" / "PG_VERSION").write_text("12\n")

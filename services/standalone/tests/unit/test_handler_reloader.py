@@ -13,7 +13,7 @@ _GOOD = "from task_worker import handler\n\n@handler({!r})\nasync def run(): ret
 
 
 async def _changed(reloader: HandlerReloader, file: Path, text: str) -> None:
-    """Begin to wait, then write until the change is seen: a watch takes a moment to begin."""
+    """Wait for a change, and write the file until it is noticed: a watch takes a moment to begin."""
     waiting = asyncio.create_task(reloader.wait_changed())
     async with asyncio.timeout(10):
         while not waiting.done():
