@@ -1,4 +1,4 @@
-"""Keeps schemathesis from sending what JSON Schema cannot forbid. Its process loads this module."""
+"""Generators and filters of schemathesis for what JSON Schema cannot say. Its process loads this module."""
 
 from __future__ import annotations
 

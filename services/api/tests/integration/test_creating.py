@@ -58,7 +58,7 @@ async def test_everything_that_can_be_asked_for_is_kept(client: httpx2.AsyncClie
     assert {name: read[name] for name in asked} == asked
 
 
-async def test_the_leader_hears_of_what_is_due_and_not_of_what_is_not_yet(create: Create, received: Any) -> None:
+async def test_a_signal_is_sent_for_a_task_that_is_due_and_for_no_later_one(create: Create, received: Any) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
     await create(run_at=tomorrow)

@@ -23,7 +23,7 @@ async def test_a_page_names_no_other_host_and_every_file_of_it_is_served(client:
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
-async def test_the_browser_is_told_to_ask_no_other_host(client: httpx2.AsyncClient, page: str) -> None:
+async def test_the_policy_forbids_the_browser_to_ask_another_host(client: httpx2.AsyncClient, page: str) -> None:
     policy = (await client.get(page)).headers["content-security-policy"]
 
     assert "default-src 'none'" in policy

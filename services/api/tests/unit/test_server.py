@@ -28,7 +28,7 @@ def test_an_address_that_is_not_of_this_machine_is_said_in_one_line(host: str) -
         listen(host, 0)
 
 
-async def test_who_asks_twice_does_not_wait_for_what_is_being_answered() -> None:
+async def test_a_second_request_to_stop_does_not_wait_for_open_requests() -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -7,7 +7,7 @@ from task_api.settings import ApiSettings
 GIVEN = {"database_url": "postgresql://h/t", "broker_url": "amqp://h/"}
 
 
-def test_a_process_that_is_told_nothing_listens_on_loopback_and_migrates() -> None:
+def test_without_settings_of_its_own_the_api_listens_on_loopback_and_migrates() -> None:
     settings = ApiSettings(**GIVEN)
 
     assert (settings.host, settings.port, settings.migrate, settings.default_type) == ("127.0.0.1", 9000, True, "echo")

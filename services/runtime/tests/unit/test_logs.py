@@ -80,7 +80,7 @@ def test_lines_below_the_level_are_left_out(capsys: pytest.CaptureFixture[str]) 
     assert [line["event"] for line in lines(capsys)] == ["loud"]
 
 
-def test_libraries_that_show_what_is_sent_are_not_heard_even_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
+def test_libraries_that_log_what_is_sent_are_silent_even_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("DEBUG", "json")
 
     logging.getLogger("httpcore2.http11").debug("receive_response_headers.complete [(b'Set-Cookie', b'hush')]")

@@ -128,9 +128,7 @@ def test_every_wrong_variable_gets_one_line_that_names_it(
     assert "hush" not in "".join(lines)
 
 
-def test_whether_a_variable_is_told_is_known_without_reading_it(
-    environment: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_whether_a_variable_is_set_is_known_without_reading_it(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert is_set("TASK_DATABASE_URL")
     environment.setenv("TASK_DATABASE_URL", "")
     assert not is_set("TASK_DATABASE_URL")

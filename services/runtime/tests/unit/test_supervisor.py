@@ -14,7 +14,7 @@ AT_ONCE = RestartPolicy(back_off=NO_PAUSE)
 DEADLINE_SECONDS = 5
 
 
-class Patient:
+class FailingLoop:
     """A loop that raises one of these errors in each run, and after the last one runs until it is cancelled."""
 
     def __init__(self, *deaths: BaseException) -> None:
@@ -46,46 +46,46 @@ async def supervisor() -> AsyncIterator[Supervisor]:
 async def test_a_loop_that_dies_is_logged_with_its_traceback_and_runs_again(
     supervisor: Supervisor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    patient = Patient(ValueError("one"), KeyError("two"))
+    failing = FailingLoop(ValueError("one"), KeyError("two"))
 
-    supervisor.start("patient", patient, forever=True)
+    supervisor.start("failing", failing, forever=True)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await patient.alive.wait()
+        await failing.alive.wait()
 
-    assert patient.runs == 3
+    assert failing.runs == 3
     records = [record for record in caplog.records if record.message == "loop_died"]
     assert [record.levelno for record in records] == [logging.ERROR] * 2
     assert [record.exc_info and record.exc_info[0] for record in records] == [ValueError, KeyError]
-    assert records[0].__dict__["loop"] == "patient"
+    assert records[0].__dict__["loop"] == "failing"
 
 
 async def test_a_cancellation_that_nobody_asked_for_is_a_death(supervisor: Supervisor) -> None:
-    patient = Patient(asyncio.CancelledError())
+    failing = FailingLoop(asyncio.CancelledError())
 
-    supervisor.start("patient", patient)
+    supervisor.start("failing", failing)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await patient.alive.wait()
+        await failing.alive.wait()
 
-    assert patient.runs == 2
-    assert not patient.cancelled
+    assert failing.runs == 2
+    assert not failing.cancelled
 
 
 async def test_closing_cancels_every_loop_and_starts_none_again(supervisor: Supervisor) -> None:
-    patients = [Patient(), Patient()]
-    for number, patient in enumerate(patients):
-        supervisor.start(f"patient {number}", patient, forever=True)
+    loops = [FailingLoop(), FailingLoop()]
+    for number, failing in enumerate(loops):
+        supervisor.start(f"failing {number}", failing, forever=True)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        for patient in patients:
-            await patient.alive.wait()
+        for failing in loops:
+            await failing.alive.wait()
         waiting = asyncio.create_task(supervisor.wait())
 
         await supervisor.aclose()
         await waiting
 
-    assert all(patient.cancelled and patient.runs == 1 for patient in patients)
+    assert all(failing.cancelled and failing.runs == 1 for failing in loops)
     await supervisor.aclose()
     with pytest.raises(RuntimeError, match="closed"):
-        supervisor.start("late", Patient())
+        supervisor.start("late", FailingLoop())
 
 
 async def test_closing_ends_a_loop_that_waits_to_be_started_again() -> None:
@@ -96,7 +96,7 @@ async def test_closing_ends_a_loop_that_waits_to_be_started_again() -> None:
         died.set()
         raise ValueError
 
-    supervisor.start("patient", die)
+    supervisor.start("failing", die)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await died.wait()
         await supervisor.aclose()
@@ -115,7 +115,7 @@ async def test_a_loop_that_fails_while_it_is_cancelled_is_not_started_again(supe
         finally:
             raise ValueError("while cleaning up")
 
-    supervisor.start("patient", fail_to_stop)
+    supervisor.start("failing", fail_to_stop)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await alive.wait()
         await supervisor.aclose()
@@ -173,7 +173,7 @@ async def test_a_loop_that_is_meant_to_run_forever_has_died_when_it_returns() ->
 
 
 async def test_a_loop_that_keeps_dying_ends_the_waiting_while_the_others_run(supervisor: Supervisor) -> None:
-    healthy, sick = Patient(), Patient(*[ValueError("again")] * 100)
+    healthy, sick = FailingLoop(), FailingLoop(*[ValueError("again")] * 100)
     supervisor.start("healthy", healthy, forever=True)
 
     supervisor.start("sick", sick, forever=True)
@@ -196,28 +196,28 @@ async def test_a_loop_that_keeps_dying_ends_the_waiting_while_the_others_run(sup
     ],
     ids=["each run was steady", "the deaths lie far apart"],
 )
-async def test_deaths_that_are_rare_enough_are_borne(policy: RestartPolicy) -> None:
+async def test_rare_deaths_do_not_end_the_process(policy: RestartPolicy) -> None:
     supervisor = Supervisor(policy)
-    patient = Patient(*[ValueError("again")] * 10)
+    failing = FailingLoop(*[ValueError("again")] * 10)
 
-    supervisor.start("patient", patient)
+    supervisor.start("failing", failing)
 
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await patient.alive.wait()
+        await failing.alive.wait()
         await supervisor.aclose()
-    assert patient.runs == 11
+    assert failing.runs == 11
 
 
 async def test_cancelling_the_wait_leaves_the_loops_alone(supervisor: Supervisor) -> None:
-    patient = Patient()
-    supervisor.start("patient", patient)
+    failing = FailingLoop()
+    supervisor.start("failing", failing)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await patient.alive.wait()
+        await failing.alive.wait()
 
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(supervisor.wait(), 0.01)
 
-    assert not patient.cancelled
+    assert not failing.cancelled
 
 
 def test_pauses_double_from_a_tenth_of_a_second_to_five_seconds() -> None:

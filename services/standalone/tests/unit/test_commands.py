@@ -15,7 +15,7 @@ from task_store.embedded import NoDatabaseError, ProgramFailedError
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
 
-def test_what_was_done_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_done_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     async def work() -> str:
         return "backed up"
 
@@ -44,7 +44,7 @@ def test_what_went_wrong_is_one_line_and_an_exit_code(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_whoever_stops_it_is_told_that_it_is_not_done(
+def test_a_command_that_is_stopped_says_that_it_is_not_done(
     capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     async def work() -> str:

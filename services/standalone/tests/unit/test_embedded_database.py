@@ -18,20 +18,20 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 def test_data_of_an_older_postgresql_comes_with_the_commands_that_move_it(data_dir: Path) -> None:
-    told = _how_to_move(data_dir, WrongMajorVersionError(data_dir, found=12, needed=18))
+    text = _how_to_move(data_dir, WrongMajorVersionError(data_dir, found=12, needed=18))
 
-    assert f"`task-service backup --data-dir '{data_dir}' FILE`" in told
-    assert f"`task-service restore --data-dir '{data_dir}' --replace FILE`" in told
-    assert "by the installation that wrote the data, or once PostgreSQL 12 is installed" in told
+    assert f"`task-service backup --data-dir '{data_dir}' FILE`" in text
+    assert f"`task-service restore --data-dir '{data_dir}' --replace FILE`" in text
+    assert "by the installation that wrote the data, or once PostgreSQL 12 is installed" in text
 
 
 def test_where_the_older_postgresql_is_here_it_is_named(data_dir: Path) -> None:
     here = find_binaries()
     (data_dir / "postgres" / "PG_VERSION").write_text(f"{here.major}\n")
 
-    told = _how_to_move(data_dir, WrongMajorVersionError(data_dir, found=here.major, needed=here.major + 1))
+    text = _how_to_move(data_dir, WrongMajorVersionError(data_dir, found=here.major, needed=here.major + 1))
 
-    assert f"the programs of {here.major} are in {here.folder}" in told
+    assert f"the programs of {here.major} are in {here.folder}" in text
 
 
 def test_no_command_is_promised_that_leads_to_an_older_postgresql(data_dir: Path) -> None:
