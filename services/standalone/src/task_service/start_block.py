@@ -12,7 +12,8 @@ from task_service.embedded_database import psql_command
 from task_service.options import Options, Settings
 from task_store import DatabaseFacts
 from task_worker.handlers import Handler
-from task_worker.process import http_rows, worker_startup_warnings
+from task_worker.process import http_rows
+from task_worker.startup_warnings import worker_startup_warnings
 
 
 @dataclass(frozen=True)
