@@ -2,11 +2,11 @@
 
 **Invariants**
 
-- Every consumer that was added and not removed is begun on each new line, after `prepare`.
+- Every consumer that was added and not removed is begun on each new connection, after `prepare`.
 - Beginning and ending is one at a time (`_lock`): the prefetch that a channel is told counts for the consumer that
   begins next on it.
-- A consumer that cannot be begun or ended fails the line: the next one starts from what is wanted. So does one that
-  the broker has forgotten, and a broker that no longer answers the question.
+- A consumer that cannot be begun or ended fails the connection: the next one starts from what is wanted. So does one
+  that the broker has forgotten, and a broker that no longer answers the question.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 from aio_pika.abc import AbstractChannel
 
+from task_bus._broker_connection import BrokerConnection, describe
 from task_bus._desk import Desk
-from task_bus._line import Line, describe
 from task_bus._link import Link
 from task_bus._within import LOST, within
 
@@ -37,7 +37,7 @@ class Consumer(Protocol):
     async def end(self) -> None:
         """Ask for no more of them."""
 
-    async def is_starving(self, line: Line) -> bool:
+    async def is_starving(self, connection: BrokerConnection) -> bool:
         """Look whether messages wait for it that the broker does not send. Asked every `WATCH_SECONDS`."""
 
 
@@ -49,7 +49,7 @@ class Consumers:
         self._prepare = prepare
         self._wanted: list[Consumer] = []
         self._lock = asyncio.Lock()
-        self._current: tuple[Line, AbstractChannel, Desk] | None = None
+        self._current: tuple[BrokerConnection, AbstractChannel, Desk] | None = None
 
     async def add(self, consumer: Consumer) -> None:
         """Begin `consumer`: now, if there is a connection, and on each later one."""
@@ -57,13 +57,13 @@ class Consumers:
             self._wanted.append(consumer)
             if self._current is None:
                 return
-            line, channel, desk = self._current
+            connection, channel, desk = self._current
             try:
-                await _call(line, consumer.begin(channel, desk))
+                await _call(connection, consumer.begin(channel, desk))
             except asyncio.CancelledError:
                 # Whether it has begun is unknown, and nobody would own it.
                 self._wanted.remove(consumer)
-                line.fail("a consumer was abandoned")
+                connection.fail("a consumer was abandoned")
                 raise
 
     async def remove(self, consumer: Consumer) -> None:
@@ -77,35 +77,35 @@ class Consumers:
 
     async def aclose(self) -> None:
         """Send what verdicts there are, then close: what is unsettled goes back to the broker."""
-        if self._current is not None and self.link.line is not None:
+        if self._current is not None and self.link.connection is not None:
             with suppress(*LOST):
                 await within(FLUSH_SECONDS, self._current[2].flush())
         await self.link.aclose()
 
-    async def _begin(self, line: Line) -> None:
-        channel = await line.channel()
+    async def _begin(self, connection: BrokerConnection) -> None:
+        channel = await connection.channel()
         await self._prepare(channel)
         desk = Desk()
-        line.run(desk.work())
-        line.run(self._watch(line))
+        connection.run(desk.work())
+        connection.run(self._watch(connection))
         async with self._lock:
             for consumer in self._wanted:
                 await consumer.begin(channel, desk)
-            self._current = line, channel, desk
+            self._current = connection, channel, desk
 
-    async def _watch(self, line: Line) -> None:
+    async def _watch(self, connection: BrokerConnection) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             for consumer in tuple(self._wanted):
-                if await within(CALL_SECONDS, consumer.is_starving(line)):
-                    line.fail("messages wait and none are delivered")
+                if await within(CALL_SECONDS, consumer.is_starving(connection)):
+                    connection.fail("messages wait and none are delivered")
 
 
-async def _call(line: Line, call: Coroutine[Any, Any, None]) -> None:
-    if line.failed.done():
+async def _call(connection: BrokerConnection, call: Coroutine[Any, Any, None]) -> None:
+    if connection.failed.done():
         call.close()
         return
     try:
         await within(CALL_SECONDS, call)
     except LOST as error:
-        line.fail(describe(error))
+        connection.fail(describe(error))

@@ -3,8 +3,8 @@
 **Invariants**
 
 - Verdicts reach the broker in the order in which they were given.
-- A desk belongs to one line and is closed with it. A verdict for an older line goes nowhere: the broker took the
-  message back when it lost that line.
+- A desk belongs to one connection and is closed with it. A verdict for an older connection goes nowhere: the broker
+  took the message back when it lost that connection.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Desk:
             await self._slips.join()
 
     async def work(self) -> None:
-        """Send verdicts until cancelled or until the line is lost."""
+        """Send verdicts until cancelled or until the connection is lost."""
         try:
             while True:
                 message, verdict = await self._slips.get()

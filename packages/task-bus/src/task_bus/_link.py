@@ -2,8 +2,8 @@
 
 **Invariants**
 
-- Only `_keep` opens and closes lines, one at a time. It ends only when it is cancelled.
-- `line` is set exactly while everything that `begin` sets up is in place and no trouble has been seen.
+- Only `_keep` opens and closes connections, one at a time. It ends only when it is cancelled.
+- `connection` is set exactly while everything that `begin` sets up is in place and no trouble has been seen.
 - The broker may be away for as long as it likes, from the start too: nothing here raises because of that.
 """
 
@@ -21,8 +21,8 @@ from aio_pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from task_bus._broker_connection import BrokerConnection, describe
 from task_bus._errors import BusUnavailableError
-from task_bus._line import Line, describe
 from task_bus._within import LOST, within
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ BEGIN_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 STEADY_SECONDS = 1.0
-"""A line that lived so long was a good one: the next is tried at once."""
+"""A connection that lived so long was a good one: the next is tried at once."""
 
 _FOR_A_PERSON = (AuthenticationError, ProbableAuthenticationError, ChannelPreconditionFailed)
 """Trying again does not mend these: wrong credentials, a queue that exists with other arguments."""
@@ -40,15 +40,15 @@ _FOR_A_PERSON = (AuthenticationError, ProbableAuthenticationError, ChannelPrecon
 class Link:
     """A connection for as long as it is wanted: made in the background, and made again whenever it is lost.
 
-    `begin` sets up what is wanted on each new line. The library's own robust connection is not used: it restores
+    `begin` sets up what is wanted on each new connection. The library's own robust connection is not used: it restores
     channel by channel, so that nobody can say when all is in place, and it waits where we must refuse at once.
     """
 
-    def __init__(self, url: str, name: str, begin: Callable[[Line], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, url: str, name: str, begin: Callable[[BrokerConnection], Coroutine[Any, Any, None]]) -> None:
         self._url = url
         self._name = name
         self._begin = begin
-        self._line: Line | None = None
+        self._connection: BrokerConnection | None = None
         self._up = asyncio.Event()
         self._down = asyncio.Event()
         self._down.set()
@@ -56,20 +56,20 @@ class Link:
         self._keeper: asyncio.Task[None] | None = None
 
     @property
-    def line(self) -> Line | None:
-        """The line, if there is one in good order now."""
-        return self._line if self._line is not None and not self._line.failed.done() else None
+    def connection(self) -> BrokerConnection | None:
+        """The connection, if there is one in good order now."""
+        return self._connection if self._connection is not None and not self._connection.failed.done() else None
 
-    def require_line(self) -> Line:
-        """Return the line.
+    def require_connection(self) -> BrokerConnection:
+        """Return the connection.
 
         Raises:
             BusUnavailableError: there is none now.
 
         """
-        if (line := self.line) is None:
+        if (connection := self.connection) is None:
             raise BusUnavailableError("not connected to the broker")
-        return line
+        return connection
 
     def start(self) -> None:
         """Begin to connect. Does nothing the second time."""
@@ -83,7 +83,7 @@ class Link:
             await asyncio.wait([self._keeper])
 
     async def wait(self, *, is_up: bool = True, timeout: float) -> None:
-        """Wait until there is a line, or until there is none.
+        """Wait until there is a connection, or until there is none.
 
         Raises:
             TimeoutError: that did not happen within `timeout` seconds.
@@ -101,29 +101,29 @@ class Link:
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 # chance, not secrecy
 
     async def _live(self) -> bool:
-        """See one line from its opening to its end; return whether it was a good one."""
+        """See one connection from its opening to its end; return whether it was a good one."""
         loop = asyncio.get_running_loop()
-        line = Line(self._url, self._name)
+        connection = BrokerConnection(self._url, self._name)
         began = loop.time()
         try:
-            await line.open()
-            await within(BEGIN_SECONDS, self._begin(line))
+            await connection.open()
+            await within(BEGIN_SECONDS, self._begin(connection))
             began = loop.time()
-            self._set_line(line)
-            self._lost(await line.failed)
+            self._set_connection(connection)
+            self._lost(await connection.failed)
             return loop.time() - began > STEADY_SECONDS
         except LOST as error:
             self._refused(error)
-        except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next line may be better
+        except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next connection may be better
             _log.exception("broker_link_error", extra={"link": self._name})
         finally:
-            self._set_line(None)
-            await line.aclose()
+            self._set_connection(None)
+            await connection.aclose()
         return False
 
-    def _set_line(self, line: Line | None) -> None:
-        self._line = line
-        if line is None:
+    def _set_connection(self, connection: BrokerConnection | None) -> None:
+        self._connection = connection
+        if connection is None:
             self._up.clear()
             self._down.set()
             return

@@ -21,8 +21,8 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import ChannelInvalidStateError, PublishError
 
+from task_bus._broker_connection import BrokerConnection
 from task_bus._errors import BusUnavailableError, PublishUnconfirmedError, UnroutableError
-from task_bus._line import Line
 from task_bus._link import Link
 from task_bus._queues import BrokerQueue
 from task_bus._topology import count_ready, declare_tasks
@@ -53,7 +53,7 @@ class Publisher:
     @property
     def can_publish(self) -> bool:
         """Whether a message would be sent now."""
-        return (line := self.link.line) is not None and not line.is_blocked
+        return (connection := self.link.connection) is not None and not connection.is_blocked
 
     async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], timeout: float) -> None:
         """Publish one message; a queue of ours that somebody deleted is made again on the way."""
@@ -74,13 +74,13 @@ class Publisher:
             await self._repair(queue, repairs)
             return 0
 
-    async def _begin(self, line: Line) -> None:
-        channel = await line.channel(confirms=True)
+    async def _begin(self, connection: BrokerConnection) -> None:
+        channel = await connection.channel(confirms=True)
         self._exchange = await declare_tasks(channel, self._queues)
-        self._spare = await line.spare_channel()
+        self._spare = await connection.spare_channel()
 
     async def _send(self, queue: BrokerQueue, body: bytes, timeout: float) -> None:
-        line = self._require_line()
+        connection = self._require_connection()
         message = Message(body, content_type="application/json", delivery_mode=DeliveryMode.PERSISTENT)
         try:
             await within(timeout, self._exchange.publish(message, queue.name))
@@ -89,7 +89,7 @@ class Publisher:
         except ChannelInvalidStateError as error:
             raise BusUnavailableError("the connection to the broker was just lost") from error
         except LOST as error:
-            line.doubt()
+            connection.doubt()
             raise PublishUnconfirmedError(f"no confirm from the broker: {error}") from error
 
     async def _repair(self, queue: BrokerQueue, seen: int) -> None:
@@ -106,21 +106,23 @@ class Publisher:
             _log.warning("broker_queues_declared_again")
 
     async def _ask(self, question: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
-        line = self._require_line()
+        connection = self._require_connection()
         try:
-            return await within(CALL_SECONDS, self._on_spare(line, question))
+            return await within(CALL_SECONDS, self._on_spare(connection, question))
         except LOST as error:
-            line.doubt()
+            connection.doubt()
             raise BusUnavailableError("the broker did not answer") from error
 
-    async def _on_spare(self, line: Line, question: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
+    async def _on_spare(
+        self, connection: BrokerConnection, question: Callable[[AbstractChannel], Coroutine[Any, Any, T]]
+    ) -> T:
         async with self._lock:
             if self._spare.is_closed:
-                self._spare = await line.spare_channel()
+                self._spare = await connection.spare_channel()
             return await question(self._spare)
 
-    def _require_line(self) -> Line:
-        line = self.link.require_line()
-        if line.is_blocked:
+    def _require_connection(self) -> BrokerConnection:
+        connection = self.link.require_connection()
+        if connection.is_blocked:
             raise BusUnavailableError("the broker takes no messages now: an alarm is on")
-        return line
+        return connection

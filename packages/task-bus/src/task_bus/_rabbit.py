@@ -31,7 +31,7 @@ class RabbitBus:
     @property
     def is_connected(self) -> bool:
         """See `TaskBus`."""
-        return self._publisher.can_publish and self._consumers.link.line is not None
+        return self._publisher.can_publish and self._consumers.link.connection is not None
 
     def start(self) -> None:
         """See `TaskBus`."""

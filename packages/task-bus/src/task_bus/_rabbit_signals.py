@@ -16,10 +16,10 @@ from functools import partial
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 
+from task_bus._broker_connection import BrokerConnection
 from task_bus._consumers import Consumers
 from task_bus._delivery import Verdict
 from task_bus._desk import Desk
-from task_bus._line import Line
 from task_bus._link import Link
 from task_bus._outbox import Outbox
 from task_bus._topology import declare_listener, declare_signals
@@ -61,7 +61,7 @@ class RabbitListening:
         for queue, tag in self._consuming:
             await queue.cancel(tag)
 
-    async def is_starving(self, line: Line) -> bool:
+    async def is_starving(self, connection: BrokerConnection) -> bool:
         """Signals may be lost: nobody looks."""
         return False
 
@@ -89,8 +89,8 @@ class RabbitSignals:
     @property
     def is_connected(self) -> bool:
         """See `Signals`."""
-        is_sending = (line := self._link.line) is not None and not line.is_blocked
-        return is_sending and (not self._is_listening or self._consumers.link.line is not None)
+        is_sending = (connection := self._link.connection) is not None and not connection.is_blocked
+        return is_sending and (not self._is_listening or self._consumers.link.connection is not None)
 
     def start(self) -> None:
         """See `Signals`."""
@@ -109,7 +109,7 @@ class RabbitSignals:
 
     def send(self, signal: Signal) -> None:
         """See `Signals`."""
-        if self._link.line is not None:
+        if self._link.connection is not None:
             self._outbox.add(signal)
 
     async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> RabbitListening:
@@ -120,22 +120,22 @@ class RabbitSignals:
         self._consumers.link.start()
         return listening
 
-    async def _begin(self, line: Line) -> None:
-        channel = await line.channel(confirms=True)
-        line.run(self._send_all(line, await declare_signals(channel)))
+    async def _begin(self, connection: BrokerConnection) -> None:
+        channel = await connection.channel(confirms=True)
+        connection.run(self._send_all(connection, await declare_signals(channel)))
 
-    async def _send_all(self, line: Line, exchange: AbstractExchange) -> None:
+    async def _send_all(self, connection: BrokerConnection, exchange: AbstractExchange) -> None:
         while True:
             await self._outbox.wait()
             for signal in self._outbox.take():
-                await self._send(line, exchange, signal)
+                await self._send(connection, exchange, signal)
 
-    async def _send(self, line: Line, exchange: AbstractExchange, signal: Signal) -> None:
-        if line.is_blocked:
+    async def _send(self, connection: BrokerConnection, exchange: AbstractExchange, signal: Signal) -> None:
+        if connection.is_blocked:
             return
         message = Message(encode_signal(signal), delivery_mode=DeliveryMode.NOT_PERSISTENT)
         try:
             # Not mandatory: often nobody listens.
             await within(SEND_SECONDS, exchange.publish(message, signal.kind.value, mandatory=False))
         except TimeoutError:
-            line.doubt()
+            connection.doubt()

@@ -15,10 +15,10 @@ from functools import partial
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
+from task_bus._broker_connection import BrokerConnection
 from task_bus._consumers import Consumers
 from task_bus._delivery import Delivery, Verdict
 from task_bus._desk import Desk
-from task_bus._line import Line
 from task_bus._queues import BrokerQueue
 from task_bus._topology import count_ready
 from task_bus._wire import ForeignMessageError, decode_due_tasks
@@ -65,16 +65,16 @@ class RabbitSubscription:
         if self._queue is not None:
             await self._queue.cancel(self._tag)
 
-    async def is_starving(self, line: Line) -> bool:
+    async def is_starving(self, connection: BrokerConnection) -> bool:
         """Look whether messages have waited over two looks in a row although the broker owes us a delivery."""
         is_owed = self._held < self._prefetch and not self._has_received
         self._has_received = False
-        waiting = await self._count_ready(line) if is_owed else 0
+        waiting = await self._count_ready(connection) if is_owed else 0
         self._barren_looks = self._barren_looks + 1 if waiting else 0
         return self._barren_looks > 1
 
-    async def _count_ready(self, line: Line) -> int:
-        channel = await line.spare_channel()
+    async def _count_ready(self, connection: BrokerConnection) -> int:
+        channel = await connection.spare_channel()
         depth = await count_ready(channel, queue=self.queue)
         await channel.close()
         return depth

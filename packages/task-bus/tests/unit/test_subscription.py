@@ -58,7 +58,7 @@ def depth(monkeypatch, subscription):
     """How many messages wait, as the broker would say."""
     answer = SimpleNamespace(depth=0, asked=0)
 
-    async def count_ready(line):
+    async def count_ready(connection):
         answer.asked += 1
         return answer.depth
 

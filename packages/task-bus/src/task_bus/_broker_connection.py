@@ -2,10 +2,10 @@
 
 **Invariants**
 
-- Whatever goes wrong on a line ends the whole line: a closed channel, a cancelled consumer, an answer that does not
-  come, a task of the line that fails. So there is one way to recover, and every fault exercises it.
+- Whatever goes wrong ends the whole connection: a closed channel, a cancelled consumer, an answer that does not come, a
+  task of the connection that fails. So there is one way to recover, and every fault exercises it.
 - `failed` is settled once, by the first trouble. What old callbacks say later changes nothing.
-- Tasks of a line end with it.
+- Tasks of a connection end with it.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ CHECK_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
 
 
-class Line:
+class BrokerConnection:
     """A connection, its channels and its tasks. Opened once; a lost one is replaced, never mended."""
 
     def __init__(self, url: str, name: str) -> None:
         address = make_url(url)
         if "heartbeat" not in address.query:
             address = address.update_query(heartbeat=HEARTBEAT_SECONDS)
-        self._connection = Connection(address, client_properties={"connection_name": name})
-        self._connection.close_callbacks.add(self._on_close)
+        self._amqp = Connection(address, client_properties={"connection_name": name})
+        self._amqp.close_callbacks.add(self._on_close)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_asking = False
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Settled with the reason when the line is of no more use."""
+        """Settled with the reason when the connection is of no more use."""
 
     @property
     def is_blocked(self) -> bool:
         """Whether the broker told this connection to stop publishing (a memory or disk alarm)."""
-        transport = self._connection.transport
+        transport = self._amqp.transport
         if transport is None:
             return True
         # The library tells it only by what it waits for: take one step, and see whether there is a wait.
@@ -62,11 +62,11 @@ class Line:
             ConnectionError, OSError, AMQPError: the broker cannot be reached or does not want us.
 
         """
-        await within(OPEN_SECONDS, self._connection.connect())
+        await within(OPEN_SECONDS, self._amqp.connect())
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
-        """Open a channel that the line cannot do without. With `confirms`, what cannot be routed is an error."""
-        channel = self._connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+        """Open a channel that the connection cannot do without. With `confirms`, what cannot be routed is an error."""
+        channel = self._amqp.channel(publisher_confirms=confirms, on_return_raises=confirms)
         channel.close_callbacks.add(self._on_close)
         await channel.initialize()
         underlay = await channel.get_underlay_channel()
@@ -75,40 +75,40 @@ class Line:
 
     async def spare_channel(self) -> AbstractChannel:
         """Open a channel that may be lost: for questions which the broker answers by closing it."""
-        channel = self._connection.channel(publisher_confirms=False)
+        channel = self._amqp.channel(publisher_confirms=False)
         await channel.initialize()
         return channel
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` for as long as the line lives. If it raises, the line has failed."""
+        """Run `work` for as long as the connection lives. If it raises, the connection has failed."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
 
     def fail(self, reason: str) -> None:
-        """Give the line up. Safe to repeat; the first reason counts."""
+        """Give the connection up. Safe to repeat; the first reason counts."""
         if not self.failed.done():
             self.failed.set_result(reason)
 
     def doubt(self) -> None:
-        """Find out in the background whether the broker still answers; the line has failed if not.
+        """Find out in the background whether the broker still answers; the connection has failed if not.
 
-        Costs one round trip, however often it is called meanwhile. A blocked line is not asked: the broker does not
-        read what it says, and says so.
+        Costs one round trip, however often it is called meanwhile. A blocked connection is not asked: the broker does
+        not read what it says, and says so.
         """
         if not (self._is_asking or self.is_blocked or self.failed.done()):
             self._is_asking = True
             self.run(self._ask())
 
     async def aclose(self) -> None:
-        """End the tasks of the line and close the connection. Takes a few seconds where nobody answers."""
+        """End the tasks of the connection and close the connection. Takes a few seconds where nobody answers."""
         self.fail("closed")
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
         with suppress(*LOST):
-            await within(CLOSE_SECONDS, self._connection.close())
+            await within(CLOSE_SECONDS, self._amqp.close())
 
     async def _ask(self) -> None:
         channel = await within(CHECK_SECONDS, self.spare_channel())
