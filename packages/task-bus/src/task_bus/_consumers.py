@@ -20,7 +20,7 @@ from aio_pika.abc import AbstractChannel
 
 from task_bus._broker_connection import BrokerConnection, describe
 from task_bus._desk import Desk
-from task_bus._link import Link
+from task_bus._reconnector import Reconnector
 from task_bus._within import LOST, within
 
 CALL_SECONDS = 5.0
@@ -45,7 +45,7 @@ class Consumers:
     """Keeps consumers going, over whatever happens to the connection."""
 
     def __init__(self, url: str, name: str, prepare: Callable[[AbstractChannel], Coroutine[Any, Any, object]]) -> None:
-        self.link = Link(url, name, self._begin)
+        self.reconnector = Reconnector(url, name, self._begin)
         self._prepare = prepare
         self._wanted: list[Consumer] = []
         self._lock = asyncio.Lock()
@@ -77,10 +77,10 @@ class Consumers:
 
     async def aclose(self) -> None:
         """Send what verdicts there are, then close: what is unsettled goes back to the broker."""
-        if self._current is not None and self.link.connection is not None:
+        if self._current is not None and self.reconnector.connection is not None:
             with suppress(*LOST):
                 await within(FLUSH_SECONDS, self._current[2].flush())
-        await self.link.aclose()
+        await self.reconnector.aclose()
 
     async def _begin(self, connection: BrokerConnection) -> None:
         channel = await connection.channel()

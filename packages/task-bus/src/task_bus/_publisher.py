@@ -23,8 +23,8 @@ from aio_pika.exceptions import ChannelInvalidStateError, PublishError
 
 from task_bus._broker_connection import BrokerConnection
 from task_bus._errors import BusUnavailableError, PublishUnconfirmedError, UnroutableError
-from task_bus._link import Link
 from task_bus._queues import BrokerQueue
+from task_bus._reconnector import Reconnector
 from task_bus._topology import count_ready, declare_tasks
 from task_bus._wire import encode_due_tasks
 from task_bus._within import LOST, within
@@ -43,7 +43,7 @@ class Publisher:
     """Publishes to the broker queues it knows, and tells how deep they are."""
 
     def __init__(self, url: str, name: str, queues: Sequence[BrokerQueue]) -> None:
-        self.link = Link(url, name, self._begin)
+        self.reconnector = Reconnector(url, name, self._begin)
         self._queues = queues
         self._lock = asyncio.Lock()
         self._repairs = 0
@@ -53,7 +53,7 @@ class Publisher:
     @property
     def can_publish(self) -> bool:
         """Whether a message would be sent now."""
-        return (connection := self.link.connection) is not None and not connection.is_blocked
+        return (connection := self.reconnector.connection) is not None and not connection.is_blocked
 
     async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], timeout: float) -> None:
         """Publish one message; a queue of ours that somebody deleted is made again on the way."""
@@ -122,7 +122,7 @@ class Publisher:
             return await question(self._spare)
 
     def _require_connection(self) -> BrokerConnection:
-        connection = self.link.require_connection()
+        connection = self.reconnector.require_connection()
         if connection.is_blocked:
             raise BusUnavailableError("the broker takes no messages now: an alarm is on")
         return connection

@@ -31,20 +31,22 @@ class RabbitBus:
     @property
     def is_connected(self) -> bool:
         """See `TaskBus`."""
-        return self._publisher.can_publish and self._consumers.link.connection is not None
+        return self._publisher.can_publish and self._consumers.reconnector.connection is not None
 
     def start(self) -> None:
         """See `TaskBus`."""
-        self._publisher.link.start()
-        self._consumers.link.start()
+        self._publisher.reconnector.start()
+        self._consumers.reconnector.start()
 
     async def aclose(self) -> None:
         """See `TaskBus`."""
-        await asyncio.gather(self._consumers.aclose(), self._publisher.link.aclose())
+        await asyncio.gather(self._consumers.aclose(), self._publisher.reconnector.aclose())
 
     async def wait_connected(self, timeout: float) -> None:
         """See `TaskBus`."""
-        await asyncio.gather(self._publisher.link.wait(timeout=timeout), self._consumers.link.wait(timeout=timeout))
+        await asyncio.gather(
+            self._publisher.reconnector.wait(timeout=timeout), self._consumers.reconnector.wait(timeout=timeout)
+        )
 
     async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], *, timeout: float) -> None:
         """See `TaskBus`."""

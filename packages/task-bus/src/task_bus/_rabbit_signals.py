@@ -20,8 +20,8 @@ from task_bus._broker_connection import BrokerConnection
 from task_bus._consumers import Consumers
 from task_bus._delivery import Verdict
 from task_bus._desk import Desk
-from task_bus._link import Link
 from task_bus._outbox import Outbox
+from task_bus._reconnector import Reconnector
 from task_bus._topology import declare_listener, declare_signals
 from task_bus._wire import ForeignMessageError, decode_signal, encode_signal
 from task_bus._within import within
@@ -81,7 +81,7 @@ class RabbitSignals:
     """`Signals` over RabbitMQ."""
 
     def __init__(self, url: str, *, name: str) -> None:
-        self._link = Link(url, f"{name} sending signals", self._begin)
+        self._reconnector = Reconnector(url, f"{name} sending signals", self._begin)
         self._consumers = Consumers(url, f"{name} listening", declare_signals)
         self._outbox = Outbox()
         self._is_listening = False
@@ -89,27 +89,27 @@ class RabbitSignals:
     @property
     def is_connected(self) -> bool:
         """See `Signals`."""
-        is_sending = (connection := self._link.connection) is not None and not connection.is_blocked
-        return is_sending and (not self._is_listening or self._consumers.link.connection is not None)
+        is_sending = (connection := self._reconnector.connection) is not None and not connection.is_blocked
+        return is_sending and (not self._is_listening or self._consumers.reconnector.connection is not None)
 
     def start(self) -> None:
         """See `Signals`."""
-        self._link.start()
+        self._reconnector.start()
 
     async def aclose(self) -> None:
         """See `Signals`."""
         await self._consumers.aclose()
-        await self._link.aclose()
+        await self._reconnector.aclose()
 
     async def wait_connected(self, timeout: float) -> None:
         """See `Signals`."""
-        await self._link.wait(timeout=timeout)
+        await self._reconnector.wait(timeout=timeout)
         if self._is_listening:
-            await self._consumers.link.wait(timeout=timeout)
+            await self._consumers.reconnector.wait(timeout=timeout)
 
     def send(self, signal: Signal) -> None:
         """See `Signals`."""
-        if self._link.connection is not None:
+        if self._reconnector.connection is not None:
             self._outbox.add(signal)
 
     async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> RabbitListening:
@@ -117,7 +117,7 @@ class RabbitSignals:
         listening = RabbitListening(self._consumers, kinds, callback)
         await self._consumers.add(listening)
         self._is_listening = True
-        self._consumers.link.start()
+        self._consumers.reconnector.start()
         return listening
 
     async def _begin(self, connection: BrokerConnection) -> None:

@@ -37,7 +37,7 @@ _FOR_A_PERSON = (AuthenticationError, ProbableAuthenticationError, ChannelPrecon
 """Trying again does not mend these: wrong credentials, a queue that exists with other arguments."""
 
 
-class Link:
+class Reconnector:
     """A connection for as long as it is wanted: made in the background, and made again whenever it is lost.
 
     `begin` sets up what is wanted on each new connection. The library's own robust connection is not used: it restores
