@@ -115,7 +115,7 @@ class Reconnector:
         except LOST as error:
             self._refused(error)
         except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next connection may be better
-            _log.exception("broker_link_error", extra={"link": self._name})
+            _log.exception("broker_connection_error", extra={"connection": self._name})
         finally:
             self._set_connection(None)
             await connection.aclose()
@@ -130,14 +130,14 @@ class Reconnector:
         self._down.clear()
         self._up.set()
         self._trouble = None
-        _log.info("broker_connected", extra={"link": self._name})
+        _log.info("broker_connected", extra={"connection": self._name})
 
     def _lost(self, reason: str) -> None:
-        _log.warning("broker_connection_lost", extra={"link": self._name, "reason": reason})
+        _log.warning("broker_connection_lost", extra={"connection": self._name, "reason": reason})
 
     def _refused(self, error: BaseException) -> None:
         reason = describe(error)
         if reason != self._trouble:
             level = logging.ERROR if isinstance(error, _FOR_A_PERSON) else logging.WARNING
-            _log.log(level, "broker_unreachable", extra={"link": self._name, "reason": reason})
+            _log.log(level, "broker_unreachable", extra={"connection": self._name, "reason": reason})
         self._trouble = reason

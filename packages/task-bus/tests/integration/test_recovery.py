@@ -281,7 +281,7 @@ async def test_an_error_of_our_own_is_logged_and_survived(private_world, caplog,
     with caplog.at_level(logging.ERROR, "task_bus"):
         bus = await private_world.bus()
 
-    assert _events(caplog) == ["broker_link_error"]
+    assert _events(caplog) == ["broker_connection_error"]
     assert bus.is_connected
 
 
