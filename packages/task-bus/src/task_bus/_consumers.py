@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 from aio_pika.abc import AbstractChannel
 
+from task_bus._ack_sender import AckSender
 from task_bus._broker_connection import BrokerConnection, describe
-from task_bus._desk import Desk
 from task_bus._reconnector import Reconnector
 from task_bus._within import LOST, within
 
@@ -31,7 +31,7 @@ WATCH_SECONDS = 10.0
 class Consumer(Protocol):
     """Something that gets messages."""
 
-    async def begin(self, channel: AbstractChannel, desk: Desk) -> None:
+    async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
         """Ask the broker for messages, through a channel that is new or used by other consumers too."""
 
     async def end(self) -> None:
@@ -49,7 +49,7 @@ class Consumers:
         self._prepare = prepare
         self._wanted: list[Consumer] = []
         self._lock = asyncio.Lock()
-        self._current: tuple[BrokerConnection, AbstractChannel, Desk] | None = None
+        self._current: tuple[BrokerConnection, AbstractChannel, AckSender] | None = None
 
     async def add(self, consumer: Consumer) -> None:
         """Begin `consumer`: now, if there is a connection, and on each later one."""
@@ -57,9 +57,9 @@ class Consumers:
             self._wanted.append(consumer)
             if self._current is None:
                 return
-            connection, channel, desk = self._current
+            connection, channel, ack_sender = self._current
             try:
-                await _call(connection, consumer.begin(channel, desk))
+                await _call(connection, consumer.begin(channel, ack_sender))
             except asyncio.CancelledError:
                 # Whether it has begun is unknown, and nobody would own it.
                 self._wanted.remove(consumer)
@@ -85,13 +85,13 @@ class Consumers:
     async def _begin(self, connection: BrokerConnection) -> None:
         channel = await connection.channel()
         await self._prepare(channel)
-        desk = Desk()
-        connection.run(desk.work())
+        ack_sender = AckSender()
+        connection.run(ack_sender.work())
         connection.run(self._watch(connection))
         async with self._lock:
             for consumer in self._wanted:
-                await consumer.begin(channel, desk)
-            self._current = connection, channel, desk
+                await consumer.begin(channel, ack_sender)
+            self._current = connection, channel, ack_sender
 
     async def _watch(self, connection: BrokerConnection) -> None:
         while True:

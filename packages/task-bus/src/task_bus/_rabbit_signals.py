@@ -16,10 +16,10 @@ from functools import partial
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 
+from task_bus._ack_sender import AckSender
 from task_bus._broker_connection import BrokerConnection
 from task_bus._consumers import Consumers
 from task_bus._delivery import Verdict
-from task_bus._desk import Desk
 from task_bus._outbox import Outbox
 from task_bus._reconnector import Reconnector
 from task_bus._topology import declare_listener, declare_signals
@@ -47,14 +47,14 @@ class RabbitListening:
         self._is_cancelled = True
         await self._consumers.remove(self)
 
-    async def begin(self, channel: AbstractChannel, desk: Desk) -> None:
+    async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
         """Declare and consume the queues; those of an earlier connection are gone with it."""
         self._consuming = []
         # One at a time, so that what is too much is dropped in the queue (of `due` all but the last) and not here.
         await channel.set_qos(prefetch_count=1)
         for kind in self._kinds:
             queue = await declare_listener(channel, kind)
-            self._consuming.append((queue, await queue.consume(partial(self._on_message, desk))))
+            self._consuming.append((queue, await queue.consume(partial(self._on_message, ack_sender))))
 
     async def end(self) -> None:
         """Have the broker delete the queues."""
@@ -65,8 +65,8 @@ class RabbitListening:
         """Signals may be lost: nobody looks."""
         return False
 
-    async def _on_message(self, desk: Desk, message: AbstractIncomingMessage) -> None:
-        desk.settle(message, Verdict.ACK)
+    async def _on_message(self, ack_sender: AckSender, message: AbstractIncomingMessage) -> None:
+        ack_sender.settle(message, Verdict.ACK)
         if self._is_cancelled:
             return
         try:

@@ -15,10 +15,10 @@ from functools import partial
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
+from task_bus._ack_sender import AckSender
 from task_bus._broker_connection import BrokerConnection
 from task_bus._consumers import Consumers
 from task_bus._delivery import Delivery, Verdict
-from task_bus._desk import Desk
 from task_bus._queues import BrokerQueue
 from task_bus._topology import count_ready
 from task_bus._wire import ForeignMessageError, decode_due_tasks
@@ -43,7 +43,7 @@ class RabbitSubscription:
         self._is_cancelled = False
         self._queue: AbstractQueue | None = None
         self._tag = ""
-        self._desk: Desk | None = None
+        self._ack_sender: AckSender | None = None
         self._held = 0
         self._has_received = False
         self._barren_looks = 0
@@ -53,12 +53,12 @@ class RabbitSubscription:
         self._is_cancelled = True
         await self._consumers.remove(self)
 
-    async def begin(self, channel: AbstractChannel, desk: Desk) -> None:
+    async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
         """Consume on this channel, with what was held on an earlier one forgotten."""
-        self._desk, self._held, self._barren_looks = desk, 0, 0
+        self._ack_sender, self._held, self._barren_looks = ack_sender, 0, 0
         await channel.set_qos(prefetch_count=self._prefetch)
         self._queue = await channel.get_queue(self.queue.name, ensure=False)
-        self._tag = await self._queue.consume(partial(self._on_message, desk))
+        self._tag = await self._queue.consume(partial(self._on_message, ack_sender))
 
     async def end(self) -> None:
         """Have the broker send no more."""
@@ -79,8 +79,8 @@ class RabbitSubscription:
         await channel.close()
         return depth
 
-    async def _on_message(self, desk: Desk, message: AbstractIncomingMessage) -> None:
-        settle = partial(self._settle, desk, message)
+    async def _on_message(self, ack_sender: AckSender, message: AbstractIncomingMessage) -> None:
+        settle = partial(self._settle, ack_sender, message)
         self._held += 1
         self._has_received = True
         if self._is_cancelled:
@@ -94,7 +94,7 @@ class RabbitSubscription:
             return
         self._on_delivery(Delivery(self.queue, ids, settle))
 
-    def _settle(self, desk: Desk, message: AbstractIncomingMessage, verdict: Verdict) -> None:
-        if desk is self._desk:
+    def _settle(self, ack_sender: AckSender, message: AbstractIncomingMessage, verdict: Verdict) -> None:
+        if ack_sender is self._ack_sender:
             self._held -= 1
-        desk.settle(message, verdict)
+        ack_sender.settle(message, verdict)

@@ -17,7 +17,7 @@ class _Consumers:
         pass
 
 
-class _Desk:
+class _AckSender:
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
 
@@ -37,14 +37,14 @@ class _Channel:
 
 
 @pytest.fixture
-def desk() -> _Desk:
-    return _Desk()
+def ack_sender() -> _AckSender:
+    return _AckSender()
 
 
 @pytest.fixture
-async def subscription(high, inbox, desk) -> RabbitSubscription:
+async def subscription(high, inbox, ack_sender) -> RabbitSubscription:
     made = RabbitSubscription(_Consumers(), high, 2, inbox)
-    await made.begin(_Channel(), desk)
+    await made.begin(_Channel(), ack_sender)
     return made
 
 
@@ -66,26 +66,26 @@ def depth(monkeypatch, subscription):
     return answer
 
 
-async def test_what_arrives_after_cancel_goes_back_unseen(subscription, desk, inbox):
+async def test_what_arrives_after_cancel_goes_back_unseen(subscription, ack_sender, inbox):
     await subscription.cancel()
 
-    await subscription._on_message(desk, _message())
+    await subscription._on_message(ack_sender, _message())
 
-    assert desk.verdicts == [Verdict.PUT_BACK]
+    assert ack_sender.verdicts == [Verdict.PUT_BACK]
     assert inbox.is_empty
 
 
-async def test_a_verdict_of_an_earlier_connection_frees_no_room_on_this_one(subscription, desk, inbox):
-    await subscription._on_message(desk, _message())
+async def test_a_verdict_of_an_earlier_connection_frees_no_room_on_this_one(subscription, ack_sender, inbox):
+    await subscription._on_message(ack_sender, _message())
     old = await inbox.next()
-    later = _Desk()
+    later = _AckSender()
     await subscription.begin(_Channel(), later)
     await subscription._on_message(later, _message())
 
     old.ack()
 
     assert subscription._held == 1
-    assert (desk.verdicts, later.verdicts) == ([Verdict.ACK], [])
+    assert (ack_sender.verdicts, later.verdicts) == ([Verdict.ACK], [])
 
 
 async def test_messages_that_wait_over_two_looks_show_that_the_broker_forgot_us(subscription, depth):
@@ -98,21 +98,21 @@ async def test_an_empty_queue_starves_nobody(subscription, depth):
     assert not any([await subscription.is_starving(None) for _ in range(5)])
 
 
-async def test_a_delivery_between_two_looks_shows_that_all_is_well(subscription, desk, depth):
+async def test_a_delivery_between_two_looks_shows_that_all_is_well(subscription, ack_sender, depth):
     depth.depth = 3
     looks = []
     for _ in range(4):
         looks.append(await subscription.is_starving(None))
-        await subscription._on_message(desk, _message())
-        subscription._settle(desk, None, Verdict.ACK)
+        await subscription._on_message(ack_sender, _message())
+        subscription._settle(ack_sender, None, Verdict.ACK)
 
     assert looks == [False] * 4
 
 
-async def test_whoever_holds_all_it_may_is_owed_nothing_and_asks_nothing(subscription, desk, depth):
+async def test_whoever_holds_all_it_may_is_owed_nothing_and_asks_nothing(subscription, ack_sender, depth):
     depth.depth = 3
     for _ in range(2):
-        await subscription._on_message(desk, _message())
+        await subscription._on_message(ack_sender, _message())
 
     assert not any([await subscription.is_starving(None) for _ in range(5)])
     assert depth.asked == 0

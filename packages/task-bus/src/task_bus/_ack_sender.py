@@ -3,8 +3,8 @@
 **Invariants**
 
 - Verdicts reach the broker in the order in which they were given.
-- A desk belongs to one connection and is closed with it. A verdict for an older connection goes nowhere: the broker
-  took the message back when it lost that connection.
+- An `AckSender` belongs to one connection and is closed with it. A verdict for an older connection goes nowhere: the
+  broker took the message back when it lost that connection.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from task_bus._delivery import Verdict
 _log = logging.getLogger(__name__)
 
 
-class Desk:
+class AckSender:
     """Takes verdicts at once and sends them from its own task."""
 
     def __init__(self) -> None:
-        self._slips: asyncio.Queue[tuple[AbstractIncomingMessage, Verdict]] = asyncio.Queue()
+        self._pending: asyncio.Queue[tuple[AbstractIncomingMessage, Verdict]] = asyncio.Queue()
         self._is_open = True
 
     def settle(self, message: AbstractIncomingMessage, verdict: Verdict) -> None:
         """Have the verdict sent. Never raises, never waits."""
         if self._is_open:
-            self._slips.put_nowait((message, verdict))
+            self._pending.put_nowait((message, verdict))
         else:
             _log.debug("verdict_dropped", extra={"verdict": verdict.value})
 
     async def flush(self) -> None:
         """Wait until all verdicts so far have been sent."""
         if self._is_open:
-            await self._slips.join()
+            await self._pending.join()
 
     async def work(self) -> None:
         """Send verdicts until cancelled or until the connection is lost."""
         try:
             while True:
-                message, verdict = await self._slips.get()
+                message, verdict = await self._pending.get()
                 await _send(message, verdict)
-                self._slips.task_done()
+                self._pending.task_done()
         finally:
             self._is_open = False
 
