@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from task_bus._hub import MemoryHub
-from task_bus._outbox import Outbox
+from task_bus._signal_buffer import SignalBuffer
 from task_contracts import Signal, SignalKind
 
 
@@ -38,7 +38,7 @@ class MemorySignals:
 
     def __init__(self, hub: MemoryHub) -> None:
         self._hub = hub
-        self._outbox = Outbox()
+        self._buffer = SignalBuffer()
         self._listening: list[MemoryListening] = []
         self._is_open = False
         self._is_flushing = False
@@ -67,7 +67,7 @@ class MemorySignals:
         """See `Signals`."""
         if not self._is_open:
             return
-        self._outbox.add(signal)
+        self._buffer.add(signal)
         if not self._is_flushing:
             self._is_flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -80,6 +80,6 @@ class MemorySignals:
 
     def _flush(self) -> None:
         self._is_flushing = False
-        for signal in self._outbox.take():
+        for signal in self._buffer.take():
             for hear in tuple(self._hub.listeners[signal.kind]):
                 hear(signal)

@@ -20,8 +20,8 @@ from task_bus._ack_sender import AckSender
 from task_bus._broker_connection import BrokerConnection
 from task_bus._consumers import Consumers
 from task_bus._delivery import Verdict
-from task_bus._outbox import Outbox
 from task_bus._reconnector import Reconnector
+from task_bus._signal_buffer import SignalBuffer
 from task_bus._topology import declare_listener, declare_signals
 from task_bus._wire import ForeignMessageError, decode_signal, encode_signal
 from task_bus._within import within
@@ -83,7 +83,7 @@ class RabbitSignals:
     def __init__(self, url: str, *, name: str) -> None:
         self._reconnector = Reconnector(url, f"{name} sending signals", self._begin)
         self._consumers = Consumers(url, f"{name} listening", declare_signals)
-        self._outbox = Outbox()
+        self._buffer = SignalBuffer()
         self._is_listening = False
 
     @property
@@ -110,7 +110,7 @@ class RabbitSignals:
     def send(self, signal: Signal) -> None:
         """See `Signals`."""
         if self._reconnector.connection is not None:
-            self._outbox.add(signal)
+            self._buffer.add(signal)
 
     async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> RabbitListening:
         """See `Signals`."""
@@ -126,8 +126,8 @@ class RabbitSignals:
 
     async def _send_all(self, connection: BrokerConnection, exchange: AbstractExchange) -> None:
         while True:
-            await self._outbox.wait()
-            for signal in self._outbox.take():
+            await self._buffer.wait()
+            for signal in self._buffer.take():
                 await self._send(connection, exchange, signal)
 
     async def _send(self, connection: BrokerConnection, exchange: AbstractExchange, signal: Signal) -> None:

@@ -19,7 +19,7 @@ SIGNAL_IDS_MAX = 500
 """In one signal, so that its body stays small."""
 
 
-class Outbox:
+class SignalBuffer:
     """Gathers signals until they are taken: one for each kind and queue, with the ids of all."""
 
     def __init__(self) -> None:
