@@ -18,7 +18,7 @@ from typing import Any
 from aio_pika.abc import AbstractChannel
 from aio_pika.connection import Connection, make_url
 
-from task_bus._within import LOST, within
+from task_bus._call_broker import CONNECTION_LOST, call_broker
 
 HEARTBEAT_SECONDS = 10
 OPEN_SECONDS = 10.0
@@ -62,7 +62,7 @@ class BrokerConnection:
             ConnectionError, OSError, AMQPError: the broker cannot be reached or does not want us.
 
         """
-        await within(OPEN_SECONDS, self._amqp.connect())
+        await call_broker(OPEN_SECONDS, self._amqp.connect())
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel that the connection cannot do without. With `confirms`, what cannot be routed is an error."""
@@ -107,12 +107,12 @@ class BrokerConnection:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
-        with suppress(*LOST):
-            await within(CLOSE_SECONDS, self._amqp.close())
+        with suppress(*CONNECTION_LOST):
+            await call_broker(CLOSE_SECONDS, self._amqp.close())
 
     async def _ask(self) -> None:
-        channel = await within(CHECK_SECONDS, self.spare_channel())
-        await within(CHECK_SECONDS, channel.close())
+        channel = await call_broker(CHECK_SECONDS, self.spare_channel())
+        await call_broker(CHECK_SECONDS, channel.close())
         self._is_asking = False
 
     def _on_close(self, _: object, error: BaseException | None) -> None:

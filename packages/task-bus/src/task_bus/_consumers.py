@@ -20,8 +20,8 @@ from aio_pika.abc import AbstractChannel
 
 from task_bus._ack_sender import AckSender
 from task_bus._broker_connection import BrokerConnection, describe
+from task_bus._call_broker import CONNECTION_LOST, call_broker
 from task_bus._reconnector import Reconnector
-from task_bus._within import LOST, within
 
 CALL_SECONDS = 5.0
 FLUSH_SECONDS = 1.0
@@ -78,8 +78,8 @@ class Consumers:
     async def aclose(self) -> None:
         """Send what verdicts there are, then close: what is unsettled goes back to the broker."""
         if self._current is not None and self.reconnector.connection is not None:
-            with suppress(*LOST):
-                await within(FLUSH_SECONDS, self._current[2].flush())
+            with suppress(*CONNECTION_LOST):
+                await call_broker(FLUSH_SECONDS, self._current[2].flush())
         await self.reconnector.aclose()
 
     async def _begin(self, connection: BrokerConnection) -> None:
@@ -97,7 +97,7 @@ class Consumers:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             for consumer in tuple(self._wanted):
-                if await within(CALL_SECONDS, consumer.is_starving(connection)):
+                if await call_broker(CALL_SECONDS, consumer.is_starving(connection)):
                     connection.fail("messages wait and none are delivered")
 
 
@@ -106,6 +106,6 @@ async def _call(connection: BrokerConnection, call: Coroutine[Any, Any, None]) -
         call.close()
         return
     try:
-        await within(CALL_SECONDS, call)
-    except LOST as error:
+        await call_broker(CALL_SECONDS, call)
+    except CONNECTION_LOST as error:
         connection.fail(describe(error))

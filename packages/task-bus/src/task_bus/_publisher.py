@@ -22,12 +22,12 @@ from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import ChannelInvalidStateError, PublishError
 
 from task_bus._broker_connection import BrokerConnection
+from task_bus._call_broker import CONNECTION_LOST, call_broker
 from task_bus._errors import BusUnavailableError, PublishUnconfirmedError, UnroutableError
 from task_bus._queues import BrokerQueue
 from task_bus._reconnector import Reconnector
 from task_bus._topology import count_ready, declare_tasks
 from task_bus._wire import encode_due_tasks
-from task_bus._within import LOST, within
 
 _log = logging.getLogger(__name__)
 
@@ -83,12 +83,12 @@ class Publisher:
         connection = self._require_connection()
         message = Message(body, content_type="application/json", delivery_mode=DeliveryMode.PERSISTENT)
         try:
-            await within(timeout, self._exchange.publish(message, queue.name))
+            await call_broker(timeout, self._exchange.publish(message, queue.name))
         except PublishError:
             raise UnroutableError(queue.name) from None
         except ChannelInvalidStateError as error:
             raise BusUnavailableError("the connection to the broker was just lost") from error
-        except LOST as error:
+        except CONNECTION_LOST as error:
             connection.doubt()
             raise PublishUnconfirmedError(f"no confirm from the broker: {error}") from error
 
@@ -108,8 +108,8 @@ class Publisher:
     async def _ask(self, question: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
         connection = self._require_connection()
         try:
-            return await within(CALL_SECONDS, self._on_spare(connection, question))
-        except LOST as error:
+            return await call_broker(CALL_SECONDS, self._on_spare(connection, question))
+        except CONNECTION_LOST as error:
             connection.doubt()
             raise BusUnavailableError("the broker did not answer") from error
 

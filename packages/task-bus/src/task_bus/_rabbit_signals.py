@@ -18,13 +18,13 @@ from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMess
 
 from task_bus._ack_sender import AckSender
 from task_bus._broker_connection import BrokerConnection
+from task_bus._call_broker import call_broker
 from task_bus._consumers import Consumers
 from task_bus._delivery import Verdict
 from task_bus._reconnector import Reconnector
 from task_bus._signal_buffer import SignalBuffer
 from task_bus._topology import declare_listener, declare_signals
 from task_bus._wire import ForeignMessageError, decode_signal, encode_signal
-from task_bus._within import within
 from task_contracts import Signal, SignalKind
 
 _log = logging.getLogger(__name__)
@@ -136,6 +136,6 @@ class RabbitSignals:
         message = Message(encode_signal(signal), delivery_mode=DeliveryMode.NOT_PERSISTENT)
         try:
             # Not mandatory: often nobody listens.
-            await within(SEND_SECONDS, exchange.publish(message, signal.kind.value, mandatory=False))
+            await call_broker(SEND_SECONDS, exchange.publish(message, signal.kind.value, mandatory=False))
         except TimeoutError:
             connection.doubt()

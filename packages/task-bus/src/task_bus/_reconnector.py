@@ -22,8 +22,8 @@ from aio_pika.exceptions import (
 )
 
 from task_bus._broker_connection import BrokerConnection, describe
+from task_bus._call_broker import CONNECTION_LOST, call_broker
 from task_bus._errors import BusUnavailableError
-from task_bus._within import LOST, within
 
 _log = logging.getLogger(__name__)
 
@@ -107,12 +107,12 @@ class Reconnector:
         began = loop.time()
         try:
             await connection.open()
-            await within(BEGIN_SECONDS, self._begin(connection))
+            await call_broker(BEGIN_SECONDS, self._begin(connection))
             began = loop.time()
             self._set_connection(connection)
             self._lost(await connection.failed)
             return loop.time() - began > STEADY_SECONDS
-        except LOST as error:
+        except CONNECTION_LOST as error:
             self._refused(error)
         except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next connection may be better
             _log.exception("broker_connection_error", extra={"connection": self._name})

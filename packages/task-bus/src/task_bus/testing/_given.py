@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit
 
 import aio_pika
 
+from task_bus._call_broker import call_broker
 from task_bus._topology import DEAD, SIGNALS, TASKS, broker_queues
-from task_bus._within import within
 from task_bus.testing._server import Management
 
 GIVEN_QUEUES = ("default", "reports")
@@ -40,7 +40,7 @@ class GivenRabbit:
 def clean(url: str) -> None:
     """Delete what earlier tests left in the virtual host of `url`: our exchanges, and the broker queues of tests."""
     with ThreadPoolExecutor(1) as thread:  # the caller's event loop is none of our business
-        thread.submit(asyncio.run, within(CLEAN_SECONDS, _clean(url))).result()
+        thread.submit(asyncio.run, call_broker(CLEAN_SECONDS, _clean(url))).result()
 
 
 async def _clean(url: str) -> None:

@@ -17,20 +17,20 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 T = TypeVar("T")
 
 
-class LineLostError(ConnectionError):
+class ConnectionGivenUpError(ConnectionError):
     """The connection was given up while a call was under way."""
 
 
-LOST: tuple[type[BaseException], ...] = CONNECTION_EXCEPTIONS
-"""What the library raises when its connection is, or becomes, of no use; `TimeoutError` and `LineLostError` too."""
+CONNECTION_LOST: tuple[type[BaseException], ...] = CONNECTION_EXCEPTIONS
+"""What the library raises when its connection is lost, with `TimeoutError` and `ConnectionGivenUpError` among them."""
 
 
-async def within(seconds: float, call: Awaitable[T]) -> T:
+async def call_broker(seconds: float, call: Awaitable[T]) -> T:
     """Return what `call` returns.
 
     Raises:
         TimeoutError: there was no answer in time; the call was told to stop and its outcome is unknown.
-        LineLostError: the library gave the connection up.
+        ConnectionGivenUpError: the library gave the connection up.
 
     Whatever else `call` raises comes through; the caller's own cancellation too, which stops the call.
 
@@ -45,12 +45,12 @@ async def within(seconds: float, call: Awaitable[T]) -> T:
         _leave(task)
         raise TimeoutError(f"no answer from the broker within {seconds:g} s")
     if task.cancelled():
-        raise LineLostError("the connection was given up")
+        raise ConnectionGivenUpError("the connection was given up")
     try:
         return task.result()
     except Exception as error:
         if type(error) is Exception:  # the library rejects what waits with a bare one where it was told no reason
-            raise LineLostError("the connection was given up") from error
+            raise ConnectionGivenUpError("the connection was given up") from error
         raise
 
 

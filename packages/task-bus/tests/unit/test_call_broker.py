@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from task_bus._within import LineLostError, within
+from task_bus._call_broker import ConnectionGivenUpError, call_broker
 
 
 async def test_what_the_call_returns_comes_through():
-    assert await within(1, asyncio.sleep(0, "answer")) == "answer"
+    assert await call_broker(1, asyncio.sleep(0, "answer")) == "answer"
 
 
 async def test_what_the_call_raises_comes_through():
@@ -16,7 +16,7 @@ async def test_what_the_call_raises_comes_through():
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await within(1, fail())
+        await call_broker(1, fail())
 
 
 async def test_no_answer_in_time_is_a_timeout_and_stops_the_call():
@@ -29,7 +29,7 @@ async def test_no_answer_in_time_is_a_timeout_and_stops_the_call():
             stopped.set()
 
     with pytest.raises(TimeoutError):
-        await within(0.01, hang())
+        await call_broker(0.01, hang())
 
     await asyncio.wait_for(stopped.wait(), 1)
 
@@ -46,25 +46,25 @@ async def test_a_call_that_does_not_stop_is_left_behind():
         raise ValueError("nobody reads this, and nobody is told that nobody did")
 
     with pytest.raises(TimeoutError):
-        await within(0.01, cling())
+        await call_broker(0.01, cling())
 
     release.set()
 
 
-async def test_a_bare_exception_is_a_lost_line():
+async def test_a_bare_exception_is_a_connection_given_up():
     async def give_up() -> None:
         raise Exception  # noqa: TRY002 # what aiormq raises where it knows no reason
 
-    with pytest.raises(LineLostError):
-        await within(1, give_up())
+    with pytest.raises(ConnectionGivenUpError):
+        await call_broker(1, give_up())
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_lost_line():
+async def test_a_cancellation_that_nobody_asked_for_is_a_connection_given_up():
     async def give_up() -> None:
         raise asyncio.CancelledError
 
-    with pytest.raises(LineLostError):
-        await within(1, give_up())
+    with pytest.raises(ConnectionGivenUpError):
+        await call_broker(1, give_up())
     assert asyncio.current_task().cancelling() == 0
 
 
@@ -78,7 +78,7 @@ async def test_the_callers_own_cancellation_propagates_and_stops_the_call():
         finally:
             stopped.set()
 
-    caller = asyncio.create_task(within(60, hang()))
+    caller = asyncio.create_task(call_broker(60, hang()))
     await begun.wait()
     caller.cancel()
 
