@@ -57,7 +57,7 @@ async def _send(message: AbstractIncomingMessage, verdict: Verdict) -> None:
             await message.ack()
         case Verdict.PUT_BACK:
             await message.nack(requeue=True)
-        case Verdict.REJECT:
+        case Verdict.DEAD_LETTER:
             await message.reject(requeue=False)
         case _:
             assert_never(verdict)

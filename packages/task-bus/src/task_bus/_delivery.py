@@ -14,7 +14,7 @@ class Verdict(Enum):
 
     ACK = "ack"
     PUT_BACK = "put_back"
-    REJECT = "reject"
+    DEAD_LETTER = "dead_letter"
 
 
 class Delivery:

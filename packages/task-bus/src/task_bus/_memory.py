@@ -83,7 +83,7 @@ class MemorySubscription:
             ids = decode_due_tasks(body)
         except ForeignMessageError:
             _log.warning("foreign_message_rejected", extra={"queue": self._queue.name, "bytes": len(body)})
-            self._settle(tag, Verdict.REJECT)
+            self._settle(tag, Verdict.DEAD_LETTER)
             return
         self._on_delivery(Delivery(self._queue, ids, partial(self._settle, tag)))
 
@@ -96,7 +96,7 @@ class MemorySubscription:
                 self._messages.hand_out()
             case Verdict.PUT_BACK:
                 self._messages.put_back(body)
-            case Verdict.REJECT:
+            case Verdict.DEAD_LETTER:
                 self._dead.append(body)
                 self._messages.hand_out()
             case _:
