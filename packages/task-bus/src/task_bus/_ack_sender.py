@@ -39,7 +39,7 @@ class AckSender:
         if self._is_open:
             await self._pending.join()
 
-    async def work(self) -> None:
+    async def run(self) -> None:
         """Send verdicts until cancelled or until the connection is lost."""
         try:
             while True:

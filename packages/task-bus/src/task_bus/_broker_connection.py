@@ -36,7 +36,7 @@ class BrokerConnection:
         self._amqp = Connection(address, client_properties={"connection_name": name})
         self._amqp.close_callbacks.add(self._on_close)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_asking = False
+        self._is_checking = False
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Settled with the reason when the connection is of no more use."""
 
@@ -73,7 +73,7 @@ class BrokerConnection:
         underlay.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
         return channel
 
-    async def spare_channel(self) -> AbstractChannel:
+    async def disposable_channel(self) -> AbstractChannel:
         """Open a channel that may be lost: for questions which the broker answers by closing it."""
         channel = self._amqp.channel(publisher_confirms=False)
         await channel.initialize()
@@ -90,15 +90,15 @@ class BrokerConnection:
         if not self.failed.done():
             self.failed.set_result(reason)
 
-    def doubt(self) -> None:
+    def check(self) -> None:
         """Find out in the background whether the broker still answers; the connection has failed if not.
 
         Costs one round trip, however often it is called meanwhile. A blocked connection is not asked: the broker does
         not read what it says, and says so.
         """
-        if not (self._is_asking or self.is_blocked or self.failed.done()):
-            self._is_asking = True
-            self.run(self._ask())
+        if not (self._is_checking or self.is_blocked or self.failed.done()):
+            self._is_checking = True
+            self.run(self._check())
 
     async def aclose(self) -> None:
         """End the tasks of the connection and close the connection. Takes a few seconds where nobody answers."""
@@ -110,10 +110,10 @@ class BrokerConnection:
         with suppress(*CONNECTION_LOST):
             await call_broker(CLOSE_SECONDS, self._amqp.close())
 
-    async def _ask(self) -> None:
-        channel = await call_broker(CHECK_SECONDS, self.spare_channel())
+    async def _check(self) -> None:
+        channel = await call_broker(CHECK_SECONDS, self.disposable_channel())
         await call_broker(CHECK_SECONDS, channel.close())
-        self._is_asking = False
+        self._is_checking = False
 
     def _on_close(self, _: object, error: BaseException | None) -> None:
         self.fail(describe(error))

@@ -37,7 +37,7 @@ class Consumer(Protocol):
     async def end(self) -> None:
         """Ask for no more of them."""
 
-    async def is_starving(self, connection: BrokerConnection) -> bool:
+    async def is_forgotten(self, connection: BrokerConnection) -> bool:
         """Look whether messages wait for it that the broker does not send. Asked every `WATCH_SECONDS`."""
 
 
@@ -45,7 +45,7 @@ class Consumers:
     """Keeps consumers going, over whatever happens to the connection."""
 
     def __init__(self, url: str, name: str, prepare: Callable[[AbstractChannel], Coroutine[Any, Any, object]]) -> None:
-        self.reconnector = Reconnector(url, name, self._begin)
+        self.reconnector = Reconnector(url, name, self._set_up)
         self._prepare = prepare
         self._wanted: list[Consumer] = []
         self._lock = asyncio.Lock()
@@ -82,11 +82,11 @@ class Consumers:
                 await call_broker(FLUSH_SECONDS, self._current[2].flush())
         await self.reconnector.aclose()
 
-    async def _begin(self, connection: BrokerConnection) -> None:
+    async def _set_up(self, connection: BrokerConnection) -> None:
         channel = await connection.channel()
         await self._prepare(channel)
         ack_sender = AckSender()
-        connection.run(ack_sender.work())
+        connection.run(ack_sender.run())
         connection.run(self._watch(connection))
         async with self._lock:
             for consumer in self._wanted:
@@ -97,7 +97,7 @@ class Consumers:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             for consumer in tuple(self._wanted):
-                if await call_broker(CALL_SECONDS, consumer.is_starving(connection)):
+                if await call_broker(CALL_SECONDS, consumer.is_forgotten(connection)):
                     connection.fail("messages wait and none are delivered")
 
 

@@ -17,7 +17,7 @@ class MemoryListening:
         self._lists = [hub.listeners[kind] for kind in frozenset(kinds)]
         self._callback = callback
         for callbacks in self._lists:
-            callbacks.append(self._hear)
+            callbacks.append(self._on_signal)
 
     async def cancel(self) -> None:
         """See `Listening`."""
@@ -26,10 +26,10 @@ class MemoryListening:
     def end(self) -> None:
         """Hear nothing more. Safe to repeat."""
         for callbacks in self._lists:
-            callbacks.remove(self._hear)
+            callbacks.remove(self._on_signal)
         self._lists = []
 
-    def _hear(self, signal: Signal) -> None:
+    def _on_signal(self, signal: Signal) -> None:
         self._callback(signal)
 
 
@@ -81,5 +81,5 @@ class MemorySignals:
     def _flush(self) -> None:
         self._is_flushing = False
         for signal in self._buffer.take():
-            for hear in tuple(self._hub.listeners[signal.kind]):
-                hear(signal)
+            for on_signal in tuple(self._hub.listeners[signal.kind]):
+                on_signal(signal)

@@ -43,12 +43,12 @@ class Publisher:
     """Publishes to the broker queues it knows, and tells how deep they are."""
 
     def __init__(self, url: str, name: str, queues: Sequence[BrokerQueue]) -> None:
-        self.reconnector = Reconnector(url, name, self._begin)
+        self.reconnector = Reconnector(url, name, self._set_up)
         self._queues = queues
         self._lock = asyncio.Lock()
         self._repairs = 0
         self._exchange: AbstractExchange
-        self._spare: AbstractChannel
+        self._query_channel: AbstractChannel
 
     @property
     def can_publish(self) -> bool:
@@ -69,15 +69,15 @@ class Publisher:
         """Return how many messages are ready in `queue`; a queue of ours that somebody deleted is made again."""
         repairs = self._repairs
         try:
-            return await self._ask(partial(count_ready, queue=queue))
+            return await self._query(partial(count_ready, queue=queue))
         except UnroutableError:
             await self._repair(queue, repairs)
             return 0
 
-    async def _begin(self, connection: BrokerConnection) -> None:
+    async def _set_up(self, connection: BrokerConnection) -> None:
         channel = await connection.channel(confirms=True)
         self._exchange = await declare_tasks(channel, self._queues)
-        self._spare = await connection.spare_channel()
+        self._query_channel = await connection.disposable_channel()
 
     async def _send(self, queue: BrokerQueue, body: bytes, timeout: float) -> None:
         connection = self._require_connection()
@@ -89,14 +89,14 @@ class Publisher:
         except ChannelInvalidStateError as error:
             raise BusUnavailableError("the connection to the broker was just lost") from error
         except CONNECTION_LOST as error:
-            connection.doubt()
+            connection.check()
             raise PublishUnconfirmedError(f"no confirm from the broker: {error}") from error
 
     async def _repair(self, queue: BrokerQueue, seen: int) -> None:
         """Declare everything again: once for all who found something missing after `seen` repairs."""
         if queue not in self._queues:
             raise UnroutableError(queue.name)
-        await self._ask(partial(self._declare, seen=seen))
+        await self._query(partial(self._declare, seen=seen))
 
     async def _declare(self, channel: AbstractChannel, *, seen: int) -> None:
         if self._repairs == seen:
@@ -105,21 +105,21 @@ class Publisher:
             self._repairs += 1
             _log.warning("broker_queues_declared_again")
 
-    async def _ask(self, question: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
+    async def _query(self, query: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
         connection = self._require_connection()
         try:
-            return await call_broker(CALL_SECONDS, self._on_spare(connection, question))
+            return await call_broker(CALL_SECONDS, self._on_query_channel(connection, query))
         except CONNECTION_LOST as error:
-            connection.doubt()
+            connection.check()
             raise BusUnavailableError("the broker did not answer") from error
 
-    async def _on_spare(
-        self, connection: BrokerConnection, question: Callable[[AbstractChannel], Coroutine[Any, Any, T]]
+    async def _on_query_channel(
+        self, connection: BrokerConnection, query: Callable[[AbstractChannel], Coroutine[Any, Any, T]]
     ) -> T:
         async with self._lock:
-            if self._spare.is_closed:
-                self._spare = await connection.spare_channel()
-            return await question(self._spare)
+            if self._query_channel.is_closed:
+                self._query_channel = await connection.disposable_channel()
+            return await query(self._query_channel)
 
     def _require_connection(self) -> BrokerConnection:
         connection = self.reconnector.require_connection()

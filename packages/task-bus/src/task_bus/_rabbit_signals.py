@@ -61,7 +61,7 @@ class RabbitListening:
         for queue, tag in self._consuming:
             await queue.cancel(tag)
 
-    async def is_starving(self, connection: BrokerConnection) -> bool:
+    async def is_forgotten(self, connection: BrokerConnection) -> bool:
         """Signals may be lost: nobody looks."""
         return False
 
@@ -81,7 +81,7 @@ class RabbitSignals:
     """`Signals` over RabbitMQ."""
 
     def __init__(self, url: str, *, name: str) -> None:
-        self._reconnector = Reconnector(url, f"{name} sending signals", self._begin)
+        self._reconnector = Reconnector(url, f"{name} sending signals", self._set_up)
         self._consumers = Consumers(url, f"{name} listening", declare_signals)
         self._buffer = SignalBuffer()
         self._is_listening = False
@@ -120,7 +120,7 @@ class RabbitSignals:
         self._consumers.reconnector.start()
         return listening
 
-    async def _begin(self, connection: BrokerConnection) -> None:
+    async def _set_up(self, connection: BrokerConnection) -> None:
         channel = await connection.channel(confirms=True)
         connection.run(self._send_all(connection, await declare_signals(channel)))
 
@@ -138,4 +138,4 @@ class RabbitSignals:
             # Not mandatory: often nobody listens.
             await call_broker(SEND_SECONDS, exchange.publish(message, signal.kind.value, mandatory=False))
         except TimeoutError:
-            connection.doubt()
+            connection.check()

@@ -3,7 +3,7 @@
 **Invariants**
 
 - Only `_keep` opens and closes connections, one at a time. It ends only when it is cancelled.
-- `connection` is set exactly while everything that `begin` sets up is in place and no trouble has been seen.
+- `connection` is set exactly while everything that `set_up` makes is in place and no trouble has been seen.
 - The broker may be away for as long as it likes, from the start too: nothing here raises because of that.
 """
 
@@ -27,32 +27,32 @@ from task_bus._errors import BusUnavailableError
 
 _log = logging.getLogger(__name__)
 
-BEGIN_SECONDS = 15.0
+SET_UP_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 STEADY_SECONDS = 1.0
 """A connection that lived so long was a good one: the next is tried at once."""
 
-_FOR_A_PERSON = (AuthenticationError, ProbableAuthenticationError, ChannelPreconditionFailed)
+_NEEDS_OPERATOR = (AuthenticationError, ProbableAuthenticationError, ChannelPreconditionFailed)
 """Trying again does not mend these: wrong credentials, a queue that exists with other arguments."""
 
 
 class Reconnector:
     """A connection for as long as it is wanted: made in the background, and made again whenever it is lost.
 
-    `begin` sets up what is wanted on each new connection. The library's own robust connection is not used: it restores
+    `set_up` makes what is wanted on each new connection. The library's own robust connection is not used: it restores
     channel by channel, so that nobody can say when all is in place, and it waits where we must refuse at once.
     """
 
-    def __init__(self, url: str, name: str, begin: Callable[[BrokerConnection], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, url: str, name: str, set_up: Callable[[BrokerConnection], Coroutine[Any, Any, None]]) -> None:
         self._url = url
         self._name = name
-        self._begin = begin
+        self._set_up = set_up
         self._connection: BrokerConnection | None = None
-        self._up = asyncio.Event()
-        self._down = asyncio.Event()
-        self._down.set()
-        self._trouble: str | None = None
+        self._connected = asyncio.Event()
+        self._disconnected = asyncio.Event()
+        self._disconnected.set()
+        self._last_reason: str | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -82,7 +82,7 @@ class Reconnector:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
 
-    async def wait(self, *, is_up: bool = True, timeout: float) -> None:
+    async def wait(self, *, is_connected: bool = True, timeout: float) -> None:
         """Wait until there is a connection, or until there is none.
 
         Raises:
@@ -90,30 +90,30 @@ class Reconnector:
 
         """
         async with asyncio.timeout(timeout):
-            await (self._up if is_up else self._down).wait()
+            await (self._connected if is_connected else self._disconnected).wait()
 
     async def _keep(self) -> None:
         pause = 0.0
         while True:
-            steady = await self._live()
+            steady = await self._use_one_connection()
             pause = 0.0 if steady else min(max(pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             # Spread, so that a fleet does not come back in one instant.
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 # chance, not secrecy
 
-    async def _live(self) -> bool:
+    async def _use_one_connection(self) -> bool:
         """See one connection from its opening to its end; return whether it was a good one."""
         loop = asyncio.get_running_loop()
         connection = BrokerConnection(self._url, self._name)
         began = loop.time()
         try:
             await connection.open()
-            await call_broker(BEGIN_SECONDS, self._begin(connection))
+            await call_broker(SET_UP_SECONDS, self._set_up(connection))
             began = loop.time()
             self._set_connection(connection)
-            self._lost(await connection.failed)
+            self._log_lost(await connection.failed)
             return loop.time() - began > STEADY_SECONDS
         except CONNECTION_LOST as error:
-            self._refused(error)
+            self._log_refused(error)
         except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next connection may be better
             _log.exception("broker_connection_error", extra={"connection": self._name})
         finally:
@@ -124,20 +124,20 @@ class Reconnector:
     def _set_connection(self, connection: BrokerConnection | None) -> None:
         self._connection = connection
         if connection is None:
-            self._up.clear()
-            self._down.set()
+            self._connected.clear()
+            self._disconnected.set()
             return
-        self._down.clear()
-        self._up.set()
-        self._trouble = None
+        self._disconnected.clear()
+        self._connected.set()
+        self._last_reason = None
         _log.info("broker_connected", extra={"connection": self._name})
 
-    def _lost(self, reason: str) -> None:
+    def _log_lost(self, reason: str) -> None:
         _log.warning("broker_connection_lost", extra={"connection": self._name, "reason": reason})
 
-    def _refused(self, error: BaseException) -> None:
+    def _log_refused(self, error: BaseException) -> None:
         reason = describe(error)
-        if reason != self._trouble:
-            level = logging.ERROR if isinstance(error, _FOR_A_PERSON) else logging.WARNING
+        if reason != self._last_reason:
+            level = logging.ERROR if isinstance(error, _NEEDS_OPERATOR) else logging.WARNING
             _log.log(level, "broker_unreachable", extra={"connection": self._name, "reason": reason})
-        self._trouble = reason
+        self._last_reason = reason

@@ -46,7 +46,7 @@ class RabbitSubscription:
         self._ack_sender: AckSender | None = None
         self._held = 0
         self._has_received = False
-        self._barren_looks = 0
+        self._idle_checks = 0
 
     async def cancel(self) -> None:
         """Stop deliveries; those handed over can still be settled. Safe to repeat, and it never raises."""
@@ -55,7 +55,7 @@ class RabbitSubscription:
 
     async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
         """Consume on this channel, with what was held on an earlier one forgotten."""
-        self._ack_sender, self._held, self._barren_looks = ack_sender, 0, 0
+        self._ack_sender, self._held, self._idle_checks = ack_sender, 0, 0
         await channel.set_qos(prefetch_count=self._prefetch)
         self._queue = await channel.get_queue(self.queue.name, ensure=False)
         self._tag = await self._queue.consume(partial(self._on_message, ack_sender))
@@ -65,16 +65,16 @@ class RabbitSubscription:
         if self._queue is not None:
             await self._queue.cancel(self._tag)
 
-    async def is_starving(self, connection: BrokerConnection) -> bool:
+    async def is_forgotten(self, connection: BrokerConnection) -> bool:
         """Look whether messages have waited over two looks in a row although the broker owes us a delivery."""
-        is_owed = self._held < self._prefetch and not self._has_received
+        lacks_delivery = self._held < self._prefetch and not self._has_received
         self._has_received = False
-        waiting = await self._count_ready(connection) if is_owed else 0
-        self._barren_looks = self._barren_looks + 1 if waiting else 0
-        return self._barren_looks > 1
+        waiting = await self._count_ready(connection) if lacks_delivery else 0
+        self._idle_checks = self._idle_checks + 1 if waiting else 0
+        return self._idle_checks > 1
 
     async def _count_ready(self, connection: BrokerConnection) -> int:
-        channel = await connection.spare_channel()
+        channel = await connection.disposable_channel()
         depth = await count_ready(channel, queue=self.queue)
         await channel.close()
         return depth

@@ -91,18 +91,18 @@ async def test_a_verdict_of_an_earlier_connection_frees_no_room_on_this_one(subs
 async def test_messages_that_wait_over_two_looks_show_that_the_broker_forgot_us(subscription, depth):
     depth.depth = 3
 
-    assert [await subscription.is_starving(None) for _ in range(2)] == [False, True]
+    assert [await subscription.is_forgotten(None) for _ in range(2)] == [False, True]
 
 
 async def test_an_empty_queue_starves_nobody(subscription, depth):
-    assert not any([await subscription.is_starving(None) for _ in range(5)])
+    assert not any([await subscription.is_forgotten(None) for _ in range(5)])
 
 
 async def test_a_delivery_between_two_looks_shows_that_all_is_well(subscription, ack_sender, depth):
     depth.depth = 3
     looks = []
     for _ in range(4):
-        looks.append(await subscription.is_starving(None))
+        looks.append(await subscription.is_forgotten(None))
         await subscription._on_message(ack_sender, _message())
         subscription._settle(ack_sender, None, Verdict.ACK)
 
@@ -114,5 +114,5 @@ async def test_whoever_holds_all_it_may_is_owed_nothing_and_asks_nothing(subscri
     for _ in range(2):
         await subscription._on_message(ack_sender, _message())
 
-    assert not any([await subscription.is_starving(None) for _ in range(5)])
+    assert not any([await subscription.is_forgotten(None) for _ in range(5)])
     assert depth.asked == 0
