@@ -12,19 +12,19 @@ import pytest
 import task_bus.testing as testing
 from task_bus.testing import DockerRabbit, NoServerError, PrivateRabbit, _debian, _docker, start_server
 from task_bus.testing._amqp import free_ports, speaks_amqp
-from task_bus.testing._binaries import Binaries, erlang_folder, find_below
+from task_bus.testing._binaries import RabbitBinaries, erlang_folder, find_below
 from task_bus.testing._server import wait_until
 
 SERVER = "usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/sbin"
 ERLANG = "usr/lib/erlang/bin"
 
 
-def _put_binaries(root: Path) -> Binaries:
+def _put_binaries(root: Path) -> RabbitBinaries:
     for script in (f"{SERVER}/rabbitmq-server", f"{ERLANG}/erl"):
         path = root / script
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("ROOTDIR=/usr/lib/erlang\n")
-    return Binaries(root / SERVER, root / ERLANG)
+    return RabbitBinaries(root / SERVER, root / ERLANG)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_packages_are_unpacked_once_and_said_aloud(apt, tmp_path):
     number = len(apt)
     second = _debian.unpack(said.append, tmp_path)
 
-    assert first == second == Binaries(tmp_path / "rabbitmq" / SERVER, tmp_path / "rabbitmq" / ERLANG)
+    assert first == second == RabbitBinaries(tmp_path / "rabbitmq" / SERVER, tmp_path / "rabbitmq" / ERLANG)
     assert (len(apt), len(said)) == (number, 1)
     assert (first.erlang / "erl").read_text() == f"ROOTDIR={tmp_path}/rabbitmq/usr/lib/erlang\n"
     assert [child.name for child in tmp_path.iterdir()] == ["rabbitmq"]

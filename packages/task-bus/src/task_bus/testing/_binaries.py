@@ -16,14 +16,14 @@ _FOLDERS = (
 
 
 @dataclass(frozen=True)
-class Binaries:
+class RabbitBinaries:
     """Where RabbitMQ's own scripts are, and the folder with Erlang's `erl` and `epmd`."""
 
     scripts: Path
     erlang: Path
 
 
-def find_installed() -> Binaries | None:
+def find_installed() -> RabbitBinaries | None:
     """Return what is installed on this machine, None if RabbitMQ or Erlang is missing.
 
     The scripts that packages put on the PATH are left aside: they insist on a user, and on the machine's one server.
@@ -32,14 +32,14 @@ def find_installed() -> Binaries | None:
     scripts = next(_scripts(Path("/")), None)
     if erl is None or scripts is None:
         return None
-    return Binaries(scripts, erlang_folder(Path(erl)))
+    return RabbitBinaries(scripts, erlang_folder(Path(erl)))
 
 
-def find_below(root: Path) -> Binaries | None:
+def find_below(root: Path) -> RabbitBinaries | None:
     """Return what is unpacked below `root`, None if it is not complete."""
     scripts = next(_scripts(root), None)
     erlang = root / "usr/lib/erlang/bin"
-    return Binaries(scripts, erlang) if scripts is not None and (erlang / "erl").exists() else None
+    return RabbitBinaries(scripts, erlang) if scripts is not None and (erlang / "erl").exists() else None
 
 
 def erlang_folder(erl: Path) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from task_bus.testing._binaries import Binaries, find_below
+from task_bus.testing._binaries import RabbitBinaries, find_below
 from task_bus.testing._server import NoServerError
 
 COMMAND_SECONDS = 300
@@ -28,7 +28,7 @@ def cache_folder() -> Path:
     return Path(base) / "task-bus"
 
 
-def unpack(say: Callable[[str], None], cache: Path | None = None) -> Binaries | None:
+def unpack(say: Callable[[str], None], cache: Path | None = None) -> RabbitBinaries | None:
     """Return the server from the cache, unpacked now if it is not there; None where there is no apt.
 
     `say` is told when packages are loaded. Safe to run twice at once.

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from task_bus.testing._amqp import free_ports, speaks_amqp
-from task_bus.testing._server import Management, NoServerError, wait_until
+from task_bus.testing._server import ManagementApi, NoServerError, wait_until
 
 IMAGE = "rabbitmq:4-management"
 START_SECONDS = 120
@@ -27,7 +27,7 @@ class DockerRabbit:
     def __init__(self) -> None:
         self._amqp, management = free_ports(2)
         self.management_url = f"http://guest:guest@127.0.0.1:{management}"
-        self._management = Management(self.management_url)
+        self._management = ManagementApi(self.management_url)
         self._name = f"task-test-rabbit-{os.getpid()}-{self._amqp}"
         self._ports = ["-p", f"127.0.0.1:{self._amqp}:5672", "-p", f"127.0.0.1:{management}:15672"]
         self._exists = False

@@ -10,7 +10,7 @@ import aio_pika
 
 from task_bus._call_broker import call_broker
 from task_bus._topology import DEAD, SIGNALS, TASKS, broker_queues
-from task_bus.testing._server import Management
+from task_bus.testing._server import ManagementApi
 
 GIVEN_QUEUES = ("default", "reports")
 """Tests that run on a named server use these queues only: nobody else's are touched."""
@@ -22,7 +22,7 @@ class GivenRabbit:
 
     def __init__(self, url: str, management_url: str) -> None:
         self._parts = urlsplit(url)
-        self._management = Management(management_url)
+        self._management = ManagementApi(management_url)
 
     def url(self, vhost: str) -> str:
         """See `VirtualHosts`."""

@@ -19,8 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from task_bus.testing._amqp import free_ports, speaks_amqp
-from task_bus.testing._binaries import Binaries
-from task_bus.testing._server import Management, NoServerError, wait_until
+from task_bus.testing._binaries import RabbitBinaries
+from task_bus.testing._server import ManagementApi, NoServerError, wait_until
 
 START_SECONDS = 90
 STOP_SECONDS = 30
@@ -41,12 +41,12 @@ _GUARD = 'read -r _; folder=$1; shift; for group in "$@"; do kill -s KILL -- "-$
 class PrivateRabbit:
     """A server in a temporary folder: `RabbitServer` over processes and signals."""
 
-    def __init__(self, binaries: Binaries) -> None:
+    def __init__(self, binaries: RabbitBinaries) -> None:
         self._binaries = binaries
         self._folder = Path(tempfile.mkdtemp(prefix="task-test-rabbit-"))
         self._amqp, management, distribution, self._epmd_port = free_ports(4)
         self.management_url = f"http://guest:guest@127.0.0.1:{management}"
-        self._management = Management(self.management_url)
+        self._management = ManagementApi(self.management_url)
         (self._folder / "rabbitmq.conf").write_text(_CONFIG.format(amqp=self._amqp, management=management))
         (self._folder / "plugins").write_text("[rabbitmq_management].\n")
         self._environment = self._private_environment(distribution)

@@ -71,7 +71,7 @@ class RabbitServer(VirtualHosts, Protocol):
         """End it for good, with its data. Safe to repeat."""
 
 
-class Management:
+class ManagementApi:
     """The few calls to the management API that tests need: 25 ms where rabbitmqctl takes 350."""
 
     def __init__(self, url: str) -> None:
