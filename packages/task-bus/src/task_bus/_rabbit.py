@@ -45,7 +45,7 @@ class RabbitBus:
     async def wait_connected(self, timeout: float) -> None:
         """See `TaskBus`."""
         await asyncio.gather(
-            self._publisher.reconnector.wait(timeout=timeout), self._consumers.reconnector.wait(timeout=timeout)
+            self._publisher.reconnector.wait_connected(timeout), self._consumers.reconnector.wait_connected(timeout)
         )
 
     async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], *, timeout: float) -> None:

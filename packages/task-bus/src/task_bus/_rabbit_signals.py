@@ -103,9 +103,9 @@ class RabbitSignals:
 
     async def wait_connected(self, timeout: float) -> None:
         """See `Signals`."""
-        await self._reconnector.wait(timeout=timeout)
+        await self._reconnector.wait_connected(timeout)
         if self._is_listening:
-            await self._consumers.reconnector.wait(timeout=timeout)
+            await self._consumers.reconnector.wait_connected(timeout)
 
     def send(self, signal: Signal) -> None:
         """See `Signals`."""

@@ -50,8 +50,6 @@ class Reconnector:
         self._set_up = set_up
         self._connection: BrokerConnection | None = None
         self._connected = asyncio.Event()
-        self._disconnected = asyncio.Event()
-        self._disconnected.set()
         self._last_reason: str | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -82,15 +80,15 @@ class Reconnector:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
 
-    async def wait(self, *, is_connected: bool = True, timeout: float) -> None:
-        """Wait until there is a connection, or until there is none.
+    async def wait_connected(self, timeout: float) -> None:
+        """Wait until there is a connection.
 
         Raises:
             TimeoutError: that did not happen within `timeout` seconds.
 
         """
         async with asyncio.timeout(timeout):
-            await (self._connected if is_connected else self._disconnected).wait()
+            await self._connected.wait()
 
     async def _keep(self) -> None:
         pause = 0.0
@@ -125,9 +123,7 @@ class Reconnector:
         self._connection = connection
         if connection is None:
             self._connected.clear()
-            self._disconnected.set()
             return
-        self._disconnected.clear()
         self._connected.set()
         self._last_reason = None
         _log.info("broker_connected", extra={"connection": self._name})
