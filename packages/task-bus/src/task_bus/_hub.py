@@ -15,8 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from task_bus._errors import UnroutableError
-from task_bus._queues import BrokerQueue
-from task_bus._topology import DEAD_MAX
+from task_bus._queues import DEAD_MAX, BrokerQueue
 from task_contracts import Signal, SignalKind
 
 

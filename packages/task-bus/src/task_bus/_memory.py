@@ -19,8 +19,7 @@ from uuid import UUID
 from task_bus._delivery import Delivery, Verdict
 from task_bus._errors import BusUnavailableError, UnroutableError
 from task_bus._hub import MemoryHub
-from task_bus._queues import BrokerQueue
-from task_bus._topology import broker_queues
+from task_bus._queues import BrokerQueue, broker_queues
 from task_bus._wire import ForeignMessageError, decode_due_tasks, encode_due_tasks
 
 _log = logging.getLogger(__name__)

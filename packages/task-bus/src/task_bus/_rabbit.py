@@ -15,9 +15,9 @@ from task_bus._consumers import Consumers
 from task_bus._delivery import Delivery
 from task_bus._errors import UnroutableError
 from task_bus._publisher import Publisher
-from task_bus._queues import BrokerQueue
+from task_bus._queues import BrokerQueue, broker_queues
 from task_bus._subscription import RabbitSubscription
-from task_bus._topology import broker_queues, declare_tasks
+from task_bus._topology import declare_tasks
 
 
 class RabbitBus:

@@ -10,21 +10,19 @@ RabbitMQ 3.10 to 4.x take these as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from task_bus._errors import UnroutableError
-from task_bus._queues import BrokerQueue
-from task_contracts import Priority, SignalKind
+from task_bus._queues import DEAD_MAX, BrokerQueue
+from task_contracts import SignalKind
 
 TASKS = "tasks"
 SIGNALS = "signals"
 DEAD = "tasks.dead"
 
-DEAD_MAX = 1000
-"""Messages kept for an operator to read; older ones make room."""
 DEAD_BYTES_MAX = 64 << 20
 
 _TASK_QUEUE: dict[str, str | int] = {
@@ -45,11 +43,6 @@ _DEAD_QUEUE: dict[str, str | int] = {
 
 SIGNALS_MAX = 10_000
 """Signals that wait for a listener that is slow to read. `due` says nothing more when said twice: one is enough."""
-
-
-def broker_queues(queues: Iterable[str]) -> tuple[BrokerQueue, ...]:
-    """Return the broker queues of these queues, one for each priority."""
-    return tuple(BrokerQueue(queue, priority) for queue in queues for priority in Priority)
 
 
 async def declare_tasks(channel: AbstractChannel, queues: Sequence[BrokerQueue]) -> AbstractExchange:

@@ -4,7 +4,7 @@ import pytest
 
 from task_bus import BrokerQueue, MemoryHub, UnroutableError
 from task_bus._hub import MemoryQueue
-from task_bus._topology import DEAD_MAX
+from task_bus._queues import DEAD_MAX
 from task_contracts import Priority
 
 
