@@ -3,7 +3,7 @@
 from task_bus._bus import Subscription, TaskBus
 from task_bus._delivery import Delivery
 from task_bus._errors import BusError, BusUnavailableError, PublishUnconfirmedError, UnroutableError
-from task_bus._hub import MemoryHub
+from task_bus._memory.hub import MemoryHub
 from task_bus._open import open_bus
 from task_bus._queues import BrokerQueue
 

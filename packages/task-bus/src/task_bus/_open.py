@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from task_bus._bus import TaskBus
-from task_bus._hub import MemoryHub
-from task_bus._memory import MemoryBus
-from task_bus._rabbit import RabbitBus
+from task_bus._memory.bus import MemoryBus
+from task_bus._memory.hub import MemoryHub
+from task_bus._rabbit.bus import RabbitBus
 
 
 def open_bus(url: str, *, queues: Sequence[str], name: str, hub: MemoryHub | None = None) -> TaskBus:

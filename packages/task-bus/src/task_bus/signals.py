@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from task_bus._hub import MemoryHub
-from task_bus._memory_signals import MemorySignals
+from task_bus._memory.hub import MemoryHub
+from task_bus._memory.signals import MemorySignals
 from task_bus._open import hub_for
-from task_bus._rabbit_signals import RabbitSignals
+from task_bus._rabbit.signals import RabbitSignals
 from task_contracts import Signal, SignalKind
 
 __all__ = ["Listening", "MemoryHub", "Signals", "open_signals"]

@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 
 from task_bus import BusError, BusUnavailableError, PublishUnconfirmedError, open_bus
-from task_bus._topology import count_ready, declare_tasks
+from task_bus._rabbit.topology import count_ready, declare_tasks
 from task_contracts import Signal, SignalKind
 from task_contracts.testing import an_id
 
@@ -182,7 +182,7 @@ async def test_a_memory_alarm_stops_publishing_and_not_consuming(consuming, faul
 
 
 async def test_a_consumer_that_the_broker_forgot_is_noticed(private_world, high, inbox, monkeypatch):
-    monkeypatch.setattr("task_bus._consumers.WATCH_SECONDS", 0.1)
+    monkeypatch.setattr("task_bus._rabbit.consumers.WATCH_SECONDS", 0.1)
     bus = await private_world.bus()
     subscription = await bus.consume(high, prefetch=5, on_delivery=inbox)
     await subscription.end()
@@ -194,8 +194,8 @@ async def test_a_consumer_that_the_broker_forgot_is_noticed(private_world, high,
 
 async def test_a_consumer_with_nothing_to_do_is_left_alone(private_world, high, inbox, monkeypatch, caplog):
     looked = asyncio.Queue()
-    monkeypatch.setattr("task_bus._consumers.WATCH_SECONDS", 0.01)
-    monkeypatch.setattr("task_bus._subscription.count_ready", _counting(looked))
+    monkeypatch.setattr("task_bus._rabbit.consumers.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("task_bus._rabbit.subscription.count_ready", _counting(looked))
     with caplog.at_level(logging.WARNING, "task_bus"):
         bus = await private_world.bus()
         await bus.consume(high, prefetch=5, on_delivery=inbox)
@@ -228,7 +228,7 @@ async def test_a_channel_that_the_broker_closed_for_slowness_is_opened_again(
 async def test_a_consumer_that_is_begun_while_the_broker_is_frozen_begins_afterwards(
     private_world, faults, high, inbox, eventually, monkeypatch
 ):
-    monkeypatch.setattr("task_bus._consumers.CALL_SECONDS", 0.2)
+    monkeypatch.setattr("task_bus._rabbit.consumers.CALL_SECONDS", 0.2)
     bus = await private_world.bus()
     faults.pause()
     try:
@@ -276,7 +276,7 @@ async def test_an_error_of_our_own_is_logged_and_survived(private_world, caplog,
             raise KeyError("a bug")
         return await real(channel, queues)
 
-    monkeypatch.setattr("task_bus._publisher.declare_tasks", declare)
+    monkeypatch.setattr("task_bus._rabbit.publisher.declare_tasks", declare)
 
     with caplog.at_level(logging.ERROR, "task_bus"):
         bus = await private_world.bus()
@@ -330,7 +330,7 @@ async def test_signals_are_heard_again_after_a_lost_connection(private_world, fa
 async def test_signals_during_an_alarm_are_dropped_and_go_on_afterwards(
     private_world, faults, inbox, eventually, monkeypatch
 ):
-    monkeypatch.setattr("task_bus._rabbit_signals.SEND_SECONDS", 0.2)
+    monkeypatch.setattr("task_bus._rabbit.signals.SEND_SECONDS", 0.2)
     signals = await private_world.signals()
     await signals.listen([SignalKind.CHANGED], inbox)
     await signals.wait_connected(BACK_SECONDS)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from task_bus._call_broker import ConnectionGivenUpError, call_broker
+from task_bus._rabbit.call_broker import ConnectionGivenUpError, call_broker
 
 
 async def test_what_the_call_returns_comes_through():

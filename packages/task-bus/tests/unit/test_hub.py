@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from task_bus import BrokerQueue, MemoryHub, UnroutableError
-from task_bus._hub import MemoryQueue
+from task_bus._memory.hub import MemoryQueue
 from task_bus._queues import DEAD_MAX
 from task_contracts import Priority
 

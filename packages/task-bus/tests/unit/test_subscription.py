@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from task_bus._delivery import Verdict
-from task_bus._subscription import RabbitSubscription
+from task_bus._rabbit.subscription import RabbitSubscription
 from task_bus._wire import encode_due_tasks
 from task_contracts.testing import an_id
 

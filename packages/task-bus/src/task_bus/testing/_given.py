@@ -8,9 +8,9 @@ from urllib.parse import quote, urlsplit
 
 import aio_pika
 
-from task_bus._call_broker import call_broker
 from task_bus._queues import broker_queues
-from task_bus._topology import DEAD, SIGNALS, TASKS
+from task_bus._rabbit.call_broker import call_broker
+from task_bus._rabbit.topology import DEAD, SIGNALS, TASKS
 from task_bus.testing._server import ManagementApi
 
 GIVEN_QUEUES = ("default", "reports")

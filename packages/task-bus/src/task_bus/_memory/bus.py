@@ -18,7 +18,7 @@ from uuid import UUID
 
 from task_bus._delivery import Delivery, Verdict
 from task_bus._errors import BusUnavailableError, UnroutableError
-from task_bus._hub import MemoryHub
+from task_bus._memory.hub import MemoryHub
 from task_bus._queues import BrokerQueue, broker_queues
 from task_bus._wire import ForeignMessageError, decode_due_tasks, encode_due_tasks
 

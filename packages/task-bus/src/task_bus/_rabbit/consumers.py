@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 from aio_pika.abc import AbstractChannel
 
-from task_bus._ack_sender import AckSender
-from task_bus._broker_connection import BrokerConnection, describe
-from task_bus._call_broker import CONNECTION_LOST, call_broker
-from task_bus._reconnector import Reconnector
+from task_bus._rabbit.ack_sender import AckSender
+from task_bus._rabbit.broker_connection import BrokerConnection, describe
+from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
+from task_bus._rabbit.reconnector import Reconnector
 
 CALL_SECONDS = 5.0
 FLUSH_SECONDS = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from task_bus._hub import MemoryHub
+from task_bus._memory.hub import MemoryHub
 from task_bus._signal_buffer import SignalBuffer
 from task_contracts import Signal, SignalKind
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from task_bus._consumers import Consumers
 from task_bus._delivery import Delivery
 from task_bus._errors import UnroutableError
-from task_bus._publisher import Publisher
 from task_bus._queues import BrokerQueue, broker_queues
-from task_bus._subscription import RabbitSubscription
-from task_bus._topology import declare_tasks
+from task_bus._rabbit.consumers import Consumers
+from task_bus._rabbit.publisher import Publisher
+from task_bus._rabbit.subscription import RabbitSubscription
+from task_bus._rabbit.topology import declare_tasks
 
 
 class RabbitBus:

@@ -18,7 +18,7 @@ from typing import Any
 from aio_pika.abc import AbstractChannel
 from aio_pika.connection import Connection, make_url
 
-from task_bus._call_broker import CONNECTION_LOST, call_broker
+from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
 
 HEARTBEAT_SECONDS = 10
 OPEN_SECONDS = 10.0

@@ -15,12 +15,12 @@ from functools import partial
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from task_bus._ack_sender import AckSender
-from task_bus._broker_connection import BrokerConnection
-from task_bus._consumers import Consumers
 from task_bus._delivery import Delivery, Verdict
 from task_bus._queues import BrokerQueue
-from task_bus._topology import count_ready
+from task_bus._rabbit.ack_sender import AckSender
+from task_bus._rabbit.broker_connection import BrokerConnection
+from task_bus._rabbit.consumers import Consumers
+from task_bus._rabbit.topology import count_ready
 from task_bus._wire import ForeignMessageError, decode_due_tasks
 
 _log = logging.getLogger(__name__)

@@ -21,12 +21,12 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import ChannelInvalidStateError, PublishError
 
-from task_bus._broker_connection import BrokerConnection
-from task_bus._call_broker import CONNECTION_LOST, call_broker
 from task_bus._errors import BusUnavailableError, PublishUnconfirmedError, UnroutableError
 from task_bus._queues import BrokerQueue
-from task_bus._reconnector import Reconnector
-from task_bus._topology import count_ready, declare_tasks
+from task_bus._rabbit.broker_connection import BrokerConnection
+from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
+from task_bus._rabbit.reconnector import Reconnector
+from task_bus._rabbit.topology import count_ready, declare_tasks
 from task_bus._wire import encode_due_tasks
 
 _log = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from aio_pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from task_bus._broker_connection import BrokerConnection, describe
-from task_bus._call_broker import CONNECTION_LOST, call_broker
 from task_bus._errors import BusUnavailableError
+from task_bus._rabbit.broker_connection import BrokerConnection, describe
+from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
 
 _log = logging.getLogger(__name__)
 

@@ -16,14 +16,14 @@ from functools import partial
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 
-from task_bus._ack_sender import AckSender
-from task_bus._broker_connection import BrokerConnection
-from task_bus._call_broker import call_broker
-from task_bus._consumers import Consumers
 from task_bus._delivery import Verdict
-from task_bus._reconnector import Reconnector
+from task_bus._rabbit.ack_sender import AckSender
+from task_bus._rabbit.broker_connection import BrokerConnection
+from task_bus._rabbit.call_broker import call_broker
+from task_bus._rabbit.consumers import Consumers
+from task_bus._rabbit.reconnector import Reconnector
+from task_bus._rabbit.topology import declare_listener, declare_signals
 from task_bus._signal_buffer import SignalBuffer
-from task_bus._topology import declare_listener, declare_signals
 from task_bus._wire import ForeignMessageError, decode_signal, encode_signal
 from task_contracts import Signal, SignalKind
 
