@@ -6,31 +6,9 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from task_bus._memory.hub import MemoryHub
+from task_bus._memory.listening import MemoryListening
 from task_bus._signal_buffer import SignalBuffer
 from task_contracts import Signal, SignalKind
-
-
-class MemoryListening:
-    """A callback for some kinds."""
-
-    def __init__(self, hub: MemoryHub, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> None:
-        self._lists = [hub.listeners[kind] for kind in frozenset(kinds)]
-        self._callback = callback
-        for callbacks in self._lists:
-            callbacks.append(self._on_signal)
-
-    async def cancel(self) -> None:
-        """See `Listening`."""
-        self.end()
-
-    def end(self) -> None:
-        """Hear nothing more. Safe to repeat."""
-        for callbacks in self._lists:
-            callbacks.remove(self._on_signal)
-        self._lists = []
-
-    def _on_signal(self, signal: Signal) -> None:
-        self._callback(signal)
 
 
 class MemorySignals:

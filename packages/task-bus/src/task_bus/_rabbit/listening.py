@@ -1,0 +1,64 @@
+"""A listener to signals in RabbitMQ: an exclusive queue for each kind, and a callback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from functools import partial
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+
+from task_bus._delivery import Verdict
+from task_bus._rabbit.ack_sender import AckSender
+from task_bus._rabbit.broker_connection import BrokerConnection
+from task_bus._rabbit.consumers import Consumers
+from task_bus._rabbit.topology import declare_listener
+from task_bus._wire import ForeignMessageError, decode_signal
+from task_contracts import Signal, SignalKind
+
+_log = logging.getLogger(__name__)
+
+
+class RabbitListening:
+    """A queue of its own for each kind, and a callback."""
+
+    def __init__(self, consumers: Consumers, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> None:
+        self._consumers = consumers
+        self._kinds = sorted(frozenset(kinds))
+        self._callback = callback
+        self._consuming: list[tuple[AbstractQueue, str]] = []
+        self._is_cancelled = False
+
+    async def cancel(self) -> None:
+        """See `Listening`."""
+        self._is_cancelled = True
+        await self._consumers.remove(self)
+
+    async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
+        """Declare and consume the queues; those of an earlier connection are gone with it."""
+        self._consuming = []
+        # One at a time, so that what is too much is dropped in the queue (of `due` all but the last) and not here.
+        await channel.set_qos(prefetch_count=1)
+        for kind in self._kinds:
+            queue = await declare_listener(channel, kind)
+            self._consuming.append((queue, await queue.consume(partial(self._on_message, ack_sender))))
+
+    async def end(self) -> None:
+        """Have the broker delete the queues."""
+        for queue, tag in self._consuming:
+            await queue.cancel(tag)
+
+    async def is_forgotten(self, connection: BrokerConnection) -> bool:
+        """Signals may be lost: nobody looks."""
+        return False
+
+    async def _on_message(self, ack_sender: AckSender, message: AbstractIncomingMessage) -> None:
+        ack_sender.settle(message, Verdict.ACK)
+        if self._is_cancelled:
+            return
+        try:
+            signal = decode_signal(message.body)
+        except ForeignMessageError:
+            _log.debug("foreign_signal_dropped", extra={"bytes": message.body_size})
+            return
+        self._callback(signal)
