@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -24,12 +23,13 @@ from aio_pika.exceptions import (
 from task_bus._errors import BusUnavailableError
 from task_bus._rabbit.broker_connection import BrokerConnection, describe
 from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
+from task_contracts import BackOff
 
 _log = logging.getLogger(__name__)
 
 SET_UP_SECONDS = 15.0
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 5.0
+BACK_OFF = BackOff(first_seconds=0.1, longest_seconds=5, jitter=0.5)
+"""Between tries to connect. With jitter, so that a fleet does not come back in one instant."""
 STEADY_SECONDS = 1.0
 """A connection that lived so long was a good one: the next is tried at once."""
 
@@ -91,12 +91,10 @@ class Reconnector:
             await self._connected.wait()
 
     async def _keep(self) -> None:
-        pause = 0.0
+        failures = 0
         while True:
-            steady = await self._use_one_connection()
-            pause = 0.0 if steady else min(max(pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-            # Spread, so that a fleet does not come back in one instant.
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 # chance, not secrecy
+            failures = 0 if await self._use_one_connection() else failures + 1
+            await asyncio.sleep(BACK_OFF.pause_seconds(failures) if failures else 0)
 
     async def _use_one_connection(self) -> bool:
         """See one connection from its opening to its end; return whether it was a good one."""
