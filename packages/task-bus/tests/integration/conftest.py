@@ -12,10 +12,14 @@ import aio_pika
 import pytest
 
 from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
+from task_bus._rabbit.bus import RabbitBus
+from task_bus._rabbit.signals import RabbitSignals
+from task_bus._rabbit.timings import BrokerTimings
 from task_bus.signals import Signals, open_signals
 from task_bus.testing import RabbitServer
 
 CONNECT_SECONDS = 20
+QUEUES = ("default", "reports")
 
 
 class World(Protocol):
@@ -37,7 +41,7 @@ class _World:
         self.stack = AsyncExitStack()
 
     async def bus(self, name: str = "bus") -> TaskBus:
-        return await self._opened(open_bus(self.url, queues=["default", "reports"], name=name, hub=self.hub))
+        return await self._opened(open_bus(self.url, queues=QUEUES, name=name, hub=self.hub))
 
     async def signals(self, name: str = "signals") -> Signals:
         return await self._opened(open_signals(self.url, name=name, hub=self.hub))
@@ -61,6 +65,16 @@ class MemoryWorld(_World):
 
 
 class RabbitWorld(_World):
+    async def bus(self, name: str = "bus", timings: BrokerTimings | None = None) -> TaskBus:
+        if timings is None:
+            return await super().bus(name)
+        return await self._opened(RabbitBus(self.url, queues=QUEUES, name=name, timings=timings))
+
+    async def signals(self, name: str = "signals", timings: BrokerTimings | None = None) -> Signals:
+        if timings is None:
+            return await super().signals(name)
+        return await self._opened(RabbitSignals(self.url, name=name, timings=timings))
+
     async def inject(self, queue: str, body: bytes) -> None:
         async with await aio_pika.connect(self.url) as connection, connection.channel() as channel:
             await channel.default_exchange.publish(aio_pika.Message(body), queue)

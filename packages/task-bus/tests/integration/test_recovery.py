@@ -9,6 +9,7 @@ import aio_pika
 import pytest
 
 from task_bus import BusError, BusUnavailableError, PublishUnconfirmedError, open_bus
+from task_bus._rabbit.timings import BrokerTimings
 from task_bus._rabbit.topology import count_ready, declare_tasks
 from task_contracts import Signal, SignalKind
 from task_contracts.testing import an_id
@@ -181,9 +182,8 @@ async def test_a_memory_alarm_stops_publishing_and_not_consuming(consuming, faul
         pass
 
 
-async def test_a_consumer_that_the_broker_forgot_is_noticed(private_world, high, inbox, monkeypatch):
-    monkeypatch.setattr("task_bus._rabbit.consumers.WATCH_SECONDS", 0.1)
-    bus = await private_world.bus()
+async def test_a_consumer_that_the_broker_forgot_is_noticed(private_world, high, inbox):
+    bus = await private_world.bus(timings=BrokerTimings(watch_seconds=0.1))
     subscription = await bus.consume(high, prefetch=5, on_delivery=inbox)
     await subscription.end()
 
@@ -194,10 +194,9 @@ async def test_a_consumer_that_the_broker_forgot_is_noticed(private_world, high,
 
 async def test_a_consumer_with_nothing_to_do_is_left_alone(private_world, high, inbox, monkeypatch, caplog):
     looked = asyncio.Queue()
-    monkeypatch.setattr("task_bus._rabbit.consumers.WATCH_SECONDS", 0.01)
     monkeypatch.setattr("task_bus._rabbit.subscription.count_ready", _counting(looked))
     with caplog.at_level(logging.WARNING, "task_bus"):
-        bus = await private_world.bus()
+        bus = await private_world.bus(timings=BrokerTimings(watch_seconds=0.01))
         await bus.consume(high, prefetch=5, on_delivery=inbox)
         for _ in range(10):
             await asyncio.wait_for(looked.get(), 5)
@@ -226,10 +225,9 @@ async def test_a_channel_that_the_broker_closed_for_slowness_is_opened_again(
 
 
 async def test_a_consumer_that_is_begun_while_the_broker_is_frozen_begins_afterwards(
-    private_world, faults, high, inbox, eventually, monkeypatch
+    private_world, faults, high, inbox, eventually
 ):
-    monkeypatch.setattr("task_bus._rabbit.consumers.CALL_SECONDS", 0.2)
-    bus = await private_world.bus()
+    bus = await private_world.bus(timings=BrokerTimings(call_seconds=0.2))
     faults.pause()
     try:
         subscription = await bus.consume(high, prefetch=5, on_delivery=inbox)
@@ -327,11 +325,8 @@ async def test_signals_are_heard_again_after_a_lost_connection(private_world, fa
     await eventually(is_heard)
 
 
-async def test_signals_during_an_alarm_are_dropped_and_go_on_afterwards(
-    private_world, faults, inbox, eventually, monkeypatch
-):
-    monkeypatch.setattr("task_bus._rabbit.signals.SEND_SECONDS", 0.2)
-    signals = await private_world.signals()
+async def test_signals_during_an_alarm_are_dropped_and_go_on_afterwards(private_world, faults, inbox, eventually):
+    signals = await private_world.signals(timings=BrokerTimings(call_seconds=0.2))
     await signals.listen([SignalKind.CHANGED], inbox)
     await signals.wait_connected(BACK_SECONDS)
     signals.send(Signal(kind=SignalKind.CHANGED, ids=(an_id(),)))

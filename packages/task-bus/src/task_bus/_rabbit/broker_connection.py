@@ -19,22 +19,19 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.connection import Connection, make_url
 
 from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
-
-HEARTBEAT_SECONDS = 10
-OPEN_SECONDS = 10.0
-CHECK_SECONDS = 5.0
-CLOSE_SECONDS = 3.0
+from task_bus._rabbit.timings import BrokerTimings
 
 
 class BrokerConnection:
     """A connection, its channels and its tasks. Opened once; a lost one is replaced, never mended."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, timings: BrokerTimings) -> None:
         address = make_url(url)
         if "heartbeat" not in address.query:
-            address = address.update_query(heartbeat=HEARTBEAT_SECONDS)
+            address = address.update_query(heartbeat=timings.heartbeat_seconds)
         self._amqp = Connection(address, client_properties={"connection_name": name})
         self._amqp.close_callbacks.add(self._on_close)
+        self._timings = timings
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_checking = False
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -62,7 +59,7 @@ class BrokerConnection:
             ConnectionError, OSError, AMQPError: the broker cannot be reached or does not want us.
 
         """
-        await call_broker(OPEN_SECONDS, self._amqp.connect())
+        await call_broker(self._timings.connect_seconds, self._amqp.connect())
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel that the connection cannot do without. With `confirms`, what cannot be routed is an error."""
@@ -106,13 +103,13 @@ class BrokerConnection:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+            await asyncio.wait(self._tasks, timeout=self._timings.close_seconds)
         with suppress(*CONNECTION_LOST):
-            await call_broker(CLOSE_SECONDS, self._amqp.close())
+            await call_broker(self._timings.close_seconds, self._amqp.close())
 
     async def _check(self) -> None:
-        channel = await call_broker(CHECK_SECONDS, self.disposable_channel())
-        await call_broker(CHECK_SECONDS, channel.close())
+        channel = await call_broker(self._timings.call_seconds, self.disposable_channel())
+        await call_broker(self._timings.call_seconds, channel.close())
         self._is_checking = False
 
     def _on_close(self, _: object, error: BaseException | None) -> None:

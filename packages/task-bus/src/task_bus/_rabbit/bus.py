@@ -17,16 +17,20 @@ from task_bus._queues import BrokerQueue, broker_queues
 from task_bus._rabbit.consumers import Consumers
 from task_bus._rabbit.publisher import Publisher
 from task_bus._rabbit.subscription import RabbitSubscription
+from task_bus._rabbit.timings import BrokerTimings
 from task_bus._rabbit.topology import declare_tasks
 
 
 class RabbitBus:
     """`TaskBus` over RabbitMQ."""
 
-    def __init__(self, url: str, *, queues: Sequence[str], name: str) -> None:
+    def __init__(self, url: str, *, queues: Sequence[str], name: str, timings: BrokerTimings | None = None) -> None:
+        timings = timings or BrokerTimings()
         self._queues = broker_queues(queues)
-        self._publisher = Publisher(url, f"{name} publishing", self._queues)
-        self._consumers = Consumers(url, f"{name} consuming", partial(declare_tasks, queues=self._queues))
+        self._publisher = Publisher(url, f"{name} publishing", self._queues, timings)
+        self._consumers = Consumers(
+            url, f"{name} consuming", timings, prepare=partial(declare_tasks, queues=self._queues)
+        )
 
     @property
     def is_connected(self) -> bool:

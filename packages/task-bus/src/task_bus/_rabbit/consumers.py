@@ -22,10 +22,7 @@ from task_bus._rabbit.ack_sender import AckSender
 from task_bus._rabbit.broker_connection import BrokerConnection, describe
 from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
 from task_bus._rabbit.reconnector import Reconnector
-
-CALL_SECONDS = 5.0
-FLUSH_SECONDS = 1.0
-WATCH_SECONDS = 10.0
+from task_bus._rabbit.timings import BrokerTimings
 
 
 class Consumer(Protocol):
@@ -38,14 +35,22 @@ class Consumer(Protocol):
         """Ask for no more of them."""
 
     async def is_forgotten(self, connection: BrokerConnection) -> bool:
-        """Look whether messages wait for it that the broker does not send. Asked every `WATCH_SECONDS`."""
+        """Look whether messages wait for it that the broker does not send. Asked every `watch_seconds`."""
 
 
 class Consumers:
     """Keeps consumers going, over whatever happens to the connection."""
 
-    def __init__(self, url: str, name: str, prepare: Callable[[AbstractChannel], Coroutine[Any, Any, object]]) -> None:
-        self.reconnector = Reconnector(url, name, self._set_up)
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        timings: BrokerTimings,
+        *,
+        prepare: Callable[[AbstractChannel], Coroutine[Any, Any, object]],
+    ) -> None:
+        self.reconnector = Reconnector(url, name, timings, set_up=self._set_up)
+        self._timings = timings
         self._prepare = prepare
         self._wanted: list[Consumer] = []
         self._lock = asyncio.Lock()
@@ -59,7 +64,7 @@ class Consumers:
                 return
             connection, channel, ack_sender = self._current
             try:
-                await _call(connection, consumer.begin(channel, ack_sender))
+                await self._call(connection, consumer.begin(channel, ack_sender))
             except asyncio.CancelledError:
                 # Whether it has begun is unknown, and nobody would own it.
                 self._wanted.remove(consumer)
@@ -73,13 +78,13 @@ class Consumers:
                 return
             self._wanted.remove(consumer)
             if self._current is not None:
-                await _call(self._current[0], consumer.end())
+                await self._call(self._current[0], consumer.end())
 
     async def aclose(self) -> None:
         """Send what verdicts there are, then close: what is unsettled goes back to the broker."""
         if self._current is not None and self.reconnector.connection is not None:
             with suppress(*CONNECTION_LOST):
-                await call_broker(FLUSH_SECONDS, self._current[2].flush())
+                await call_broker(self._timings.flush_seconds, self._current[2].flush())
         await self.reconnector.aclose()
 
     async def _set_up(self, connection: BrokerConnection) -> None:
@@ -95,17 +100,16 @@ class Consumers:
 
     async def _watch(self, connection: BrokerConnection) -> None:
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(self._timings.watch_seconds)
             for consumer in tuple(self._wanted):
-                if await call_broker(CALL_SECONDS, consumer.is_forgotten(connection)):
+                if await call_broker(self._timings.call_seconds, consumer.is_forgotten(connection)):
                     connection.fail("messages wait and none are delivered")
 
-
-async def _call(connection: BrokerConnection, call: Coroutine[Any, Any, None]) -> None:
-    if connection.failed.done():
-        call.close()
-        return
-    try:
-        await call_broker(CALL_SECONDS, call)
-    except CONNECTION_LOST as error:
-        connection.fail(describe(error))
+    async def _call(self, connection: BrokerConnection, call: Coroutine[Any, Any, None]) -> None:
+        if connection.failed.done():
+            call.close()
+            return
+        try:
+            await call_broker(self._timings.call_seconds, call)
+        except CONNECTION_LOST as error:
+            connection.fail(describe(error))

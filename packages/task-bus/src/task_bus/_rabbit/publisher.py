@@ -26,15 +26,11 @@ from task_bus._queues import BrokerQueue
 from task_bus._rabbit.broker_connection import BrokerConnection
 from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
 from task_bus._rabbit.reconnector import Reconnector
+from task_bus._rabbit.timings import BrokerTimings
 from task_bus._rabbit.topology import count_ready, declare_tasks
 from task_bus._wire import encode_due_tasks
 
 _log = logging.getLogger(__name__)
-
-CALL_SECONDS = 5.0
-NOTICE_SECONDS = 0.2
-"""A deleted queue is made again after this: RabbitMQ 3.10 tells its consumers of the deletion only if it finds no new
-queue of that name meanwhile (it took 20 ms); consumers that were not told notice after `WATCH_SECONDS`, twice."""
 
 T = TypeVar("T")
 
@@ -42,8 +38,9 @@ T = TypeVar("T")
 class Publisher:
     """Publishes to the broker queues it knows, and tells how deep they are."""
 
-    def __init__(self, url: str, name: str, queues: Sequence[BrokerQueue]) -> None:
-        self.reconnector = Reconnector(url, name, self._set_up)
+    def __init__(self, url: str, name: str, queues: Sequence[BrokerQueue], timings: BrokerTimings) -> None:
+        self.reconnector = Reconnector(url, name, timings, set_up=self._set_up)
+        self._timings = timings
         self._queues = queues
         self._lock = asyncio.Lock()
         self._repairs = 0
@@ -100,7 +97,7 @@ class Publisher:
 
     async def _declare(self, channel: AbstractChannel, *, seen: int) -> None:
         if self._repairs == seen:
-            await asyncio.sleep(NOTICE_SECONDS)
+            await asyncio.sleep(self._timings.redeclare_pause_seconds)
             await declare_tasks(channel, self._queues)
             self._repairs += 1
             _log.warning("broker_queues_declared_again")
@@ -108,7 +105,7 @@ class Publisher:
     async def _query(self, query: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
         connection = self._require_connection()
         try:
-            return await call_broker(CALL_SECONDS, self._on_query_channel(connection, query))
+            return await call_broker(self._timings.call_seconds, self._on_query_channel(connection, query))
         except CONNECTION_LOST as error:
             connection.check()
             raise BusUnavailableError("the broker did not answer") from error

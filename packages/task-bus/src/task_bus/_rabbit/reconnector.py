@@ -23,15 +23,9 @@ from aio_pika.exceptions import (
 from task_bus._errors import BusUnavailableError
 from task_bus._rabbit.broker_connection import BrokerConnection, describe
 from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
-from task_contracts import BackOff
+from task_bus._rabbit.timings import BrokerTimings
 
 _log = logging.getLogger(__name__)
-
-SET_UP_SECONDS = 15.0
-BACK_OFF = BackOff(first_seconds=0.1, longest_seconds=5, jitter=0.5)
-"""Between tries to connect. With jitter, so that a fleet does not come back in one instant."""
-STEADY_SECONDS = 1.0
-"""A connection that lived so long was a good one: the next is tried at once."""
 
 _NEEDS_OPERATOR = (AuthenticationError, ProbableAuthenticationError, ChannelPreconditionFailed)
 """Trying again does not mend these: wrong credentials, a queue that exists with other arguments."""
@@ -44,9 +38,17 @@ class Reconnector:
     channel by channel, so that nobody can say when all is in place, and it waits where we must refuse at once.
     """
 
-    def __init__(self, url: str, name: str, set_up: Callable[[BrokerConnection], Coroutine[Any, Any, None]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        timings: BrokerTimings,
+        *,
+        set_up: Callable[[BrokerConnection], Coroutine[Any, Any, None]],
+    ) -> None:
         self._url = url
         self._name = name
+        self._timings = timings
         self._set_up = set_up
         self._connection: BrokerConnection | None = None
         self._connected = asyncio.Event()
@@ -94,20 +96,20 @@ class Reconnector:
         failures = 0
         while True:
             failures = 0 if await self._use_one_connection() else failures + 1
-            await asyncio.sleep(BACK_OFF.pause_seconds(failures) if failures else 0)
+            await asyncio.sleep(self._timings.back_off.pause_seconds(failures) if failures else 0)
 
     async def _use_one_connection(self) -> bool:
         """See one connection from its opening to its end; return whether it was a good one."""
         loop = asyncio.get_running_loop()
-        connection = BrokerConnection(self._url, self._name)
+        connection = BrokerConnection(self._url, self._name, self._timings)
         began = loop.time()
         try:
             await connection.open()
-            await call_broker(SET_UP_SECONDS, self._set_up(connection))
+            await call_broker(self._timings.set_up_seconds, self._set_up(connection))
             began = loop.time()
             self._set_connection(connection)
             self._log_lost(await connection.failed)
-            return loop.time() - began > STEADY_SECONDS
+            return loop.time() - began > self._timings.steady_seconds
         except CONNECTION_LOST as error:
             self._log_refused(error)
         except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next connection may be better

@@ -19,20 +19,20 @@ from task_bus._rabbit.call_broker import call_broker
 from task_bus._rabbit.consumers import Consumers
 from task_bus._rabbit.listening import RabbitListening
 from task_bus._rabbit.reconnector import Reconnector
+from task_bus._rabbit.timings import BrokerTimings
 from task_bus._rabbit.topology import declare_signals
 from task_bus._signal_buffer import SignalBuffer
 from task_bus._wire import encode_signal
 from task_contracts import Signal, SignalKind
 
-SEND_SECONDS = 5.0
-
 
 class RabbitSignals:
     """`Signals` over RabbitMQ."""
 
-    def __init__(self, url: str, *, name: str) -> None:
-        self._reconnector = Reconnector(url, f"{name} sending signals", self._set_up)
-        self._consumers = Consumers(url, f"{name} listening", declare_signals)
+    def __init__(self, url: str, *, name: str, timings: BrokerTimings | None = None) -> None:
+        self._timings = timings or BrokerTimings()
+        self._reconnector = Reconnector(url, f"{name} sending signals", self._timings, set_up=self._set_up)
+        self._consumers = Consumers(url, f"{name} listening", self._timings, prepare=declare_signals)
         self._buffer = SignalBuffer()
         self._is_listening = False
 
@@ -86,6 +86,6 @@ class RabbitSignals:
         message = Message(encode_signal(signal), delivery_mode=DeliveryMode.NOT_PERSISTENT)
         try:
             # Not mandatory: often nobody listens.
-            await call_broker(SEND_SECONDS, exchange.publish(message, signal.kind.value, mandatory=False))
+            await call_broker(self._timings.call_seconds, exchange.publish(message, signal.kind.value, mandatory=False))
         except TimeoutError:
             connection.check()
