@@ -95,14 +95,18 @@ class Reconnector:
     async def _keep(self) -> None:
         failures = 0
         while True:
-            failures = 0 if await self._use_one_connection() else failures + 1
+            try:
+                is_steady = await self._use_one_connection()
+            except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next connection may be better
+                _log.exception("broker_connection_error", extra={"connection": self._name})
+                is_steady = False
+            failures = 0 if is_steady else failures + 1
             await asyncio.sleep(self._timings.back_off.pause_seconds(failures) if failures else 0)
 
     async def _use_one_connection(self) -> bool:
-        """See one connection from its opening to its end; return whether it was a good one."""
+        """Open a connection, wait until it is lost, and close it; return whether it lasted."""
         loop = asyncio.get_running_loop()
         connection = BrokerConnection(self._url, self._name, self._timings)
-        began = loop.time()
         try:
             await connection.open()
             await call_broker(self._timings.set_up_seconds, self._set_up(connection))
@@ -112,12 +116,10 @@ class Reconnector:
             return loop.time() - began > self._timings.steady_seconds
         except CONNECTION_LOST as error:
             self._log_refused(error)
-        except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next connection may be better
-            _log.exception("broker_connection_error", extra={"connection": self._name})
+            return False
         finally:
             self._set_connection(None)
             await connection.aclose()
-        return False
 
     def _set_connection(self, connection: BrokerConnection | None) -> None:
         self._connection = connection
