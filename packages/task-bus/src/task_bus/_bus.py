@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 from uuid import UUID
 
 from task_bus._delivery import Delivery
@@ -24,8 +25,26 @@ class Subscription(Protocol):
 class TaskBus(Protocol):
     """Delivers ids of due tasks from whoever publishes them to whoever consumes them.
 
-    Made by `open_bus`, used on one event loop. It never decides anything: losing a message costs time.
+    Made by `open_bus`, used on one event loop. It never decides anything: losing a message costs time. `async with`
+    connects it.
     """
+
+    async def __aenter__(self) -> Self:
+        """Begin to connect, in the background and for as long as it takes. Never raises because of the broker.
+
+        Raises:
+            RuntimeError: it was entered before; open another one.
+
+        """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Disconnect within 3 seconds, whatever the broker does.
+
+        Verdicts given so far are sent; what is unsettled goes back to its broker queue. A broker that was told much at
+        the last moment may forget some of it: those messages come again.
+        """
 
     @property
     def is_connected(self) -> bool:

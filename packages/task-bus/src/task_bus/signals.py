@@ -7,7 +7,8 @@ be lost, and nothing rests on it: each receiver also finds out by itself, later.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from task_bus._memory.hub import MemoryHub
 from task_bus._memory.signals import MemorySignals
@@ -26,7 +27,20 @@ class Listening(Protocol):
 
 
 class Signals(Protocol):
-    """Sends signals and listens to them. Made by `open_signals`, used on one event loop."""
+    """Sends signals and listens to them. Made by `open_signals`, used on one event loop. `async with` connects it."""
+
+    async def __aenter__(self) -> Self:
+        """Begin to connect, in the background and for as long as it takes. Never raises because of the broker.
+
+        Raises:
+            RuntimeError: it was entered before; open another one.
+
+        """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Disconnect within 3 seconds, whatever the broker does. What has not gone out is dropped."""
 
     @property
     def is_connected(self) -> bool:

@@ -25,6 +25,10 @@ QUEUES = ("default", "reports")
 class World(Protocol):
     """What a test may do to a broker, besides using it."""
 
+    def make_bus(self, name: str = "bus") -> TaskBus: ...
+
+    def make_signals(self, name: str = "signals") -> Signals: ...
+
     async def bus(self, name: str = "bus") -> TaskBus: ...
 
     async def signals(self, name: str = "signals") -> Signals: ...
@@ -40,15 +44,20 @@ class _World:
         self.hub = hub
         self.stack = AsyncExitStack()
 
+    def make_bus(self, name: str = "bus") -> TaskBus:
+        return open_bus(self.url, queues=QUEUES, name=name, hub=self.hub)
+
+    def make_signals(self, name: str = "signals") -> Signals:
+        return open_signals(self.url, name=name, hub=self.hub)
+
     async def bus(self, name: str = "bus") -> TaskBus:
-        return await self._opened(open_bus(self.url, queues=QUEUES, name=name, hub=self.hub))
+        return await self._connected(self.make_bus(name))
 
     async def signals(self, name: str = "signals") -> Signals:
-        return await self._opened(open_signals(self.url, name=name, hub=self.hub))
+        return await self._connected(self.make_signals(name))
 
-    async def _opened(self, made):
-        self.stack.push_async_callback(made.aclose)
-        made.start()
+    async def _connected(self, made):
+        await self.stack.enter_async_context(made)
         await made.wait_connected(CONNECT_SECONDS)
         return made
 
@@ -68,12 +77,12 @@ class RabbitWorld(_World):
     async def bus(self, name: str = "bus", timings: BrokerTimings | None = None) -> TaskBus:
         if timings is None:
             return await super().bus(name)
-        return await self._opened(RabbitBus(self.url, queues=QUEUES, name=name, timings=timings))
+        return await self._connected(RabbitBus(self.url, queues=QUEUES, name=name, timings=timings))
 
     async def signals(self, name: str = "signals", timings: BrokerTimings | None = None) -> Signals:
         if timings is None:
             return await super().signals(name)
-        return await self._opened(RabbitSignals(self.url, name=name, timings=timings))
+        return await self._connected(RabbitSignals(self.url, name=name, timings=timings))
 
     async def inject(self, queue: str, body: bytes) -> None:
         async with await aio_pika.connect(self.url) as connection, connection.channel() as channel:

@@ -298,6 +298,29 @@ async def test_a_consumer_from_before_the_start_gets_what_comes_after(world, hig
     await early.aclose()
 
 
+async def test_a_bus_is_connected_from_entering_to_leaving(world, high):
+    bus = world.make_bus()
+    assert not bus.is_connected
+
+    async with bus as entered:
+        await bus.wait_connected(20)
+        assert entered is bus
+        assert bus.is_connected
+        await bus.publish(high, [an_id()], timeout=5)
+
+    assert not bus.is_connected
+    with pytest.raises(BusUnavailableError):
+        await bus.publish(high, [an_id()], timeout=5)
+
+
+async def test_a_bus_is_entered_once(world):
+    async with world.make_bus() as bus:
+        with pytest.raises(RuntimeError, match="open another"):
+            await bus.__aenter__()
+    with pytest.raises(RuntimeError, match="open another"):
+        await bus.__aenter__()
+
+
 async def test_waiting_for_a_connection_has_a_deadline():
     bus = open_bus("memory://", queues=["default"], name="bus", hub=MemoryHub())
 

@@ -154,6 +154,28 @@ async def test_a_broker_that_stays_frozen_is_seen_to_be_gone(private_world, faul
     assert {type(result) for result in results} == {PublishUnconfirmedError, BusUnavailableError}
 
 
+@pytest.mark.parametrize("kind", ["bus", "signals"])
+async def test_leaving_takes_three_seconds_at_most_while_the_broker_is_frozen(private_world, faults, inbox, high, kind):
+    loop = asyncio.get_running_loop()
+    try:
+        async with private_world.make_bus() if kind == "bus" else private_world.make_signals() as entered:
+            await entered.wait_connected(BACK_SECONDS)
+            if kind == "bus":
+                await entered.publish(high, [an_id()], timeout=5)
+                await entered.consume(high, prefetch=1, on_delivery=inbox)
+                (await inbox.next()).ack()
+            else:
+                await entered.listen([SignalKind.DUE], inbox)
+                await entered.wait_connected(BACK_SECONDS)
+            faults.pause()
+            began = loop.time()
+        took = loop.time() - began
+    finally:
+        faults.resume()
+
+    assert took < 3.5
+
+
 async def test_a_memory_alarm_stops_publishing_and_not_consuming(consuming, faults, high, inbox, some_ids, eventually):
     consumer, publisher, held = consuming
     for ids in some_ids(20):

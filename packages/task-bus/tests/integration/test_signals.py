@@ -97,6 +97,35 @@ async def test_whoever_stopped_listening_hears_nothing(world, inbox, another_inb
     assert inbox.is_empty
 
 
+async def test_a_listener_from_before_the_entering_hears_what_comes_after_and_nothing_before(
+    world, inbox, another_inbox
+):
+    sender, listener = await world.signals("sender"), world.make_signals("listener")
+    for signals, callback in ((sender, another_inbox), (listener, inbox)):
+        await signals.listen([SignalKind.CHANGED], callback)
+    await sender.wait_connected(20)
+    sender.send(Signal(kind=SignalKind.CHANGED, ids=(an_id(),)))
+    await another_inbox.next()
+
+    async with listener:
+        await listener.wait_connected(20)
+        assert listener.is_connected
+        sender.send(later := Signal(kind=SignalKind.CHANGED, ids=(an_id(),)))
+
+        assert await inbox.next() == later
+    assert not listener.is_connected
+
+
+async def test_a_listener_from_after_the_leaving_connects_to_nothing(world, inbox):
+    async with world.make_signals() as signals:
+        await signals.wait_connected(20)
+
+    await signals.listen([SignalKind.CHANGED], inbox)
+
+    with pytest.raises(TimeoutError):
+        await signals.wait_connected(0.1)
+
+
 async def test_sending_without_a_connection_is_silent(world, inbox):
     signals = await world.signals()
     await signals.listen([SignalKind.DUE], inbox)

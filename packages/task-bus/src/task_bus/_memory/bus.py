@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from task_bus._delivery import Delivery
+from task_bus._entered_once import EnteredOnce
 from task_bus._errors import BusUnavailableError, UnroutableError
 from task_bus._memory.hub import MemoryHub
 from task_bus._memory.subscription import MemorySubscription
@@ -17,7 +18,7 @@ from task_bus._queues import BrokerQueue, broker_queues
 from task_bus._wire import encode_due_tasks
 
 
-class MemoryBus:
+class MemoryBus(EnteredOnce):
     """`TaskBus` within one process."""
 
     def __init__(self, hub: MemoryHub, *, queues: Sequence[str]) -> None:

@@ -14,6 +14,9 @@ class MemoryListening:
     def __init__(self, hub: MemoryHub, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> None:
         self._lists = [hub.listeners[kind] for kind in frozenset(kinds)]
         self._callback = callback
+
+    def begin(self) -> None:
+        """Get signals, unless it has ended. Called once."""
         for callbacks in self._lists:
             callbacks.append(self._on_signal)
 
@@ -22,9 +25,10 @@ class MemoryListening:
         self.end()
 
     def end(self) -> None:
-        """Hear nothing more. Safe to repeat."""
+        """Get no more of them. Safe to repeat."""
         for callbacks in self._lists:
-            callbacks.remove(self._on_signal)
+            if self._on_signal in callbacks:
+                callbacks.remove(self._on_signal)
         self._lists = []
 
     def _on_signal(self, signal: Signal) -> None:

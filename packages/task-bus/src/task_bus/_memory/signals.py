@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
+from task_bus._entered_once import EnteredOnce
 from task_bus._memory.hub import MemoryHub
 from task_bus._memory.listening import MemoryListening
 from task_bus._signal_buffer import SignalBuffer
 from task_contracts import Signal, SignalKind
 
 
-class MemorySignals:
+class MemorySignals(EnteredOnce):
     """`Signals` within one process."""
 
     def __init__(self, hub: MemoryHub) -> None:
@@ -29,6 +30,8 @@ class MemorySignals:
     def start(self) -> None:
         """See `Signals`."""
         self._is_open = True
+        for listening in self._listening:
+            listening.begin()
 
     async def aclose(self) -> None:
         """See `Signals`."""
@@ -54,6 +57,8 @@ class MemorySignals:
         """See `Signals`."""
         listening = MemoryListening(self._hub, kinds, callback)
         self._listening.append(listening)
+        if self._is_open:
+            listening.begin()
         return listening
 
     def _flush(self) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from uuid import UUID
 
 from task_bus._delivery import Delivery
+from task_bus._entered_once import EnteredOnce
 from task_bus._errors import UnroutableError
 from task_bus._queues import BrokerQueue, broker_queues
 from task_bus._rabbit.consumers import Consumers
@@ -21,7 +22,7 @@ from task_bus._rabbit.timings import BrokerTimings
 from task_bus._rabbit.topology import declare_tasks
 
 
-class RabbitBus:
+class RabbitBus(EnteredOnce):
     """`TaskBus` over RabbitMQ."""
 
     def __init__(self, url: str, *, queues: Sequence[str], name: str, timings: BrokerTimings | None = None) -> None:

@@ -77,10 +77,13 @@ class Reconnector:
             self._keeper = asyncio.create_task(self._keep())
 
     async def aclose(self) -> None:
-        """Close the connection and make no other. Safe to repeat."""
+        """Close the connection and make no other. Safe to repeat.
+
+        Where closing takes longer than `leave_seconds`, it goes on in the background.
+        """
         if self._keeper is not None:
             self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+            await asyncio.wait([self._keeper], timeout=self._timings.leave_seconds)
 
     async def wait_connected(self, timeout: float) -> None:
         """Wait until there is a connection.

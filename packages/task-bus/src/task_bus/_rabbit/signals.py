@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractExchange
 
+from task_bus._entered_once import EnteredOnce
 from task_bus._rabbit.broker_connection import BrokerConnection
 from task_bus._rabbit.call_broker import call_broker
 from task_bus._rabbit.consumers import Consumers
@@ -26,7 +28,7 @@ from task_bus._wire import encode_signal
 from task_contracts import Signal, SignalKind
 
 
-class RabbitSignals:
+class RabbitSignals(EnteredOnce):
     """`Signals` over RabbitMQ."""
 
     def __init__(self, url: str, *, name: str, timings: BrokerTimings | None = None) -> None:
@@ -35,6 +37,7 @@ class RabbitSignals:
         self._consumers = Consumers(url, f"{name} listening", self._timings, prepare=declare_signals)
         self._buffer = SignalBuffer()
         self._is_listening = False
+        self._is_open = False
 
     @property
     def is_connected(self) -> bool:
@@ -44,12 +47,15 @@ class RabbitSignals:
 
     def start(self) -> None:
         """See `Signals`."""
+        self._is_open = True
         self._reconnector.start()
+        if self._is_listening:
+            self._consumers.reconnector.start()
 
     async def aclose(self) -> None:
         """See `Signals`."""
-        await self._consumers.aclose()
-        await self._reconnector.aclose()
+        self._is_open = False
+        await asyncio.gather(self._consumers.aclose(), self._reconnector.aclose())
 
     async def wait_connected(self, timeout: float) -> None:
         """See `Signals`."""
@@ -67,7 +73,8 @@ class RabbitSignals:
         listening = RabbitListening(self._consumers, kinds, callback)
         await self._consumers.add(listening)
         self._is_listening = True
-        self._consumers.reconnector.start()
+        if self._is_open:
+            self._consumers.reconnector.start()
         return listening
 
     async def _set_up(self, connection: BrokerConnection) -> None:

@@ -26,6 +26,8 @@ class BrokerTimings:
     """Deadline for sending the verdicts that are pending when the bus is closed."""
     close_seconds: float = 3
     """Deadline for closing a connection, and before that for the end of its tasks."""
+    leave_seconds: float = 2
+    """How long closing is waited for when the bus is left; what takes longer goes on in the background."""
     watch_seconds: float = 10
     """Interval of the checks whether the broker has forgotten a consumer."""
     redeclare_pause_seconds: float = 0.2
