@@ -47,11 +47,12 @@ def open_parts() -> OpenParts:
     ) -> AsyncIterator[ApiParts]:
         given = {"broker_url": "memory://", "queues": ("default", "reports"), **given}
         settings = ApiSettings(database_url=database_url, **given)
-        signals = open_signals("memory://", name="test", hub=hub or MemoryHub())
-        signals.start()
-        async with Database(database_url) as database, Database(database_url, pool_size=1) as health:
+        async with (
+            open_signals("memory://", name="test", hub=hub or MemoryHub()) as signals,
+            Database(database_url) as database,
+            Database(database_url, pool_size=1) as health,
+        ):
             yield ApiParts(settings, Tasks(database), health, signals, deadlines=deadlines)
-        await signals.aclose()
 
     return opened
 

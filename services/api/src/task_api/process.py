@@ -16,7 +16,7 @@ from task_api.schema import prepare_schema
 from task_api.server import Listener, listen, serve
 from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
-from task_bus.signals import Signals, open_signals
+from task_bus.signals import open_signals
 from task_runtime import ExitCode, ShutdownSignals, start_block
 from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks
 
@@ -73,7 +73,10 @@ async def _serve(
     settings: ApiSettings, listener: Listener, shutdown: ShutdownSignals, health: Database, deadlines: Deadlines
 ) -> None:
     url = settings.broker_url.get_secret_value()
-    async with _database(settings, settings.database_pool_size) as database, _signals(url) as signals:
+    async with (
+        _database(settings, settings.database_pool_size) as database,
+        open_signals(url, name="task-api") as signals,
+    ):
         tasks = Tasks(database)
         parts = ApiParts(settings, tasks, health, signals, shutdown.stop, deadlines)
         await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
@@ -92,13 +95,3 @@ async def _database(settings: ApiSettings, pool_size: int) -> AsyncIterator[Data
             await database.aclose()
         except DatabaseUnavailableError as error:
             _log.warning("database_not_closed", reason=str(error))
-
-
-@asynccontextmanager
-async def _signals(url: str) -> AsyncIterator[Signals]:
-    signals = open_signals(url, name="task-api")
-    signals.start()
-    try:
-        yield signals
-    finally:
-        await asyncio.wait([asyncio.create_task(signals.aclose())], timeout=_CLOSING_SECONDS)

@@ -32,8 +32,6 @@ from task_worker.handlers import HandlerError
 
 _log = get_logger(__name__)
 
-_CLOSING_SECONDS = 5.0
-
 
 async def run_service(options: Options) -> ExitCode:
     """Run the service until SIGTERM or Ctrl-C, then drain and stop. A second signal does not wait for tasks.
@@ -95,7 +93,12 @@ class Service:
         StartBlock(self._options, self._settings, self._listener.url, handlers, facts, revision).show()
 
     async def _serve(self, shutdown: ShutdownSignals, health: Database) -> None:
-        async with self._database(self._settings.api.database_pool_size) as database, self._bus() as (bus, signals):
+        url, hub = self._settings.worker.broker_url.get_secret_value(), MemoryHub()
+        async with (
+            self._database(self._settings.api.database_pool_size) as database,
+            open_bus(url, queues=self._settings.worker.queues, name="task-service", hub=hub) as bus,
+            open_signals(url, name="task-service-signals", hub=hub) as signals,
+        ):
             tasks = Tasks(database)
             app = create_app(ApiParts(self._settings.api, tasks, health, signals, shutdown.stop))
             drain = asyncio.Event()
@@ -129,20 +132,6 @@ class Service:
         finally:
             with suppress(StoreError):  # leaving anyway
                 await database.aclose()
-
-    @asynccontextmanager
-    async def _bus(self) -> AsyncIterator[tuple[TaskBus, Signals]]:
-        url, hub = self._settings.worker.broker_url.get_secret_value(), MemoryHub()
-        bus = open_bus(url, queues=self._settings.worker.queues, name="task-service", hub=hub)
-        signals = open_signals(url, name="task-service-signals", hub=hub)
-        bus.start()
-        signals.start()
-        try:
-            yield bus, signals
-        finally:
-            await asyncio.wait(
-                [asyncio.create_task(part.aclose()) for part in (signals, bus)], timeout=_CLOSING_SECONDS
-            )
 
 
 def _embedded_url(options: Options) -> AbstractAsyncContextManager[str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 from collections.abc import Mapping
 
@@ -29,7 +28,6 @@ from task_worker.worker import Worker
 
 _log = structlog.get_logger(__name__)
 _DATABASE_SECONDS = 60.0
-_CLOSING_SECONDS = 5.0
 
 
 async def run_worker(settings: WorkerSettings) -> ExitCode:
@@ -60,14 +58,11 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
 
 async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], asked: ShutdownSignals) -> None:
     url = settings.broker_url.get_secret_value()
-    bus = open_bus(url, queues=settings.queues, name="task-worker")
-    signals = open_signals(url, name="task-worker-signals")
-    bus.start()
-    signals.start()
-    try:
+    async with (
+        open_bus(url, queues=settings.queues, name="task-worker") as bus,
+        open_signals(url, name="task-worker-signals") as signals,
+    ):
         await Worker(settings, handlers, bus, signals).run(asked.stop, asked.hurry)
-    finally:
-        await asyncio.wait([asyncio.create_task(part.aclose()) for part in (signals, bus)], timeout=_CLOSING_SECONDS)
 
 
 def handlers_or_misconfigured(place: str | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -198,10 +199,8 @@ def hub() -> MemoryHub:
 @pytest.fixture
 async def signals(hub: MemoryHub) -> AsyncIterator[Signals]:
     """The signals of somebody else, such as an API."""
-    signals = open_signals("memory://", name="test", hub=hub)
-    signals.start()
-    yield signals
-    await signals.aclose()
+    async with open_signals("memory://", name="test", hub=hub) as signals:
+        yield signals
 
 
 @pytest.fixture
@@ -246,8 +245,8 @@ async def start(
         bus: Any = open_bus("memory://", queues=settings.queues, name="worker", hub=hub)
         signals = open_signals("memory://", name="worker", hub=hub)
         if connected:
-            bus.start()
-            signals.start()
+            await stack.enter_async_context(bus)
+            await stack.enter_async_context(signals)
         handlers = {**load_handlers(settings.handlers, settings.http_hosts), **handlers_of(*functions)}
         kind = LosingBus if losing else RepeatingBus if repeating else None
         running = Running(settings, handlers, kind(bus) if kind else bus, signals, timings)
@@ -256,10 +255,9 @@ async def start(
         await until(lambda: running.id or running.task.done())
         return running
 
-    yield one
-    await asyncio.gather(*(running.finish(hurry=True) for running in started), return_exceptions=True)
-    for running in started:
-        await asyncio.gather(running.signals.aclose(), running.bus.aclose())
+    async with AsyncExitStack() as stack:
+        yield one
+        await asyncio.gather(*(running.finish(hurry=True) for running in started), return_exceptions=True)
 
 
 def _count_polled(running: Running) -> None:

@@ -15,13 +15,13 @@ from task_worker.worker import Worker
 
 async def run(settings: WorkerSettings) -> ExitCode:
     hub = MemoryHub()
-    bus = open_bus("memory://", queues=settings.queues, name="worker", hub=hub)
-    signals = open_signals("memory://", name="worker", hub=hub)
-    bus.start()
-    signals.start()
     with ShutdownSignals() as asked:
-        handlers = load_handlers(settings.handlers, settings.http_hosts)
-        await Worker(settings, handlers, bus, signals).run(asked.stop, asked.hurry)
+        async with (
+            open_bus("memory://", queues=settings.queues, name="worker", hub=hub) as bus,
+            open_signals("memory://", name="worker", hub=hub) as signals,
+        ):
+            handlers = load_handlers(settings.handlers, settings.http_hosts)
+            await Worker(settings, handlers, bus, signals).run(asked.stop, asked.hurry)
     return ExitCode.OK
 
 

@@ -119,10 +119,8 @@ class Bench:
 
 @pytest.fixture
 async def bus() -> AsyncIterator[TaskBus]:
-    bus = open_bus("memory://", queues=("default",), name="test", hub=MemoryHub())
-    bus.start()
-    yield bus
-    await bus.aclose()
+    async with open_bus("memory://", queues=("default",), name="test", hub=MemoryHub()) as bus:
+        yield bus
 
 
 @pytest.fixture

@@ -18,11 +18,14 @@ Publish = Callable[..., Awaitable[list[UUID]]]
 
 
 @pytest.fixture
-async def bus() -> AsyncIterator[TaskBus]:
-    bus = open_bus("memory://", queues=QUEUES, name="test", hub=MemoryHub())
-    bus.start()
-    yield bus
-    await bus.aclose()
+def hub() -> MemoryHub:
+    return MemoryHub()
+
+
+@pytest.fixture
+async def bus(hub: MemoryHub) -> AsyncIterator[TaskBus]:
+    async with open_bus("memory://", queues=QUEUES, name="test", hub=hub) as bus:
+        yield bus
 
 
 @pytest.fixture
@@ -44,28 +47,29 @@ def publish(bus: TaskBus) -> Publish:
 
 
 async def test_what_is_delivered_can_be_taken_and_is_acked_once_every_id_was_tried(
-    bus: TaskBus, buffer: PrefetchBuffer, publish: Publish, until: Until
+    bus: TaskBus, hub: MemoryHub, publish: Publish
 ) -> None:
     ids = await publish("default", Priority.HIGH, 3)
-    await buffer.fit(10)
-    await buffer.arrived.wait()
+    async with open_bus("memory://", queues=QUEUES, name="leaving", hub=hub) as leaving:
+        buffer = PrefetchBuffer(leaving, QUEUES, WEIGHTS, capacity=50)
+        await buffer.fit(10)
+        await buffer.arrived.wait()
 
-    assert buffer.take(2) == ids[:2]
-    buffer.tried()
-    await bus.aclose()  # what is unsettled goes back
-    bus.start()
+        assert buffer.take(2) == ids[:2]
+        buffer.tried()
+    # What was unsettled went back.
     assert await bus.depth(BrokerQueue("default", Priority.HIGH)) == 1
 
 
-async def test_an_acked_message_does_not_come_again(bus: TaskBus, buffer: PrefetchBuffer, publish: Publish) -> None:
+async def test_an_acked_message_does_not_come_again(bus: TaskBus, hub: MemoryHub, publish: Publish) -> None:
     ids = await publish("default", Priority.HIGH, 3)
-    await buffer.fit(10)
-    await buffer.arrived.wait()
+    async with open_bus("memory://", queues=QUEUES, name="leaving", hub=hub) as leaving:
+        buffer = PrefetchBuffer(leaving, QUEUES, WEIGHTS, capacity=50)
+        await buffer.fit(10)
+        await buffer.arrived.wait()
 
-    assert buffer.take(10) == ids
-    buffer.tried()
-    await bus.aclose()
-    bus.start()
+        assert buffer.take(10) == ids
+        buffer.tried()
     assert await bus.depth(BrokerQueue("default", Priority.HIGH)) == 0
     assert buffer.is_empty
     assert not buffer.arrived.is_set()
