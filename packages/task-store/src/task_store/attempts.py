@@ -11,7 +11,7 @@ from sqlalchemy import Executable
 
 from task_contracts import Priority, Progress
 from task_contracts.lifecycle import Event
-from task_store._gather import Gather
+from task_store._batcher import Batcher
 from task_store._statements import claims, progress, record
 from task_store.database import Database
 from task_store.records import Claim, Ended, Ending, Offer
@@ -34,8 +34,8 @@ class Attempts:
         self._database = database
         self._net = net
         self._offered = {"queues": list(offer.queues), "types": offer.types}
-        self._recorded = Gather(self._record_all)
-        self._progressed = Gather(self._progress_all)
+        self._recorded = Batcher(self._record_all)
+        self._progressed = Batcher(self._progress_all)
 
     async def claim(self, worker_id: UUID, ids: Sequence[UUID], lease_token: UUID) -> list[Claim]:
         """Claim those of `ids` that are due, of an offered type, no suspects, and not locked by anybody.

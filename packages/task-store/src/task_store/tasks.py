@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
 from task_contracts.lifecycle import Event
-from task_store._gather import Gather
+from task_store._batcher import Batcher
 from task_store._statements import changes, counts, create, pages
 from task_store.database import Database
 from task_store.records import Changed, NewTask, Page, TaskFilter, Total
@@ -24,7 +24,7 @@ class Tasks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._created = Gather(self._create_all)
+        self._created = Batcher(self._create_all)
 
     async def create(self, new: NewTask) -> Task:
         """Store a task as NEW and return it once that is durable.

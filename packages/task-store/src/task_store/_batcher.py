@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class Gather(Generic[Item, Answer]):
+class Batcher(Generic[Item, Answer]):
     """Runs `run` over batches of what is submitted; `run` returns one answer for each item, in their order."""
 
     def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, max_items: int = 500) -> None:

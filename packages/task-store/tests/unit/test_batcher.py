@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from task_store import DatabaseUnavailableError, UnstorableValuesError
-from task_store._gather import Gather
+from task_store._batcher import Batcher
 
 
 class Statement:
@@ -43,31 +43,31 @@ def statement() -> Statement:
 
 
 @pytest.fixture
-def gather(statement: Statement) -> Gather[Any, Any]:
-    return Gather(statement)
+def batcher(statement: Statement) -> Batcher[Any, Any]:
+    return Batcher(statement)
 
 
-def start(gather: Gather[Any, Any], *items: Any) -> list[asyncio.Task[Any]]:
-    return [asyncio.create_task(gather.submit(item)) for item in items]
+def start(batcher: Batcher[Any, Any], *items: Any) -> list[asyncio.Task[Any]]:
+    return [asyncio.create_task(batcher.submit(item)) for item in items]
 
 
 async def outcomes(calls: Sequence[Awaitable[Any]]) -> list[Any]:
     return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
 
 
-async def test_lone_call_runs_by_itself_at_once(gather: Gather[Any, Any], statement: Statement) -> None:
-    assert await gather.submit("a") == "<a>"
-    assert await gather.submit("b") == "<b>"
+async def test_lone_call_runs_by_itself_at_once(batcher: Batcher[Any, Any], statement: Statement) -> None:
+    assert await batcher.submit("a") == "<a>"
+    assert await batcher.submit("b") == "<b>"
     assert statement.batches == [["a"], ["b"]]
 
 
 async def test_what_comes_while_a_statement_runs_goes_into_the_next(
-    gather: Gather[Any, Any], statement: Statement
+    batcher: Batcher[Any, Any], statement: Statement
 ) -> None:
     statement.hold()
-    first = start(gather, "a")
+    first = start(batcher, "a")
     await statement.began.wait()
-    later = start(gather, "b", "c", "d")
+    later = start(batcher, "b", "c", "d")
     await asyncio.sleep(0)
     statement.go_on.set()
 
@@ -76,9 +76,9 @@ async def test_what_comes_while_a_statement_runs_goes_into_the_next(
 
 
 async def test_batch_holds_no_more_than_it_may(statement: Statement) -> None:
-    gather = Gather(statement, max_items=2)
+    batcher = Batcher(statement, max_items=2)
 
-    assert await outcomes(start(gather, *"abcde")) == ["<a>", "<b>", "<c>", "<d>", "<e>"]
+    assert await outcomes(start(batcher, *"abcde")) == ["<a>", "<b>", "<c>", "<d>", "<e>"]
     assert statement.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 
@@ -89,7 +89,7 @@ async def test_refused_batch_is_repeated_item_by_item_so_that_one_fails_alone() 
         return [one.upper() for one in batch]
 
     statement = Statement(refuse_b)
-    a, b, c = await outcomes(start(Gather(statement), *"abc"))
+    a, b, c = await outcomes(start(Batcher(statement), *"abc"))
 
     assert (a, c) == ("A", "C")
     assert isinstance(b, UnstorableValuesError)
@@ -103,7 +103,7 @@ async def test_lone_item_that_is_refused_is_not_repeated() -> None:
     statement = Statement(refuse)
 
     with pytest.raises(UnstorableValuesError):
-        await Gather(statement).submit("a")
+        await Batcher(statement).submit("a")
     assert statement.batches == [["a"]]
 
 
@@ -116,19 +116,19 @@ async def test_any_other_error_reaches_every_caller_and_the_next_batch_runs(erro
             raise failures.pop()
         return batch
 
-    gather = Gather(Statement(fail_once))
+    batcher = Batcher(Statement(fail_once))
 
-    assert await outcomes(start(gather, "a", "b")) == [error, error]
-    assert await gather.submit("c") == "c"
+    assert await outcomes(start(batcher, "a", "b")) == [error, error]
+    assert await batcher.submit("c") == "c"
 
 
 async def test_caller_that_stops_waiting_loses_the_answer_and_hinders_nobody(
-    gather: Gather[Any, Any], statement: Statement
+    batcher: Batcher[Any, Any], statement: Statement
 ) -> None:
     statement.hold()
-    gone, stays = start(gather, "a", "b")
+    gone, stays = start(batcher, "a", "b")
     await statement.began.wait()
-    waiting_too_long, next_one = start(gather, "c", "d")
+    waiting_too_long, next_one = start(batcher, "c", "d")
     await asyncio.sleep(0)
 
     gone.cancel()
@@ -140,14 +140,14 @@ async def test_caller_that_stops_waiting_loses_the_answer_and_hinders_nobody(
     assert statement.batches == [["a", "b"], ["c", "d"]]
 
 
-async def test_closing_waits_for_all_that_was_submitted(gather: Gather[Any, Any], statement: Statement) -> None:
-    await gather.aclose()  # nothing to wait for
+async def test_closing_waits_for_all_that_was_submitted(batcher: Batcher[Any, Any], statement: Statement) -> None:
+    await batcher.aclose()  # nothing to wait for
     statement.hold()
-    calls = start(gather, "a")
+    calls = start(batcher, "a")
     await statement.began.wait()
-    calls += start(gather, "b")
+    calls += start(batcher, "b")
     await asyncio.sleep(0)
-    closing = asyncio.create_task(gather.aclose())
+    closing = asyncio.create_task(batcher.aclose())
     await asyncio.sleep(0)
     was_open = not closing.done()
 
@@ -160,19 +160,19 @@ async def test_closing_waits_for_all_that_was_submitted(gather: Gather[Any, Any]
 
 
 async def test_nobody_waits_for_ever_when_the_loop_ends_under_a_statement(
-    gather: Gather[Any, Any], statement: Statement
+    batcher: Batcher[Any, Any], statement: Statement
 ) -> None:
     statement.hold()
-    calls = start(gather, "a", "b")
+    calls = start(batcher, "a", "b")
     await statement.began.wait()
-    calls += start(gather, "c")
+    calls += start(batcher, "c")
     await asyncio.sleep(0)
 
-    gather._runner.cancel()  # as asyncio.run does with every task at its end
+    batcher._runner.cancel()  # as asyncio.run does with every task at its end
 
     assert {type(outcome) for outcome in await outcomes(calls)} == {asyncio.CancelledError}
     statement.go_on.set()
-    assert await gather.submit("d") == "<d>"
+    assert await batcher.submit("d") == "<d>"
 
 
 async def test_nobody_waits_for_ever_when_the_loop_ends_while_a_batch_is_repeated() -> None:
@@ -181,11 +181,11 @@ async def test_nobody_waits_for_ever_when_the_loop_ends_while_a_batch_is_repeate
         raise UnstorableValuesError("no")
 
     statement = Statement(refuse_the_batch)
-    gather = Gather(statement)
-    calls = start(gather, "a", "b", "c")
+    batcher = Batcher(statement)
+    calls = start(batcher, "a", "b", "c")
     await statement.began.wait()
     assert statement.batches == [["a", "b", "c"], ["a"]]
 
-    gather._runner.cancel()
+    batcher._runner.cancel()
 
     assert {type(outcome) for outcome in await outcomes(calls)} == {asyncio.CancelledError}
