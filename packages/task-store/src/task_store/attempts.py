@@ -17,7 +17,7 @@ from task_store.database import Database
 from task_store.records import Claim, Ended, Ending, Offer
 
 _CANDIDATES_FACTOR = 4
-"""So many times its slots the net looks at, to step past what other workers are taking at the same moment."""
+"""So many times its slots the poll looks at, to step past what other workers are taking at the same moment."""
 
 
 class Attempts:
@@ -25,14 +25,14 @@ class Attempts:
 
     Args:
         database: for the claims of delivered ids, for progress and for recording.
-        net: for claims straight from the table: a connection of its own with a short statement timeout.
+        poll: for claims straight from the table: a connection of its own with a short statement timeout.
         offer: what the worker serves.
 
     """
 
-    def __init__(self, database: Database, net: Database, offer: Offer) -> None:
+    def __init__(self, database: Database, poll: Database, offer: Offer) -> None:
         self._database = database
-        self._net = net
+        self._poll = poll
         self._offered = {"queues": list(offer.queues), "types": offer.types}
         self._recorded = Batcher(self._record_all)
         self._progressed = Batcher(self._progress_all)
@@ -49,7 +49,7 @@ class Attempts:
     async def claim_overdue(
         self, worker_id: UUID, lease_token: UUID, *, slots: int, weights: Mapping[Priority, int], overdue: timedelta
     ) -> list[Claim]:
-        """Claim up to `slots` tasks that have been due for `overdue`, dispatched or not: the net.
+        """Claim up to `slots` tasks that have been due for `overdue`, dispatched or not: the poll.
 
         By the weights among the priorities, longest due first within each. Errors as for `claim`.
         """
@@ -63,12 +63,12 @@ class Attempts:
             "candidates": slots * _CANDIDATES_FACTOR,
             **self._offered,
         }
-        return await self._claim(self._net, claims.NET, values)
+        return await self._claim(self._poll, claims.POLL, values)
 
     async def claim_suspect(self, worker_id: UUID, lease_token: UUID, *, overdue: timedelta) -> Claim | None:
         """Claim one suspect that has been due for `overdue`, unless this worker holds one already."""
         values = {"worker_id": worker_id, "lease_token": lease_token, "overdue": overdue, **self._offered}
-        claimed = await self._claim(self._net, claims.SUSPECT, values)
+        claimed = await self._claim(self._poll, claims.SUSPECT, values)
         return claimed[0] if claimed else None
 
     async def record(self, ending: Ending) -> Ended | None:

@@ -24,7 +24,7 @@ class Dispatches:
         """Mark due tasks of offered types PENDING, up to each room; return their ids by (queue, priority).
 
         The ids stand in the order in which they became due. The mark is durable before this returns: only then may a
-        message name them. On DatabaseUnavailableError some may be marked that nobody was told of; the net finds them.
+        message name them. On DatabaseUnavailableError some may be marked that nobody was told of; the poll finds them.
         """
         marked: dict[tuple[str, Priority], list[UUID]] = defaultdict(list)
         rows = await self._database.fetch(dispatch.MARK, _values(rooms, offers))

@@ -55,10 +55,10 @@ async def test_missing_table_is_a_schema_that_does_not_fit(database_url: str, ne
 
 
 async def test_operator_sees_whose_connection_it_is(postgres_server: PostgresServer) -> None:
-    async with Database(postgres_server.url(), application_name="task-worker net") as database:
+    async with Database(postgres_server.url(), application_name="task-worker poll") as database:
         (row,) = await database.fetch(text("SELECT current_setting('application_name') AS name"))
 
-    assert row.name == "task-worker net"
+    assert row.name == "task-worker poll"
 
 
 async def test_each_call_is_a_transaction_of_its_own(database: Database) -> None:

@@ -102,7 +102,7 @@ def statements(known: Known) -> dict[str, Case]:
     me = {"worker_id": ME, "lease_token": uuid4(), **offered}
     ids = known.waiting[:45]
     slots = 10
-    net = {"slots": slots, "candidates": 4 * slots, "overdue": timedelta(seconds=2)}
+    poll = {"slots": slots, "candidates": 4 * slots, "overdue": timedelta(seconds=2)}
     weights = {"priority": PRIORITIES, "weight": [1.0, 3.0, 6.0]}
     rooms = {
         "queue": ["default"] * 3 + ["reports"],
@@ -135,7 +135,7 @@ def statements(known: Known) -> dict[str, Case]:
     failed = TaskFilter(statuses=frozenset({TaskStatus.FAILED}))
     return {
         "claim by id": Case(claims.BY_ID, {"id": ids, **me}, rows=2 * len(ids)),
-        "net": Case(claims.NET, {**me, **net, **weights}, rows=3 * 2 * 4 * slots),
+        "poll": Case(claims.POLL, {**me, **poll, **weights}, rows=3 * 2 * 4 * slots),
         "suspect": Case(claims.SUSPECT, {**me, "overdue": timedelta(seconds=2)}, rows=30 + HELD + 2),
         "record": Case(record.RECORD, endings, rows=2 * HELD),
         "progress": Case(progress.PROGRESS, reports, rows=2 * HELD),
@@ -280,7 +280,7 @@ async def test_great_many_tasks_of_another_type_or_of_tomorrow_hide_nothing(
     async with filled(database_url, "ANALYZE", hiding, wanted) as connection:
         planner = Planner(connection)
         cases = statements(Known([uuid4()], [(uuid4(), uuid4())] * HELD))
-        for name, rows in {"net": 5 + 2 * 5, "mark": 4 * 5, "next due": 1}.items():
+        for name, rows in {"poll": 5 + 2 * 5, "mark": 4 * 5, "next due": 1}.items():
             for mode in ("force_custom_plan", "force_generic_plan"):
                 with subtests.test(statement=name, mode=mode):
                     plan = await planner.explain(cases[name], mode)

@@ -146,7 +146,7 @@ async def test_claims_of_the_same_ids_take_each_once_and_all_of_them(
         assert {row["id"]: row["worker_id"] for row in rows} == owners
 
 
-async def test_nets_that_are_cast_at_once_share_what_there_is(
+async def test_polls_that_run_at_once_share_what_there_is(
     attempts: Attempts, other_attempts: Attempts, table: Any, weights: Mapping[Priority, int]
 ) -> None:
     me, other = await table.worker(), await table.worker()
@@ -186,11 +186,11 @@ async def test_row_that_somebody_holds_is_skipped_by_all_that_pick(
     async with other.transaction():
         await other.execute("SELECT 1 FROM tasks FOR UPDATE")
         by_id = await attempts.claim(me, [waiting, suspect], new_lease_token())
-        by_net = await attempts.claim_overdue(me, new_lease_token(), slots=5, weights=weights, overdue=OVERDUE)
+        by_poll = await attempts.claim_overdue(me, new_lease_token(), slots=5, weights=weights, overdue=OVERDUE)
         suspects = await attempts.claim_suspect(me, new_lease_token(), overdue=OVERDUE)
         swept, purged = await workers.sweep(rows=5), await workers.purge(A_DAY, rows=5)
 
-    assert (by_id, by_net, suspects, swept, purged) == ([], [], None, [], 0)
+    assert (by_id, by_poll, suspects, swept, purged) == ([], [], None, [], 0)
     assert [await table.status(task_id) for task_id in (waiting, suspect, lost, old)] == [
         "NEW",
         "NEW",
@@ -352,7 +352,7 @@ class Storm:
             Ending.release,
         ]
         for turn in range(self.turns):
-            claimed = await self._claim(attempts, worker, by_net=turn % 3 == 0)
+            claimed = await self._claim(attempts, worker, by_poll=turn % 3 == 0)
             await asyncio.gather(
                 *(attempts.report_progress(c.id, c.lease_token, Progress(percent=1)) for c in claimed),
                 *(attempts.record(random.choice(ways)(c)) for c in claimed),
@@ -361,7 +361,7 @@ class Storm:
     async def die(self, workers: list[UUID], store: Database) -> None:
         attempts = Attempts(store, store, self.offer)
         for worker in workers:
-            await self._claim(attempts, worker, by_net=False)
+            await self._claim(attempts, worker, by_poll=False)
             await Workers(store).retire(worker)
 
     async def call(self, store: Database) -> None:
@@ -383,9 +383,9 @@ class Storm:
             await workers.reject(LEASE, rows=10)
             await workers.purge(A_DAY, rows=10)
 
-    async def _claim(self, attempts: Attempts, worker: UUID, *, by_net: bool) -> list[Claim]:
+    async def _claim(self, attempts: Attempts, worker: UUID, *, by_poll: bool) -> list[Claim]:
         token = new_lease_token()
-        if by_net:
+        if by_poll:
             return await attempts.claim_overdue(worker, token, slots=5, weights=self.weights, overdue=timedelta())
         return await attempts.claim(worker, random.sample(self.ids, 10), token)
 

@@ -73,7 +73,7 @@ class TaskRow(Base):
         CheckConstraint("started_at >= created_at", name="started_after_created"),
         CheckConstraint("finished_at >= created_at AND finished_at >= started_at", name="finished_last"),
         *_rules(),
-        # claims.NET: what waits, longest due first. Leads with queue, priority and type so that a million tasks of
+        # claims.POLL: what waits, longest due first. Leads with queue, priority and type so that a million tasks of
         # another type, or of tomorrow, hide nothing.
         Index("ix_tasks_waiting", "queue", "priority", "type", "due_at", "id", postgresql_where=text(_WAITING_SQL)),
         # dispatch.MARK: what waits and was not yet marked.

@@ -1,4 +1,4 @@
-"""CLAIM, in three ways: the ids of a message, straight from the table (the net), and one suspect.
+"""CLAIM, in three ways: the ids of a message, straight from the table (the poll), and one suspect.
 
 Each locks what it takes with SKIP LOCKED, tests the guards on the locked row and gives all rows of a statement the
 same lease token.
@@ -83,7 +83,7 @@ BY_ID = _claim(select(_locked.c.id).select_from(_asked.join(_locked, true())))
 """Parameters: id (array), worker_id, lease_token, queues, types."""
 
 
-# The net. Candidates are read unlocked, at most `candidates` of each priority, queue and type, and put in an order by
+# The poll. Candidates are read unlocked, at most `candidates` of each priority, queue and type, and put in an order by
 # lot, longest due first within a priority. Then they are locked one after the other until `slots` are held, so that
 # workers which ask at once step past one another's rows.
 _priorities = unnested("priorities", priority=Text(), weight=Double())
@@ -115,9 +115,9 @@ _candidates = (
     .limit(parameter("candidates", Integer()))
     .subquery("candidates")
 )
-_caught = locked_row(_candidates.c.id, _claimable(_is_no_suspect), name="caught")
+_polled = locked_row(_candidates.c.id, _claimable(_is_no_suspect), name="polled")
 
-NET = _claim(select(_caught.c.id).select_from(_candidates.join(_caught, true())).limit(_slots))
+POLL = _claim(select(_polled.c.id).select_from(_candidates.join(_polled, true())).limit(_slots))
 """Parameters: priority and weight (arrays of one length), queues, types, overdue, candidates, slots, worker_id,
 lease_token."""
 

@@ -1,4 +1,4 @@
-"""The net: claims straight from the table, by weights, of what has been due for a while."""
+"""The poll: claims straight from the table, by weights, of what has been due for a while."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from task_store import Attempts, Claim, Database, Offer, new_lease_token
 OVERDUE = timedelta(seconds=2)
 
 
-async def cast(attempts: Attempts, worker: Any, slots: int, weights: Mapping[Priority, int]) -> list[Claim]:
+async def poll(attempts: Attempts, worker: Any, slots: int, weights: Mapping[Priority, int]) -> list[Claim]:
     return await attempts.claim_overdue(worker, new_lease_token(), slots=slots, weights=weights, overdue=OVERDUE)
 
 
-async def test_net_takes_what_is_overdue_dispatched_or_not(
+async def test_poll_takes_what_is_overdue_dispatched_or_not(
     attempts: Attempts, table: Any, weights: Mapping[Priority, int]
 ) -> None:
     overdue = timedelta(seconds=-3)
@@ -29,13 +29,13 @@ async def test_net_takes_what_is_overdue_dispatched_or_not(
     await table.put(due_at=timedelta(seconds=-1))
     await table.put(due_at=timedelta(seconds=30))
 
-    claimed = await cast(attempts, await table.worker(), 10, weights)
+    claimed = await poll(attempts, await table.worker(), 10, weights)
 
     assert {claim.id for claim in claimed} == ids
     assert len({claim.lease_token for claim in claimed}) == 1
 
 
-async def test_net_leaves_suspects_other_types_and_other_queues(
+async def test_poll_leaves_suspects_other_types_and_other_queues(
     attempts: Attempts, table: Any, weights: Mapping[Priority, int]
 ) -> None:
     await table.put(lost_count=2)
@@ -43,16 +43,16 @@ async def test_net_leaves_suspects_other_types_and_other_queues(
     await table.put(queue="reports")
     await table.running(await table.dead_worker())
 
-    assert await cast(attempts, await table.worker(), 10, weights) == []
+    assert await poll(attempts, await table.worker(), 10, weights) == []
 
 
-async def test_net_gives_nothing_to_a_worker_without_a_lease(
+async def test_poll_gives_nothing_to_a_worker_without_a_lease(
     attempts: Attempts, table: Any, weights: Mapping[Priority, int]
 ) -> None:
     await table.put()
 
-    assert await cast(attempts, await table.dead_worker(), 10, weights) == []
-    assert await cast(attempts, await table.worker(expires_at=timedelta(seconds=-1)), 10, weights) == []
+    assert await poll(attempts, await table.dead_worker(), 10, weights) == []
+    assert await poll(attempts, await table.worker(expires_at=timedelta(seconds=-1)), 10, weights) == []
 
 
 async def test_priority_that_waits_alone_gets_all_slots(
@@ -61,8 +61,8 @@ async def test_priority_that_waits_alone_gets_all_slots(
     worker = await table.worker()
     await table.fill(30, priority="LOW")
 
-    assert len(await cast(attempts, worker, 10, weights)) == 10
-    assert len(await cast(attempts, worker, 50, weights)) == 20
+    assert len(await poll(attempts, worker, 10, weights)) == 10
+    assert len(await poll(attempts, worker, 50, weights)) == 20
 
 
 async def test_longest_due_of_a_priority_goes_first_whatever_its_queue_and_type(
@@ -76,7 +76,7 @@ async def test_longest_due_of_a_priority_goes_first_whatever_its_queue_and_type(
         for place, (queue, type_) in enumerate(lines)
     ]
 
-    turns = [{claim.id for claim in await cast(attempts, worker, 4, weights)} for _ in range(3)]
+    turns = [{claim.id for claim in await poll(attempts, worker, 4, weights)} for _ in range(3)]
 
     assert turns == [set(ids[:4]), set(ids[4:8]), set(ids[8:])]
 
@@ -87,7 +87,7 @@ async def test_slots_are_shared_by_the_weights_while_all_priorities_wait(
     for priority in Priority:
         await table.fill(700, priority=priority)
 
-    claimed = Counter(claim.priority for claim in await cast(attempts, await table.worker(), 1000, weights))
+    claimed = Counter(claim.priority for claim in await poll(attempts, await table.worker(), 1000, weights))
 
     # Of 1,000 turns 600, 300 and 100 are expected; the bounds lie five standard deviations away.
     assert 522 < claimed[Priority.HIGH] < 678
@@ -102,7 +102,7 @@ async def test_low_keeps_its_share_where_slots_come_free_one_at_a_time(
     for priority in Priority:
         await table.fill(300, priority=priority)
 
-    picks = [await cast(attempts, worker, 1, weights) for _ in range(300)]
+    picks = [await poll(attempts, worker, 1, weights) for _ in range(300)]
 
     claimed = Counter(claim.priority for pick in picks for claim in pick)
     assert claimed.total() == 300
