@@ -40,8 +40,8 @@ class Attempts:
     async def claim(self, worker_id: UUID, ids: Sequence[UUID], lease_token: UUID) -> list[Claim]:
         """Claim those of `ids` that are due, of an offered type, no suspects, and not locked by anybody.
 
-        What is not returned is not this worker's. On DatabaseUnavailableError the claim may yet have been made; the
-        read-back finds it. Not to be repeated with the same token.
+        What is not returned is not this worker's. On DatabaseUnavailableError the claim may yet have been made;
+        reconciling finds it. Not to be repeated with the same token.
         """
         values = {"id": list(ids), "worker_id": worker_id, "lease_token": lease_token, **self._offered}
         return await self._claim(self._database, claims.BY_ID, values)

@@ -43,7 +43,7 @@ class Workers:
 
     async def held_rows(self, worker_id: UUID) -> list[HeldRow]:
         """Return what the database says this worker holds."""
-        rows = await self._database.fetch(workers.READ_BACK, {"worker_id": worker_id})
+        rows = await self._database.fetch(workers.HELD, {"worker_id": worker_id})
         return [HeldRow(**row._mapping) for row in rows]  # noqa: SLF001 # SQLAlchemy's documented name
 
     async def drain(self, worker_id: UUID) -> None:
@@ -84,7 +84,7 @@ class Workers:
 
         Also gives a dead row to every worker of a running task that has none. Returns those declared.
         """
-        await self._database.fetch(workers.BURY_UNKNOWN)
+        await self._database.fetch(workers.INSERT_UNKNOWN_AS_DEAD)
         rows = await self._database.fetch(workers.DECLARE_DEAD, {"worker_id": worker_id, "lease": lease})
         return [row.id for row in rows]
 

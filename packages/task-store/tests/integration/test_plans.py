@@ -142,7 +142,7 @@ def statements(known: Known) -> dict[str, Case]:
         "sweep": Case(record.SWEEP, {"rows": 500}, rows=RUNNING + HELD, pages=4_000),
         "mark": Case(dispatch.MARK, rooms, rows=3 * 3 * 50, pages=4_000),
         "next due": Case(dispatch.NEXT_DUE, rooms, rows=3),
-        "read back": Case(workers.READ_BACK, {"worker_id": ME}, rows=HELD),
+        "held": Case(workers.HELD, {"worker_id": ME}, rows=HELD),
         "create": Case(create.CREATE, new, rows=0),
         "get": Case(pages.GET, one, rows=1, pages=10),
         "state": Case(pages.STATE, one, rows=1, pages=10),

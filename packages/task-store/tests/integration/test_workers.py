@@ -88,7 +88,7 @@ async def test_unknown_worker_cannot_renew_or_tick(workers: Workers, table: Any,
     assert await tick(new_worker_id()) is None
 
 
-async def test_read_back_tells_what_the_rows_say_this_worker_holds(workers: Workers, table: Any) -> None:
+async def test_held_rows_are_what_the_rows_say_this_worker_holds(workers: Workers, table: Any) -> None:
     me, other = await table.worker(), await table.worker()
     held = await table.running(me)
     unwanted = await table.running(me, cancel_requested_at=timedelta(seconds=-1))
@@ -265,7 +265,7 @@ async def test_steadiness_is_lost_with_the_ticks_not_with_the_next_one(workers: 
     assert await workers.declare_dead(me, LEASE) == []
 
 
-async def test_worker_that_nobody_knows_is_buried_so_that_its_tasks_come_back(workers: Workers, table: Any) -> None:
+async def test_worker_that_has_no_row_gets_a_dead_one_so_that_its_tasks_come_back(workers: Workers, table: Any) -> None:
     me, lost = await table.worker(), new_worker_id()
     task_id, held = await table.running(lost), await table.running(me)
 

@@ -92,7 +92,7 @@ class TaskRow(Base):
             "due_at",
             postgresql_where=text(f"{_WAITING_SQL} AND lost_count >= {SUSPECT_LOST_COUNT}"),
         ),
-        # workers.READ_BACK, record.SWEEP: what a worker holds.
+        # workers.HELD, record.SWEEP: what a worker holds.
         Index("ix_tasks_running", "worker_id", postgresql_where=text("status = 'IN_PROGRESS'")),
         # pages: the few that did not go well, among millions that did.
         Index("ix_tasks_unsuccessful", "id", postgresql_where=text("status IN ('FAILED', 'CANCELLED')")),

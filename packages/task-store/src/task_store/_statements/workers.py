@@ -55,7 +55,7 @@ REGISTER = insert(WorkerRow).values(
 RENEW = update(WorkerRow).values(expires_at=NOW + _lease).where(_is_mine).returning(WorkerRow.id)
 """Parameters: worker_id, lease. Returns a row unless the worker is dead. An expired row may be renewed."""
 
-READ_BACK = select(
+HELD = select(
     TaskRow.id, TaskRow.lease_token, TaskRow.cancel_requested_at.is_not(None).label("is_cancel_requested")
 ).where(TaskRow.worker_id == _me, TaskRow.status == constant(TaskStatus.IN_PROGRESS))
 """Parameters: worker_id."""
@@ -112,7 +112,7 @@ TICK = select(
 
 # The sweep's first two steps. Deaths are declared only by a worker whose own ticks have been steady for a lease, up to
 # now: after an outage or a clock jump nobody has renewed, and healthy work must not run again everywhere. (Told by
-# `steady_since` alone, a statement that a frozen server carries out when it thaws would bury the whole fleet.)
+# `steady_since` alone, a statement that a frozen server carries out when it thaws would declare the whole fleet dead.)
 _steady_me = aliased(WorkerRow)
 _third_of_lease = _lease.op("/", return_type=Interval())(constant(3))  # two intervals
 _i_am_steady = exists(
@@ -135,7 +135,7 @@ DECLARE_DEAD = (
 _no_row = ~exists(select(constant(1)).where(WorkerRow.id == TaskRow.worker_id))
 _nobody: ColumnElement[Any] = literal([], ARRAY(Text))
 
-BURY_UNKNOWN = (
+INSERT_UNKNOWN_AS_DEAD = (
     insert(WorkerRow)
     .from_select(
         ["id", "queues", "types", "started_at", "expires_at", "reaches_broker", "dead_at"],
@@ -185,4 +185,4 @@ _holds = exists(
 )
 
 FORGET_DEAD = delete(WorkerRow).where(WorkerRow.dead_at < NOW - parameter("age", Interval()), ~_holds)
-"""Parameters: age. Rows of long dead workers; a running task that yet turns up is buried anew."""
+"""Parameters: age. Rows of long dead workers; a running task that still turns up gets its worker a dead row again."""
