@@ -65,7 +65,7 @@ async def test_row_out_of_order_is_refused_by_name(
     assert caught.value.constraint_name == constraint
 
 
-async def test_attempt_that_completed_leaves_no_line_beside_the_task(table: Any) -> None:
+async def test_attempt_that_completed_leaves_no_row_beside_the_task(table: Any) -> None:
     task_id = await table.put()
     query = "INSERT INTO task_attempts VALUES ($1, 1, $1, now(), now(), $2)"
 

@@ -66,13 +66,13 @@ async def test_attempt_that_did_not_complete_is_kept_beside_its_task(
     if event is Event.COMPLETE:
         assert kept == []
         return
-    (line,) = kept
+    (row,) = kept
     has_error = event in {Event.RETRY, Event.FAIL}
-    assert (line["task_id"], line["attempt"], line["outcome"]) == (claim.id, 1, event)
-    assert (line["worker_id"], line["started_at"]) == (before["worker_id"], before["started_at"])
-    assert line["started_at"] <= line["ended_at"] <= await table.now()
-    assert line["error"] == (ERROR.model_dump() if has_error else None)
-    assert line["traceback"] == ("Traceback: here" if has_error else None)
+    assert (row["task_id"], row["attempt"], row["outcome"]) == (claim.id, 1, event)
+    assert (row["worker_id"], row["started_at"]) == (before["worker_id"], before["started_at"])
+    assert row["started_at"] <= row["ended_at"] <= await table.now()
+    assert row["error"] == (ERROR.model_dump() if has_error else None)
+    assert row["traceback"] == ("Traceback: here" if has_error else None)
 
 
 async def test_error_of_the_last_failure_stays_until_a_success(

@@ -248,15 +248,18 @@ WRITTEN: dict[Write, dict[str, Check]] = {
 """What each write of the table must leave in the row."""
 
 
-def check_row(line: Transition, before: dict[str, Any], after: dict[str, Any], clock: Clock) -> None:
-    """Check that an event wrote what its line says, and nothing else."""
-    expected: dict[str, Check] = {"version": one_more("version"), "status": equals(line.target or before["status"])}
-    for write in line.writes:
+def check_row(transition: Transition, before: dict[str, Any], after: dict[str, Any], clock: Clock) -> None:
+    """Check that an event wrote what its transition says, and nothing else."""
+    expected: dict[str, Check] = {
+        "version": one_more("version"),
+        "status": equals(transition.target or before["status"]),
+    }
+    for write in transition.writes:
         expected |= WRITTEN[write]
     for name, check in expected.items():
-        assert check(after[name], before, clock), f"{line.event} wrote {name} = {after[name]!r}"
+        assert check(after[name], before, clock), f"{transition.event} wrote {name} = {after[name]!r}"
     for name in before.keys() - expected.keys():
-        assert after[name] == before[name], f"{line.event} also wrote {name} = {after[name]!r}"
+        assert after[name] == before[name], f"{transition.event} also wrote {name} = {after[name]!r}"
 
 
 def expected_event(event: Event, status: TaskStatus | None) -> Event | None:
@@ -392,12 +395,12 @@ VIOLATIONS = [
 
 
 def test_every_guard_of_every_event_is_violated_by_some_case() -> None:
-    guards = {(event, guard) for event, line in LIFECYCLE.items() for guard in line.guards}
+    guards = {(event, guard) for event, transition in LIFECYCLE.items() for guard in transition.guards}
 
     assert {(violation.event, violation.guard) for violation in VIOLATIONS} == guards
 
 
-@pytest.mark.parametrize("event", [event for event, line in LIFECYCLE.items() if line.guards])
+@pytest.mark.parametrize("event", [event for event, transition in LIFECYCLE.items() if transition.guards])
 async def test_each_guard_alone_keeps_its_event_away(
     event: Event, world: World, table: Any, subtests: pytest.Subtests
 ) -> None:

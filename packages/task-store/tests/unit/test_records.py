@@ -56,11 +56,11 @@ def test_tokens_and_ids_are_never_the_same() -> None:
     assert len(tokens) == 2000
 
 
-def test_fact_that_nobody_brings_is_an_error_at_once() -> None:
+def test_guard_that_nobody_supplies_is_an_error_at_once() -> None:
     with pytest.raises(KeyError):
         guards(Event.CLAIM)
 
 
-def test_value_that_nobody_brings_is_an_error_at_once() -> None:
+def test_value_that_nobody_supplies_is_an_error_at_once() -> None:
     with pytest.raises(KeyError):
         values(Event.COMPLETE)

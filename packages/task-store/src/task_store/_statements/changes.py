@@ -13,10 +13,10 @@ from task_contracts.lifecycle import Event
 from task_store._models import TaskRow
 from task_store._statements.pages import TASK_COLUMNS
 from task_store._statements.parameters import parameter
-from task_store._statements.transitions import NOW, Given, pick, values_of_picked
+from task_store._statements.transitions import NOW, ValueExpressions, pick, values_of_picked
 
 
-def _change(events: Sequence[Event], given: Given | None = None) -> CompoundSelect[Any]:
+def _change(events: Sequence[Event], given: ValueExpressions | None = None) -> CompoundSelect[Any]:
     """Return the row as it is after the first of `events` that it allows, with that event's name, or as it stays."""
     locked = (
         select(*TASK_COLUMNS, pick(events).label("event"))

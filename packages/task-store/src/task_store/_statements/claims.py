@@ -48,8 +48,8 @@ _offered = and_(is_one_of(TaskRow.queue, "queues", Text()), is_one_of(TaskRow.ty
 
 
 def _claimable(suspects: ColumnElement[bool]) -> ColumnElement[bool]:
-    facts = {Guard.WORKER_ALIVE: _i_am_alive, Guard.TYPE_OFFERED: _offered, Guard.LONE_SUSPECT: suspects}
-    return guards(Event.CLAIM, facts)
+    given = {Guard.WORKER_ALIVE: _i_am_alive, Guard.TYPE_OFFERED: _offered, Guard.LONE_SUSPECT: suspects}
+    return guards(Event.CLAIM, given)
 
 
 def _claim(locked: Select[Any]) -> Update:

@@ -1,6 +1,6 @@
 """The ends of attempts: `RECORD` by the worker that holds them, `SWEEP` by the leader for the dead.
 
-Both pick an event for each row they lock, write the row by one CASE, and keep a line in `task_attempts` for every
+Both pick an event for each row they lock, write the row by one CASE, and add a row to `task_attempts` for every
 attempt that did not complete, all in one statement: the power cannot go between the two.
 """
 
@@ -18,12 +18,12 @@ from task_contracts.lifecycle import SWEEP as SWEEP_EVENTS
 from task_contracts.lifecycle import Event, Guard
 from task_store._models import AttemptRow, TaskRow, WorkerRow
 from task_store._statements.parameters import parameter, unnested
-from task_store._statements.transitions import NOW, Given, constant, pick, values_of_picked
+from task_store._statements.transitions import NOW, ValueExpressions, constant, pick, values_of_picked
 
 _ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
 
 
-def _end(locked: CTE, events: Sequence[Event], given: Given, traceback: Any) -> Select[Any]:
+def _end(locked: CTE, events: Sequence[Event], given: ValueExpressions, traceback: Any) -> Select[Any]:
     """Write what `locked` (id, event, and the columns of `given`) says, keep the attempts, return rows of `Ended`."""
     ended = (
         update(TaskRow)

@@ -31,10 +31,10 @@ from task_contracts import ErrorCode, TaskStatus, limits
 from task_contracts.lifecycle import LIFECYCLE, SUSPECT_LOST_COUNT, Event, Guard, Write
 from task_store._models import TaskRow
 
-Facts: TypeAlias = Mapping[Guard, ColumnElement[bool]]
-"""Guards that the asker brings along, as expressions; `true()` where it has seen to them by other means."""
-Given: TypeAlias = Mapping[str, ColumnElement[Any]]
-"""Values that the asker brings along, by name."""
+GuardExpressions: TypeAlias = Mapping[Guard, ColumnElement[bool]]
+"""Guards that a statement supplies as SQL; `true()` where it makes sure of one in another way."""
+ValueExpressions: TypeAlias = Mapping[str, ColumnElement[Any]]
+"""Values that a statement supplies as SQL, by the name of the column or of the value."""
 
 NOW: ColumnElement[Any] = func.statement_timestamp(type_=DateTime(timezone=True))
 """The database's clock. Fresh for each statement and stable within it, so it may bound an index."""
@@ -65,7 +65,7 @@ _GUARDS: dict[Guard, ColumnElement[bool]] = {
     Guard.CANCEL_REQUESTED: TaskRow.cancel_requested_at.is_not(None),
     Guard.NO_CANCEL_REQUESTED: TaskRow.cancel_requested_at.is_(None),
 }
-"""Guards that the row shows by itself; any other is one of the `Facts` of its statement."""
+"""Guards that need nothing but the row; every other one is among the `GuardExpressions` that a statement supplies."""
 
 _FRESH_RUN: dict[str, ColumnElement[Any]] = {
     "rerun_count": TaskRow.rerun_count + constant(1),
@@ -74,7 +74,7 @@ _FRESH_RUN: dict[str, ColumnElement[Any]] = {
     **dict.fromkeys(("result", "error", "progress"), null()),
 }
 
-_WRITES: dict[Write, Callable[[Given], dict[str, ColumnElement[Any]]]] = {
+_WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]] = {
     Write.DISPATCHED: lambda _: {"dispatched_at": NOW},
     Write.UNDISPATCHED: lambda _: {"dispatched_at": null()},
     Write.LEASE: lambda given: {
@@ -111,27 +111,27 @@ def shown(guard: Guard) -> ColumnElement[bool]:
     return _GUARDS[guard]
 
 
-def guards(event: Event, facts: Facts | None = None) -> ColumnElement[bool]:
+def guards(event: Event, given: GuardExpressions | None = None) -> ColumnElement[bool]:
     """Return the from-statuses and guards of an event, for a WHERE on the locked row of `tasks`."""
-    line = LIFECYCLE[event]
-    sources = is_status(line.sources)
-    expressions = {**_GUARDS, **(facts or {})}
-    return and_(sources, *(expressions[guard] for guard in line.guards))
+    transition = LIFECYCLE[event]
+    sources = is_status(transition.sources)
+    expressions = {**_GUARDS, **(given or {})}
+    return and_(sources, *(expressions[guard] for guard in transition.guards))
 
 
-def values(event: Event, given: Given | None = None) -> dict[str, ColumnElement[Any]]:
+def values(event: Event, given: ValueExpressions | None = None) -> dict[str, ColumnElement[Any]]:
     """Return what an event sets, for `update(TaskRow).values(...)`."""
-    line = LIFECYCLE[event]
+    transition = LIFECYCLE[event]
     written: dict[str, ColumnElement[Any]] = {"version": TaskRow.version + constant(1)}
-    if line.target is not None:
-        written["status"] = constant(line.target)
-    for write in line.writes:
+    if transition.target is not None:
+        written["status"] = constant(transition.target)
+    for write in transition.writes:
         written |= _WRITES[write](given or {})
     return written
 
 
 def pick(
-    events: Iterable[Event], facts: Facts | None = None, asked: ColumnElement[str] | None = None
+    events: Iterable[Event], given: GuardExpressions | None = None, asked: ColumnElement[str] | None = None
 ) -> ColumnElement[Any]:
     """Return the name of the first of `events` that the row allows, or NULL.
 
@@ -144,12 +144,12 @@ def pick(
         if asked is not None:
             is_cancel = event is Event.CONFIRM_CANCEL
             is_meant = asked != constant(Event.COMPLETE) if is_cancel else asked == constant(event)
-        ways.append((and_(is_meant, guards(event, facts)), constant(event)))
+        ways.append((and_(is_meant, guards(event, given)), constant(event)))
     return case(*ways, else_=null())
 
 
 def values_of_picked(
-    events: Iterable[Event], picked: ColumnElement[str], given: Given | None = None
+    events: Iterable[Event], picked: ColumnElement[str], given: ValueExpressions | None = None
 ) -> dict[str, ColumnElement[Any]]:
     """Return what the picked event sets, column by column, as a CASE over `picked`; other columns stay."""
     by_event = {event: values(event, given) for event in events}
