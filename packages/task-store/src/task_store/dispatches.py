@@ -20,31 +20,31 @@ class Dispatches:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def mark(self, rooms: Sequence[DispatchQuota], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
-        """Mark due tasks of offered types PENDING, up to each room; return their ids by (queue, priority).
+    async def mark(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
+        """Mark due tasks of offered types PENDING, up to each quota; return their ids by (queue, priority).
 
         The ids stand in the order in which they became due. The mark is durable before this returns: only then may a
         message name them. On DatabaseUnavailableError some may be marked that nobody was told of; the poll finds them.
         """
         marked: dict[tuple[str, Priority], list[UUID]] = defaultdict(list)
-        rows = await self._database.fetch(dispatch.MARK, _values(rooms, offers))
+        rows = await self._database.fetch(dispatch.MARK, _values(quotas, offers))
         for row in sorted(rows, key=lambda row: (row.due_at, row.id)):
             marked[row.queue, Priority(row.priority)].append(row.id)
         return dict(marked)
 
-    async def next_due(self, rooms: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
+    async def next_due(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
         """Return how long until the next task may be marked (zero or less: now), or None if none waits."""
-        (row,) = await self._database.fetch(dispatch.NEXT_DUE, _values(rooms, offers))
+        (row,) = await self._database.fetch(dispatch.NEXT_DUE, _values(quotas, offers))
         until: timedelta | None = row[0]
         return until
 
 
-def _values(rooms: Sequence[DispatchQuota], offers: LiveOffers) -> dict[str, list[Any]]:
+def _values(quotas: Sequence[DispatchQuota], offers: LiveOffers) -> dict[str, list[Any]]:
     offered = [(queue, type_) for queue, types in offers.types_by_queue.items() for type_ in types]
     return {
-        "queue": [room.queue for room in rooms],
-        "priority": [str(room.priority) for room in rooms],
-        "ids": [room.ids for room in rooms],
+        "queue": [quota.queue for quota in quotas],
+        "priority": [str(quota.priority) for quota in quotas],
+        "ids": [quota.ids for quota in quotas],
         "offer_queue": [queue for queue, _ in offered],
         "offer_type": [type_ for _, type_ in offered],
     }

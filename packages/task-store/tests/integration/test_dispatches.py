@@ -13,20 +13,20 @@ HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
 OFFERS = LiveOffers({"default": ("a", "b"), "reports": ("a",)}, {"default": 1, "reports": 1})
 
 
-async def test_each_broker_queue_is_filled_up_to_its_own_room(dispatches: Dispatches, table: Any) -> None:
+async def test_each_broker_queue_is_filled_up_to_its_own_quota(dispatches: Dispatches, table: Any) -> None:
     for queue in ("default", "reports"):
         for priority in Priority:
             await table.fill(20, queue=queue, priority=priority, type="a")
-    rooms = [
+    quotas = [
         DispatchQuota("default", HIGH, 3),
         DispatchQuota("default", LOW, 7),
         DispatchQuota("reports", HIGH, 0),
         DispatchQuota("reports", MEDIUM, 50),
     ]
 
-    marked = await dispatches.mark(rooms, OFFERS)
+    marked = await dispatches.mark(quotas, OFFERS)
 
-    sizes = {line: len(ids) for line, ids in marked.items()}
+    sizes = {lane: len(ids) for lane, ids in marked.items()}
     assert sizes == {("default", HIGH): 3, ("default", LOW): 7, ("reports", MEDIUM): 20}
     assert all(isinstance(priority, Priority) for _, priority in marked)
 
@@ -55,22 +55,22 @@ async def test_what_is_not_due_not_offered_suspect_or_marked_is_left(dispatches:
         {"status": "IN_PROGRESS"},
     ):
         await table.put(**{"type": "a", **columns})
-    rooms = [DispatchQuota(queue, MEDIUM, 50) for queue in ("default", "reports", "elsewhere")]
+    quotas = [DispatchQuota(queue, MEDIUM, 50) for queue in ("default", "reports", "elsewhere")]
 
-    assert await dispatches.mark(rooms, OFFERS) == {("default", MEDIUM): [good]}
+    assert await dispatches.mark(quotas, OFFERS) == {("default", MEDIUM): [good]}
 
 
 async def test_second_mark_finds_nothing(dispatches: Dispatches, table: Any) -> None:
     await table.fill(5, type="a")
-    rooms = [DispatchQuota("default", MEDIUM, 50)]
+    quotas = [DispatchQuota("default", MEDIUM, 50)]
 
-    first, second = await dispatches.mark(rooms, OFFERS), await dispatches.mark(rooms, OFFERS)
+    first, second = await dispatches.mark(quotas, OFFERS), await dispatches.mark(quotas, OFFERS)
 
     assert len(first["default", MEDIUM]) == 5
     assert second == {}
 
 
-async def test_without_rooms_or_offers_nothing_is_marked(dispatches: Dispatches, table: Any) -> None:
+async def test_without_quotas_or_offers_nothing_is_marked(dispatches: Dispatches, table: Any) -> None:
     await table.fill(5, type="a")
 
     assert await dispatches.mark([], OFFERS) == {}
@@ -101,33 +101,33 @@ async def test_next_due_is_that_of_the_next_task_which_may_be_marked(dispatches:
         {"due_at": timedelta(seconds=60), "type": "b"},
     ):
         await table.put(**{"type": "a", "due_at": timedelta(seconds=30), **columns})
-    rooms = [DispatchQuota("default", MEDIUM, 1), DispatchQuota("default", LOW, 0), DispatchQuota("reports", HIGH, 5)]
+    quotas = [DispatchQuota("default", MEDIUM, 1), DispatchQuota("default", LOW, 0), DispatchQuota("reports", HIGH, 5)]
 
-    until = await dispatches.next_due(rooms, OFFERS)
+    until = await dispatches.next_due(quotas, OFFERS)
 
     assert timedelta(seconds=50) < until <= timedelta(seconds=60)
 
 
 async def test_next_due_of_what_is_due_already_is_not_in_the_future(dispatches: Dispatches, table: Any) -> None:
-    rooms = [DispatchQuota("default", MEDIUM, 1)]
-    nothing = await dispatches.next_due(rooms, OFFERS)
+    quotas = [DispatchQuota("default", MEDIUM, 1)]
+    nothing = await dispatches.next_due(quotas, OFFERS)
     await table.put(type="a")
 
     assert nothing is None
-    assert await dispatches.next_due(rooms, OFFERS) < timedelta()
+    assert await dispatches.next_due(quotas, OFFERS) < timedelta()
 
 
 async def test_rescheduled_task_is_marked_anew_in_its_new_broker_queue(
     dispatches: Dispatches, table: Any, tasks: Any
 ) -> None:
-    rooms = [DispatchQuota("default", priority, 5) for priority in Priority]
+    quotas = [DispatchQuota("default", priority, 5) for priority in Priority]
     task_id = await table.put(type="a", priority="LOW")
-    first = await dispatches.mark(rooms, OFFERS)
+    first = await dispatches.mark(quotas, OFFERS)
 
     await tasks.reschedule(task_id, priority=HIGH)
 
     assert first == {("default", LOW): [task_id]}
-    assert await dispatches.mark(rooms, OFFERS) == {("default", HIGH): [task_id]}
+    assert await dispatches.mark(quotas, OFFERS) == {("default", HIGH): [task_id]}
 
 
 async def test_ids_that_nobody_has_are_no_ones(dispatches: Dispatches, table: Any) -> None:

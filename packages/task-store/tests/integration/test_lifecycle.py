@@ -36,7 +36,7 @@ ERROR = TaskError(code="failed", message="no such file", type="OSError")
 TOKEN, OTHER_TOKEN = uuid4(), uuid4()
 ME, DEAD, DRAINED = uuid7(), uuid7(), uuid7()
 OFFERS = LiveOffers({"default": ("echo",)}, {"default": 1})
-ROOMS = [DispatchQuota("default", priority, 10) for priority in Priority]
+QUOTAS = [DispatchQuota("default", priority, 10) for priority in Priority]
 ABSENT = None
 
 
@@ -72,7 +72,7 @@ class World:
         return Event.CREATE
 
     async def _dispatch(self, task_id: UUID) -> Event | None:
-        marked = await Dispatches(self.database).mark(ROOMS, OFFERS)
+        marked = await Dispatches(self.database).mark(QUOTAS, OFFERS)
         return Event.DISPATCH if any(task_id in ids for ids in marked.values()) else None
 
     async def _claim(self, task_id: UUID) -> Event | None:

@@ -104,7 +104,7 @@ def statements(known: Known) -> dict[str, Case]:
     slots = 10
     poll = {"slots": slots, "candidates": 4 * slots, "overdue": timedelta(seconds=2)}
     weights = {"priority": PRIORITIES, "weight": [1.0, 3.0, 6.0]}
-    rooms = {
+    quotas = {
         "queue": ["default"] * 3 + ["reports"],
         "priority": [*PRIORITIES, "HIGH"],
         "ids": [50, 50, 50, 50],
@@ -140,8 +140,8 @@ def statements(known: Known) -> dict[str, Case]:
         "record": Case(record.RECORD, endings, rows=2 * HELD),
         "progress": Case(progress.PROGRESS, reports, rows=2 * HELD),
         "sweep": Case(record.SWEEP, {"rows": 500}, rows=RUNNING + HELD, pages=4_000),
-        "mark": Case(dispatch.MARK, rooms, rows=3 * 3 * 50, pages=4_000),
-        "next due": Case(dispatch.NEXT_DUE, rooms, rows=3),
+        "mark": Case(dispatch.MARK, quotas, rows=3 * 3 * 50, pages=4_000),
+        "next due": Case(dispatch.NEXT_DUE, quotas, rows=3),
         "held": Case(workers.HELD, {"worker_id": ME}, rows=HELD),
         "create": Case(create.CREATE, new, rows=0),
         "get": Case(pages.GET, one, rows=1, pages=10),

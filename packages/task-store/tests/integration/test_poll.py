@@ -70,10 +70,10 @@ async def test_longest_due_of_a_priority_goes_first_whatever_its_queue_and_type(
 ) -> None:
     offer = Offer(("default", "reports"), {"a": None, "b": None})
     attempts, worker = Attempts(database, database, offer), await table.worker()
-    lines = [(queue, type_) for queue in offer.queues for type_ in offer.types] * 3
+    lanes = [(queue, type_) for queue in offer.queues for type_ in offer.types] * 3
     ids = [
         await table.put(queue=queue, type=type_, priority="LOW", due_at=timedelta(seconds=place - 100))
-        for place, (queue, type_) in enumerate(lines)
+        for place, (queue, type_) in enumerate(lanes)
     ]
 
     turns = [{claim.id for claim in await poll(attempts, worker, 4, weights)} for _ in range(3)]

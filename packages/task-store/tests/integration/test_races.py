@@ -372,12 +372,12 @@ class Storm:
 
     async def lead(self, leader: UUID, store: Database) -> None:
         workers, dispatches = Workers(store), Dispatches(store)
-        offers, rooms = (
+        offers, quotas = (
             LiveOffers({"default": ("echo",)}, {"default": 3}),
             [DispatchQuota("default", Priority.MEDIUM, 5)],
         )
         for _ in range(self.turns):
-            await dispatches.mark(rooms, offers)
+            await dispatches.mark(quotas, offers)
             await workers.declare_dead(leader, LEASE)
             await workers.sweep(rows=10)
             await workers.reject(LEASE, rows=10)

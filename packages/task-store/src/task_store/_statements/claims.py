@@ -89,7 +89,7 @@ BY_ID = _claim(select(_locked.c.id).select_from(_asked.join(_locked, true())))
 _priorities = unnested("priorities", priority=Text(), weight=Double())
 _queues = unnested("served", queues=Text())
 _types = unnested("offered", types=Text())
-_line = (
+_lane = (
     select(TaskRow.id, TaskRow.due_at)
     .where(
         TaskRow.queue == _queues.c.queues,
@@ -100,18 +100,18 @@ _line = (
     )
     .order_by(TaskRow.due_at, TaskRow.id)
     .limit(parameter("candidates", Integer()))
-    .lateral("line")
+    .lateral("lane")
 )
 # The turns of a priority follow one another at random, the closer the greater its weight: so each pick falls to one
 # that waits with the chance weight / sum of weights, even where slots come free one at a time. (By fixed turns, the
 # n-th at n / weight, a worker with one free slot took HIGH for ever.)
 _gap = -func.ln(constant(1) - func.random(type_=Double()))
-_turns = func.sum(_gap).over(partition_by=_priorities.c.priority, order_by=(_line.c.due_at, _line.c.id))
+_turns = func.sum(_gap).over(partition_by=_priorities.c.priority, order_by=(_lane.c.due_at, _lane.c.id))
 _turn = (_turns / _priorities.c.weight).label("turn")
 _candidates = (
-    select(_line.c.id)
-    .select_from(_priorities.join(_queues, true()).join(_types, true()).join(_line, true()))
-    .order_by(_turn, _line.c.due_at)
+    select(_lane.c.id)
+    .select_from(_priorities.join(_queues, true()).join(_types, true()).join(_lane, true()))
+    .order_by(_turn, _lane.c.due_at)
     .limit(parameter("candidates", Integer()))
     .subquery("candidates")
 )

@@ -1,6 +1,6 @@
 """DISPATCH: mark what is due in each broker queue, and ask when the next task will be.
 
-Each broker queue is read by itself, up to its own room: neither a priority nor a queue can keep another out.
+Each broker queue is read by itself, up to its own quota: neither a priority nor a queue can keep another out.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from task_store._statements.lookups import is_picked, locked_row
 from task_store._statements.parameters import unnested
 from task_store._statements.transitions import NOW, guards, values
 
-_room = unnested("room", queue=Text(), priority=Text(), ids=Integer())
+_quota = unnested("quota", queue=Text(), priority=Text(), ids=Integer())
 _offer = unnested("offer", offer_queue=Text(), offer_type=Text())
 
 
-def _line_of(offer_type: ColumnElement[str]) -> ColumnElement[bool]:
-    return and_(TaskRow.queue == _room.c.queue, TaskRow.priority == _room.c.priority, TaskRow.type == offer_type)
+def _is_of_lane(offer_type: ColumnElement[str]) -> ColumnElement[bool]:
+    return and_(TaskRow.queue == _quota.c.queue, TaskRow.priority == _quota.c.priority, TaskRow.type == offer_type)
 
 
-_first_due = (
+# The first due of each lane (queue x priority x type), and of these the first due of the broker queue.
+_lane = (
     select(TaskRow.id, TaskRow.due_at)
-    .where(_line_of(_offer.c.offer_type), guards(Event.DISPATCH))
+    .where(_is_of_lane(_offer.c.offer_type), guards(Event.DISPATCH))
     .order_by(TaskRow.due_at, TaskRow.id)
-    .limit(_room.c.ids)
-    .correlate(_room, _offer)
-    .lateral("first_due")
+    .limit(_quota.c.ids)
+    .correlate(_quota, _offer)
+    .lateral("lane")
 )
-_line = (
-    select(_first_due.c.id)
-    .select_from(_offer.join(_first_due, true()))
-    .where(_offer.c.offer_queue == _room.c.queue)
-    .order_by(_first_due.c.due_at, _first_due.c.id)
-    .limit(_room.c.ids)
-    .lateral("line")
+_due = (
+    select(_lane.c.id)
+    .select_from(_offer.join(_lane, true()))
+    .where(_offer.c.offer_queue == _quota.c.queue)
+    .order_by(_lane.c.due_at, _lane.c.id)
+    .limit(_quota.c.ids)
+    .lateral("due")
 )
-_locked = locked_row(_line.c.id, guards(Event.DISPATCH), name="locked")
-_picked = select(_locked.c.id).select_from(_room.join(_line, true()).join(_locked, true())).cte("picked")
+_locked = locked_row(_due.c.id, guards(Event.DISPATCH), name="locked")
+_picked = select(_locked.c.id).select_from(_quota.join(_due, true()).join(_locked, true())).cte("picked")
 
 MARK = (
     update(TaskRow)
@@ -50,7 +51,7 @@ MARK = (
 
 _next = (
     select(TaskRow.due_at)
-    .where(_line_of(_offer.c.offer_type), guards(Event.DISPATCH, {Guard.DUE: true()}))
+    .where(_is_of_lane(_offer.c.offer_type), guards(Event.DISPATCH, {Guard.DUE: true()}))
     .order_by(TaskRow.due_at)
     .limit(1)
     .lateral("next")
@@ -58,7 +59,7 @@ _next = (
 
 NEXT_DUE = (
     select(func.min(_next.c.due_at) - NOW)
-    .select_from(_room.join(_offer, _offer.c.offer_queue == _room.c.queue).join(_next, true()))
-    .where(_room.c.ids > 0)
+    .select_from(_quota.join(_offer, _offer.c.offer_queue == _quota.c.queue).join(_next, true()))
+    .where(_quota.c.ids > 0)
 )
-"""Parameters as for MARK. Returns how long until the next task of a broker queue that has room is due, or NULL."""
+"""Parameters as for MARK. Returns how long until the next task of a broker queue with a quota is due, or NULL."""

@@ -37,13 +37,15 @@ _served = (
 _priorities = unnested("priorities", priority=Text())
 _is_waiting = is_status(LIFECYCLE[Event.REJECT].sources)
 
-_line = select(_served.c.queue, _priorities.c.priority).select_from(_served.join(_priorities, true())).cte("line")
+_broker_queue = (
+    select(_served.c.queue, _priorities.c.priority).select_from(_served.join(_priorities, true())).cte("broker_queue")
+)
 _first_type = (
     select(func.min(TaskRow.type))
-    .where(TaskRow.queue == _line.c.queue, TaskRow.priority == _line.c.priority, _is_waiting)
+    .where(TaskRow.queue == _broker_queue.c.queue, TaskRow.priority == _broker_queue.c.priority, _is_waiting)
     .scalar_subquery()
 )
-_hops = select(_line.c.queue, _line.c.priority, _first_type.label("type")).cte("hops", recursive=True)
+_hops = select(_broker_queue.c.queue, _broker_queue.c.priority, _first_type.label("type")).cte("hops", recursive=True)
 _next_type = (
     select(func.min(TaskRow.type))
     .where(
