@@ -21,7 +21,7 @@ from harness.world import World
 from task_contracts import TaskCreate
 from task_migrations import upgrade
 from task_store import Database, NewTask, Tasks
-from task_store.embedded import Binaries, EmbeddedPostgres, all_binaries, find_binaries, open_existing
+from task_store.embedded import EmbeddedPostgres, PostgresBinaries, all_binaries, find_binaries, open_existing
 
 pytestmark = pytest.mark.private_servers
 
@@ -70,7 +70,7 @@ async def fails(process: Process, code: int, said: str) -> None:
     assert said in line
 
 
-async def make_database(data_dir: Path, *, tasks: int, binaries: Binaries | None = None) -> list[UUID]:
+async def make_database(data_dir: Path, *, tasks: int, binaries: PostgresBinaries | None = None) -> list[UUID]:
     """Leave what a service leaves that has accepted some tasks and has run none."""
     async with EmbeddedPostgres(data_dir, binaries=binaries and binaries.folder) as postgres:
         await upgrade(postgres.url)

@@ -3,7 +3,7 @@
 Needs the extra `embedded`. It is our own supervisor over PostgreSQL's own programs, and knows nothing of tasks.
 """
 
-from task_store.embedded._binaries import Binaries, all_binaries, find_binaries, find_binaries_of
+from task_store.embedded._binaries import PostgresBinaries, all_binaries, find_binaries, find_binaries_of
 from task_store.embedded._existing import ExistingDatabase, binaries_for, open_existing
 from task_store.embedded._restore import Dump, Restored, read_dump, restoring
 from task_store.embedded._supervisor import EmbeddedPostgres
@@ -23,7 +23,6 @@ from task_store.embedded.errors import (
 )
 
 __all__ = [
-    "Binaries",
     "BinariesNotFoundError",
     "DataDirError",
     "DataDirInUseError",
@@ -34,6 +33,7 @@ __all__ = [
     "ExistingDatabase",
     "NoDatabaseError",
     "NoServerAccountError",
+    "PostgresBinaries",
     "ProgramFailedError",
     "Restored",
     "ServerDidNotStartError",

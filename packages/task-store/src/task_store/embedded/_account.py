@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from task_store.embedded._binaries import Binaries
+from task_store.embedded._binaries import PostgresBinaries
 from task_store.embedded.errors import NoServerAccountError
 
 _TRIAL_SECONDS = 10.0
@@ -33,7 +33,7 @@ class Account:
     prefix: tuple[str, ...] = ()
 
 
-def choose_account(binaries: Binaries, owner_uid: int | None = None) -> Account:
+def choose_account(binaries: PostgresBinaries, owner_uid: int | None = None) -> Account:
     """Return the account that can run `binaries`, on files of `owner_uid` where there are some.
 
     Raises:
@@ -70,7 +70,7 @@ def _accounts() -> Iterator[Account]:
         yield Account(uid, gid, (setpriv, *become, *keep))
 
 
-def works(account: Account, binaries: Binaries) -> bool:
+def works(account: Account, binaries: PostgresBinaries) -> bool:
     """Tell whether a program runs as `account`, by running one."""
     try:
         trial = subprocess.run(  # noqa: S603 # fixed programs of this machine

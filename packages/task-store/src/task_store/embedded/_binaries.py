@@ -22,7 +22,7 @@ _VERSION_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Binaries:
+class PostgresBinaries:
     """A folder with `postgres`, `initdb` and their kin, and the version of them, such as "18.6"."""
 
     folder: Path
@@ -38,7 +38,7 @@ class Binaries:
         return str(self.folder / name)
 
 
-def find_binaries(named: Path | None = None) -> Binaries:
+def find_binaries(named: Path | None = None) -> PostgresBinaries:
     """Return the binaries in the folder `named`, else the first that are found.
 
     Raises:
@@ -58,7 +58,7 @@ def find_binaries(named: Path | None = None) -> Binaries:
     )
 
 
-def find_binaries_of(major: int) -> Binaries:
+def find_binaries_of(major: int) -> PostgresBinaries:
     """Return the preferred ones of those of a major version.
 
     Raises:
@@ -74,9 +74,9 @@ def find_binaries_of(major: int) -> Binaries:
     )
 
 
-def all_binaries() -> list[Binaries]:
+def all_binaries() -> list[PostgresBinaries]:
     """Return all that are found, the preferred ones first, one of each major version; empty if there is none."""
-    by_major: dict[int, Binaries] = {}
+    by_major: dict[int, PostgresBinaries] = {}
     for binaries in filter(None, map(_inspect, _folders())):
         by_major.setdefault(binaries.major, binaries)
     return list(by_major.values())
@@ -92,7 +92,7 @@ def _folders() -> Iterator[Path]:
         yield Path(on_path).resolve().parent
 
 
-def _inspect(folder: Path) -> Binaries | None:
+def _inspect(folder: Path) -> PostgresBinaries | None:
     if not all(shutil.which(folder / name) for name in ("postgres", "initdb")):
         return None
     try:
@@ -102,4 +102,4 @@ def _inspect(folder: Path) -> Binaries | None:
     except (OSError, subprocess.SubprocessError):
         return None
     version = re.search(r"\(PostgreSQL\) (\d\S*)", answer.stdout)
-    return Binaries(folder, version[1]) if version else None
+    return PostgresBinaries(folder, version[1]) if version else None

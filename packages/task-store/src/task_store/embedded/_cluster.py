@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from task_store.embedded._account import Account
-from task_store.embedded._binaries import Binaries
+from task_store.embedded._binaries import PostgresBinaries
 from task_store.embedded._programs import run_program
 from task_store.embedded._server import Server
 from task_store.embedded.errors import ProgramFailedError, ServerDidNotStartError
@@ -33,7 +33,7 @@ class Cluster:
     """A folder of PostgreSQL's files, the programs that read it and the account that owns it."""
 
     folder: Path
-    binaries: Binaries
+    binaries: PostgresBinaries
     account: Account
 
     def command(self, settings: Mapping[str, str]) -> list[str]:

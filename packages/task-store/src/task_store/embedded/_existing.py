@@ -16,7 +16,7 @@ from pathlib import Path
 
 import asyncpg
 
-from task_store.embedded._binaries import Binaries, find_binaries_of
+from task_store.embedded._binaries import PostgresBinaries, find_binaries_of
 from task_store.embedded._data_dir import DataDir
 from task_store.embedded._programs import run_program
 from task_store.embedded._socket_folder import socket_url
@@ -36,7 +36,7 @@ class ExistingDatabase:
     """A database that answers at `url`, and the programs that fit it."""
 
     url: str
-    binaries: Binaries
+    binaries: PostgresBinaries
 
     async def dump(self, file: Path | None) -> None:
         """Write a dump of it, in pg_dump's custom format, to a file, or else to this process's standard output.
@@ -56,7 +56,7 @@ class ExistingDatabase:
         await run_program(self.binaries, "pg_dump", *options, output=_STANDARD_OUTPUT if file is None else DEVNULL)
 
 
-def binaries_for(data_dir: Path) -> Binaries:
+def binaries_for(data_dir: Path) -> PostgresBinaries:
     """Return the binaries of the major version that wrote the data in a folder.
 
     Raises:

@@ -14,7 +14,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
 from contextlib import suppress
 
-from task_store.embedded._binaries import Binaries
+from task_store.embedded._binaries import PostgresBinaries
 from task_store.embedded.errors import ProgramFailedError
 
 PROGRAM_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
@@ -24,7 +24,7 @@ _LINES = 5
 
 
 async def run_program(
-    binaries: Binaries,
+    binaries: PostgresBinaries,
     name: str,
     *arguments: str,
     prefix: Sequence[str] = (),

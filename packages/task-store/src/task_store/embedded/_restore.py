@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from task_store.embedded._binaries import Binaries, find_binaries
+from task_store.embedded._binaries import PostgresBinaries, find_binaries
 from task_store.embedded._cluster import UNFINISHED, remove_unfinished
 from task_store.embedded._data_dir import DataDir
 from task_store.embedded._programs import run_program
@@ -37,7 +37,7 @@ class Dump:
     """A file that pg_dump wrote, the programs that can read it, and the names of the tables whose rows are in it."""
 
     file: Path
-    binaries: Binaries
+    binaries: PostgresBinaries
     tables: frozenset[str]
 
 

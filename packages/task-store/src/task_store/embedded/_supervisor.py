@@ -19,7 +19,7 @@ from typing import Self
 import asyncpg
 
 from task_store.embedded._account import choose_account
-from task_store.embedded._binaries import Binaries, find_binaries
+from task_store.embedded._binaries import PostgresBinaries, find_binaries
 from task_store.embedded._cluster import Cluster, durable_settings, remove_unfinished
 from task_store.embedded._data_dir import DataDir
 from task_store.embedded._launch import launch
@@ -120,7 +120,7 @@ class EmbeddedPostgres:
     ) -> None:
         await self.stop()
 
-    async def _prepared(self, binaries: Binaries) -> Cluster:
+    async def _prepared(self, binaries: PostgresBinaries) -> Cluster:
         """Return the cluster in the data folder, created if it is the first time."""
         data = self._data_dir
         has_data = data.check_major(binaries.major)

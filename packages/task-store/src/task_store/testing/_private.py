@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from task_store.embedded._account import Account, choose_account, works
-from task_store.embedded._binaries import Binaries, find_binaries
+from task_store.embedded._binaries import PostgresBinaries, find_binaries
 from task_store.embedded._cluster import SUPERUSER, Cluster, durable_settings
 from task_store.embedded._data_dir import DataDir
 from task_store.embedded._launch import launch
@@ -45,7 +45,7 @@ class PrivatePostgres:
 
     """
 
-    def __init__(self, binaries: Binaries | None = None, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, binaries: PostgresBinaries | None = None, *, settings: Mapping[str, str] | None = None) -> None:
         self.binaries = binaries or find_binaries()
         self._settings = dict(settings or {})
         self._port = _free_port()
@@ -154,7 +154,7 @@ def _free_port() -> int:
             return port
 
 
-def _mortal(account: Account, binaries: Binaries) -> Account:
+def _mortal(account: Account, binaries: PostgresBinaries) -> Account:
     """Return the account with the wish that the server may end with its parent, where the system has a way."""
     setpriv = shutil.which("setpriv")
     mortal = replace(account, prefix=(*account.prefix, setpriv or "", "--pdeathsig=QUIT"))
