@@ -30,7 +30,6 @@ from task_store.records import (
     Offer,
     Page,
     TaskFilter,
-    Tick,
     Total,
 )
 from task_store.tasks import Tasks
@@ -61,7 +60,6 @@ __all__ = [
     "StoreError",
     "TaskFilter",
     "Tasks",
-    "Tick",
     "Total",
     "UnstorableValuesError",
     "Workers",

@@ -169,18 +169,6 @@ class HeldRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """What a worker learns by its tick: the database's clock, and who leads.
-
-    `is_steady`: this worker's ticks have come without a gap for a lease, so that it may declare others dead.
-    """
-
-    now: datetime
-    leader_id: UUID | None
-    is_steady: bool
-
-
-@dataclass(frozen=True, slots=True)
 class DispatchQuota:
     """How many more ids of one broker queue the leader may mark."""
 

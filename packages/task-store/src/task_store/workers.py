@@ -57,9 +57,23 @@ class Workers:
     async def elect_leader(
         self, worker_id: UUID, *, reaches_broker: bool, interval: timedelta, lease: timedelta
     ) -> UUID | None:
-        """Say that this worker is there, and return which one leads; None if this one is dead."""
+        """Write this worker's tick and return the id of the worker that leads.
+
+        Among the live workers that ticked within three intervals and do not drain, the leader is the first by: ticks
+        without a gap for a lease, reaching the broker, the smallest id.
+
+        Args:
+            worker_id: this worker.
+            reaches_broker: whether this worker can publish.
+            interval: how often workers tick. A gap of more than two intervals begins the ticks "without a gap" anew.
+            lease: for how long ticks must have come without a gap.
+
+        Returns:
+            None if no worker can lead, or if this worker is dead.
+
+        """
         values = {"worker_id": worker_id, "reaches_broker": reaches_broker, "interval": interval, "lease": lease}
-        rows = await self._database.fetch(workers.TICK, values)
+        rows = await self._database.fetch(workers.ELECT, values)
         return rows[0].leader_id if rows else None
 
     async def offer(self, offer: Offer) -> None:

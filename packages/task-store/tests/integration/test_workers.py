@@ -1,4 +1,4 @@
-"""Leases and ticks: who may act, who leads, who is declared dead."""
+"""Leases and elections: who may act, who leads, who is declared dead."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from uuid import UUID
 
 import pytest
 
-from task_store import HeldRow, Offer, Tick, UnstorableValuesError, Workers, new_worker_id
+from task_store import HeldRow, Offer, UnstorableValuesError, Workers, new_worker_id
 
 LEASE = timedelta(seconds=30)
 INTERVAL = timedelta(seconds=5)
 
 
 @pytest.fixture
-def tick(workers: Workers):
-    async def tick(worker_id: UUID, *, reaches_broker: bool = True) -> Tick | None:
-        return await workers.tick(worker_id, reaches_broker=reaches_broker, interval=INTERVAL, lease=LEASE)
+def elect(workers: Workers):
+    async def elect(worker_id: UUID, *, reaches_broker: bool = True) -> UUID | None:
+        return await workers.elect_leader(worker_id, reaches_broker=reaches_broker, interval=INTERVAL, lease=LEASE)
 
-    return tick
+    return elect
 
 
 @pytest.fixture
@@ -70,22 +70,22 @@ async def test_renewal_prolongs_a_lease_even_one_that_is_over(workers: Workers, 
     assert start <= (await worker_row(me))["expires_at"] - LEASE <= await table.now()
 
 
-async def test_dead_worker_cannot_renew_tick_drain_or_retire(
-    workers: Workers, worker_row: Any, table: Any, tick: Any
+async def test_dead_worker_cannot_renew_elect_drain_or_retire(
+    workers: Workers, worker_row: Any, table: Any, elect: Any
 ) -> None:
     me = await table.dead_worker()
     before = await worker_row(me)
 
     assert not await workers.renew(me, LEASE)
-    assert await tick(me) is None
+    assert await elect(me) is None
     await workers.drain(me)
     await workers.retire(me)
     assert await worker_row(me) == before
 
 
-async def test_unknown_worker_cannot_renew_or_tick(workers: Workers, table: Any, tick: Any) -> None:
+async def test_unknown_worker_cannot_renew_or_elect(workers: Workers, table: Any, elect: Any) -> None:
     assert not await workers.renew(new_worker_id(), LEASE)
-    assert await tick(new_worker_id()) is None
+    assert await elect(new_worker_id()) is None
 
 
 async def test_held_rows_are_what_the_rows_say_this_worker_holds(workers: Workers, table: Any) -> None:
@@ -128,15 +128,17 @@ async def test_retired_worker_is_dead_and_leaves_its_tasks_to_the_sweep(workers:
     assert (await table.row(task_id))["lost_count"] == 0
 
 
-async def test_only_worker_leads_at_its_first_tick(workers: Workers, table: Any, tick: Any, offer: Offer) -> None:
+async def test_only_worker_leads_at_its_first_tick(
+    workers: Workers, table: Any, elect: Any, worker_row: Any, offer: Offer
+) -> None:
     me, start = new_worker_id(), await table.now()
     await workers.register(me, offer, LEASE)
 
-    told = await tick(me)
+    leader_id = await elect(me)
 
-    assert told.leader_id == me
-    assert not told.is_steady
-    assert start <= told.now <= await table.now()
+    row = await worker_row(me)
+    assert leader_id == me
+    assert start <= row["ticked_at"] == row["steady_since"] <= await table.now()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ async def test_only_worker_leads_at_its_first_tick(workers: Workers, table: Any,
     ],
 )
 async def test_everybody_finds_the_same_leader(
-    first: dict[str, Any], second: dict[str, Any], table: Any, tick: Any
+    first: dict[str, Any], second: dict[str, Any], table: Any, elect: Any
 ) -> None:
     """`first` leads; what makes `second` the lesser one outweighs its smaller id, where it has one."""
     small, large, witness = sorted(new_worker_id() for _ in range(3))
@@ -176,54 +178,56 @@ async def test_everybody_finds_the_same_leader(
     await table.worker(id=other, **second)
     await table.worker(id=witness, reaches_broker=False, steady_since=timedelta(seconds=-5))
 
-    seen_by_witness = await tick(witness, reaches_broker=False)
-    seen_by_leader = await tick(leader, reaches_broker=first.get("reaches_broker", True))
+    seen_by_witness = await elect(witness, reaches_broker=False)
+    seen_by_leader = await elect(leader, reaches_broker=first.get("reaches_broker", True))
 
-    assert seen_by_witness.leader_id == leader
-    assert seen_by_leader.leader_id == leader
+    assert seen_by_witness == leader
+    assert seen_by_leader == leader
 
 
 @pytest.mark.parametrize("columns", [{"expires_at": timedelta(seconds=-1)}, {"draining_at": timedelta(seconds=-1)}])
-async def test_worker_that_may_not_lead_knows_it(columns: dict[str, Any], table: Any, tick: Any) -> None:
+async def test_worker_that_may_not_lead_knows_it(columns: dict[str, Any], table: Any, elect: Any) -> None:
     me = await table.worker(**columns)
-    alone = await tick(me)
+    alone = await elect(me)
     other = await table.worker(steady_since=timedelta(seconds=-1))
 
-    assert alone.leader_id is None
-    assert (await tick(me)).leader_id == other
+    assert alone is None
+    assert await elect(me) == other
 
 
-async def test_ticks_without_a_gap_keep_their_steadiness(table: Any, tick: Any, worker_row: Any) -> None:
+async def test_ticks_without_a_gap_keep_their_steadiness(table: Any, elect: Any, worker_row: Any) -> None:
     me = await table.worker(ticked_at=timedelta(seconds=-9), steady_since=timedelta(seconds=-31))
-    before = await worker_row(me)
+    before, start = await worker_row(me), await table.now()
 
-    told = await tick(me)
+    await elect(me)
 
     after = await worker_row(me)
-    assert told.is_steady
     assert after["steady_since"] == before["steady_since"]
-    assert after["ticked_at"] == told.now
+    assert start <= after["ticked_at"] <= await table.now()
 
 
-async def test_gap_of_over_two_intervals_begins_steadiness_anew(table: Any, tick: Any, worker_row: Any) -> None:
+async def test_gap_of_over_two_intervals_begins_steadiness_anew(table: Any, elect: Any, worker_row: Any) -> None:
     me = await table.worker(ticked_at=timedelta(seconds=-11))
 
-    told = await tick(me)
+    await elect(me)
 
-    assert not told.is_steady
-    assert (await worker_row(me))["steady_since"] == told.now
+    row = await worker_row(me)
+    assert row["steady_since"] == row["ticked_at"]
 
 
-async def test_steadiness_takes_a_lease_to_reach(table: Any, tick: Any) -> None:
+async def test_steadiness_takes_a_lease_to_reach(workers: Workers, table: Any, elect: Any) -> None:
     me = await table.worker(steady_since=timedelta(seconds=-29))
+    await table.worker(expires_at=timedelta(seconds=-60))
 
-    assert not (await tick(me)).is_steady
+    await elect(me)
+
+    assert await workers.declare_dead(me, LEASE) == []
 
 
-async def test_tick_says_whether_the_broker_is_reached(table: Any, tick: Any, worker_row: Any) -> None:
+async def test_tick_says_whether_the_broker_is_reached(table: Any, elect: Any, worker_row: Any) -> None:
     me = await table.worker(reaches_broker=True)
 
-    await tick(me, reaches_broker=False)
+    await elect(me, reaches_broker=False)
 
     assert not (await worker_row(me))["reaches_broker"]
 

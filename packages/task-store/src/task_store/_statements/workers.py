@@ -67,7 +67,7 @@ RETIRE = update(WorkerRow).values(dead_at=NOW, draining_at=func.coalesce(WorkerR
 """Parameters: worker_id."""
 
 
-# TICK. Among the live workers that ticked within three intervals, the leader is the first by: steady for a lease,
+# ELECT. Among the live workers that ticked within three intervals, the leader is the first by: steady for a lease,
 # reaching the broker, smallest id. A draining worker leads no more.
 _interval = parameter("interval", Interval())
 _can_lead = and_(is_live(), WorkerRow.draining_at.is_(None))
@@ -102,11 +102,7 @@ _leader = (
     .limit(1)
 )
 
-TICK = select(
-    NOW.label("now"),
-    _leader.scalar_subquery().label("leader_id"),
-    (_ticked.c.steady_since <= NOW - _lease).label("is_steady"),
-)
+ELECT = select(_leader.scalar_subquery().label("leader_id")).select_from(_ticked)
 """Parameters: worker_id, reaches_broker, interval, lease. Returns no row if this worker is dead."""
 
 
