@@ -113,15 +113,6 @@ class Database:
         except FOREIGN_ERRORS as error:
             raise classify(error) from error
 
-    async def ping(self) -> None:
-        """Show that the database answers.
-
-        Raises:
-            DatabaseUnavailableError: it does not.
-
-        """
-        await self.fetch(text("SELECT 1"))
-
     async def facts(self) -> DatabaseFacts:
         """Return what an operator should know of the server and how it is set up."""
         (row,) = await self.fetch(FACTS)

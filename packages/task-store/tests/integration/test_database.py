@@ -75,7 +75,7 @@ async def test_refused_statement_leaves_its_connection_usable(postgres_server: P
         for _ in range(3):
             with pytest.raises(UnstorableValuesError):
                 await database.fetch(text("SELECT 1 / 0"))
-            await database.ping()
+            await database.fetch(text("SELECT 1"))
 
 
 @pytest.mark.parametrize(
