@@ -88,12 +88,12 @@ class Attempts:
 
     async def _claim(self, database: Database, statement: Executable, values: Mapping[str, Any]) -> list[Claim]:
         rows = await database.fetch(statement, values)
-        return [Claim(**{**row._mapping, "priority": Priority(row.priority)}) for row in rows]  # noqa: SLF001
+        return [Claim(**{**row, "priority": Priority(row["priority"])}) for row in rows]
 
     async def _record_all(self, batch: Sequence[Ending]) -> list[Ended | None]:
         endings = sorted(batch, key=lambda ending: ending.id)
         rows = await self._database.fetch(record.RECORD, _columns(endings))
-        ended = [Ended(**{**row._mapping, "event": Event(row.event)}) for row in rows]  # noqa: SLF001
+        ended = [Ended(**{**row, "event": Event(row["event"])}) for row in rows]
         by_lease = {(one.id, one.lease_token): one for one in ended}
         return [by_lease.get((ending.id, ending.lease_token)) for ending in batch]
 
@@ -105,7 +105,7 @@ class Attempts:
             "lease_token": [token for _, token in leases],
             "progress": [last_by_lease[lease].model_dump_json() for lease in leases],
         }
-        held = {(row.id, row.lease_token) for row in await self._database.fetch(progress.PROGRESS, values)}
+        held = {(row["id"], row["lease_token"]) for row in await self._database.fetch(progress.PROGRESS, values)}
         return [(task_id, token) in held for task_id, token, _ in batch]
 
 

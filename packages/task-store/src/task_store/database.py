@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, Executable, Row, make_url, text
+from sqlalchemy import URL, Executable, RowMapping, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from task_contracts import limits
@@ -99,8 +99,10 @@ class Database:
             },
         )
 
-    async def fetch(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
-        """Run one statement in a transaction of its own and return its rows; none where it returns none.
+    async def fetch(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[RowMapping]:
+        """Run one statement in a transaction of its own and return its rows, each by column name.
+
+        Empty for a statement that returns no rows.
 
         Raises:
             StoreError: see `task_store.errors`; on DatabaseUnavailableError the statement may have taken place.
@@ -109,14 +111,14 @@ class Database:
         try:
             async with asyncio.timeout(self._deadline_seconds + _GRACE_SECONDS), self._engine.connect() as connection:
                 result = await connection.execute(statement, named(values or {}))
-                return result.all() if result.returns_rows else ()
+                return result.mappings().all() if result.returns_rows else ()
         except FOREIGN_ERRORS as error:
             raise classify(error) from error
 
     async def facts(self) -> DatabaseFacts:
         """Return what an operator should know of the server and how it is set up."""
         (row,) = await self.fetch(FACTS)
-        return DatabaseFacts(**row._mapping)  # noqa: SLF001 # SQLAlchemy's documented name
+        return DatabaseFacts(**row)
 
     async def revision(self) -> str | None:
         """Return the revision of the schema, or None where no migration has run yet."""
@@ -124,7 +126,7 @@ class Database:
             rows = await self.fetch(text("SELECT version_num FROM alembic_version"))
         except SchemaMismatchError:
             return None
-        return rows[0].version_num if rows else None
+        return rows[0]["version_num"] if rows else None
 
     async def wait_for_revision(self, seconds: float) -> str | None:
         """Return the revision as soon as the database answers: for a process that may start before it.

@@ -28,14 +28,14 @@ class Dispatches:
         """
         marked: dict[tuple[str, Priority], list[UUID]] = defaultdict(list)
         rows = await self._database.fetch(dispatch.MARK, _values(quotas, offers))
-        for row in sorted(rows, key=lambda row: (row.due_at, row.id)):
-            marked[row.queue, Priority(row.priority)].append(row.id)
+        for row in sorted(rows, key=lambda row: (row["due_at"], row["id"])):
+            marked[row["queue"], Priority(row["priority"])].append(row["id"])
         return dict(marked)
 
     async def next_due(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
         """Return how long until the next task may be marked (zero or less: now), or None if none waits."""
         (row,) = await self._database.fetch(dispatch.NEXT_DUE, _values(quotas, offers))
-        until: timedelta | None = row[0]
+        until: timedelta | None = row["until"]
         return until
 
 

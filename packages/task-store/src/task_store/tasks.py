@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Executable, Row
+from sqlalchemy import Executable, RowMapping
 from uuid_utils.compat import uuid7
 
 from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
@@ -41,12 +41,12 @@ class Tasks:
     async def get(self, task_id: UUID) -> Task | None:
         """Return the task, or None if there is none of this id."""
         rows = await self._database.fetch(pages.GET, {"task_id": task_id})
-        return _task(rows[0]) if rows else None
+        return Task(**rows[0]) if rows else None
 
     async def state(self, task_id: UUID) -> TaskState | None:
         """Return the state of the task without what may be large, or None if there is none of this id."""
         rows = await self._database.fetch(pages.STATE, {"task_id": task_id})
-        return TaskState(**rows[0]._mapping) if rows else None  # noqa: SLF001 # SQLAlchemy's documented name
+        return TaskState(**rows[0]) if rows else None
 
     async def page(self, wanted: TaskFilter, *, items: int, is_full: bool = False) -> Page:
         """Return up to `items` tasks that match; fewer where the page grows too large or looks at too many rows.
@@ -59,19 +59,19 @@ class Tasks:
         """
         rows = await self._database.fetch(pages.page(wanted, is_full=is_full, items=items))
         model = Task if is_full else TaskSummary
-        found = tuple(model(**_without(row, "matched", "last_examined")) for row in rows if row.id is not None)
-        is_cut = rows[0].matched > len(found)
-        return Page(found, found[-1].id if is_cut else rows[0].last_examined)
+        found = tuple(model(**_without(row, "matched", "last_examined")) for row in rows if row["id"] is not None)
+        is_cut = rows[0]["matched"] > len(found)
+        return Page(found, found[-1].id if is_cut else rows[0]["last_examined"])
 
     async def total(self, wanted: TaskFilter) -> Total:
         """Count the tasks that match, up to `limits.TOTAL_MAX`, looking at `limits.EXAMINED_ROWS_MAX` rows at most."""
         (row,) = await self._database.fetch(pages.total(wanted))
-        is_capped = row.matching > limits.TOTAL_MAX or row.examined >= limits.EXAMINED_ROWS_MAX
-        return Total(min(row.matching, limits.TOTAL_MAX), is_capped)
+        is_capped = row["matching"] > limits.TOTAL_MAX or row["examined"] >= limits.EXAMINED_ROWS_MAX
+        return Total(min(row["matching"], limits.TOTAL_MAX), is_capped)
 
     async def count_by_status(self) -> dict[TaskStatus, int]:
         """Count all tasks; statuses of none are left out. Reads the whole table, so give the database time for it."""
-        return {TaskStatus(row.status): row.tasks for row in await self._database.fetch(counts.COUNT_BY_STATUS)}
+        return {TaskStatus(row["status"]): row["tasks"] for row in await self._database.fetch(counts.COUNT_BY_STATUS)}
 
     async def cancel(self, task_id: UUID) -> Changed | None:
         """Cancel a waiting task, or ask for a running one to be stopped. None if there is no such task.
@@ -97,14 +97,14 @@ class Tasks:
     async def _create_all(self, batch: Sequence[NewTask]) -> list[Task]:
         ids = [uuid7() for _ in batch]
         stored = await self._database.fetch(create.CREATE, _columns(batch, ids))
-        row_by_id = {row.id: row for row in stored}
+        row_by_id = {row["id"]: row for row in stored}
         return [_new_task(new, row_by_id[task_id]) for new, task_id in zip(batch, ids, strict=True)]
 
     async def _change(self, statement: Executable, task_id: UUID, **given: Any) -> Changed | None:
         rows = await self._database.fetch(statement, {"task_id": task_id, **given})
         if not rows:
             return None
-        event = rows[0].event
+        event = rows[0]["event"]
         return Changed(Task(**_without(rows[0], "event")), Event(event) if event else None)
 
 
@@ -121,17 +121,13 @@ def _columns(batch: Sequence[NewTask], ids: list[UUID]) -> dict[str, list[Any]]:
     }
 
 
-def _new_task(new: NewTask, row: Row[Any]) -> Task:
+def _new_task(new: NewTask, row: RowMapping) -> Task:
     fields = {name: getattr(new.asked, name) for name in type(new.asked).model_fields}
-    times = {"created_at": row.created_at, "due_at": row.due_at}
+    times = {"created_at": row["created_at"], "due_at": row["due_at"]}
     return Task.model_construct(
-        **{**fields, **times, "id": row.id, "type": new.type, "status": TaskStatus.NEW, "attempt": 0, "version": 1}
+        **{**fields, **times, "id": row["id"], "type": new.type, "status": TaskStatus.NEW, "attempt": 0, "version": 1}
     )
 
 
-def _task(row: Row[Any]) -> Task:
-    return Task(**row._mapping)  # noqa: SLF001 # SQLAlchemy's documented name
-
-
-def _without(row: Row[Any], *names: str) -> dict[str, Any]:
-    return {key: value for key, value in row._mapping.items() if key not in names}  # noqa: SLF001 # as above
+def _without(row: RowMapping, *names: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in names}

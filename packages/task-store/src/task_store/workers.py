@@ -44,7 +44,7 @@ class Workers:
     async def held_rows(self, worker_id: UUID) -> list[HeldRow]:
         """Return what the database says this worker holds."""
         rows = await self._database.fetch(workers.HELD, {"worker_id": worker_id})
-        return [HeldRow(**row._mapping) for row in rows]  # noqa: SLF001 # SQLAlchemy's documented name
+        return [HeldRow(**row) for row in rows]
 
     async def drain(self, worker_id: UUID) -> None:
         """Say that this worker takes nothing more: losing it from now on counts against no task."""
@@ -74,7 +74,7 @@ class Workers:
         """
         values = {"worker_id": worker_id, "reaches_broker": reaches_broker, "interval": interval, "lease": lease}
         rows = await self._database.fetch(workers.ELECT, values)
-        return rows[0].leader_id if rows else None
+        return rows[0]["leader_id"] if rows else None
 
     async def offer(self, offer: Offer) -> None:
         """Say that the types are offered now, with the schemas of their payloads."""
@@ -90,8 +90,8 @@ class Workers:
     async def live_offers(self) -> LiveOffers:
         """Return what the live workers offer that take tasks."""
         rows = await self._database.fetch(workers.LIVE_OFFERS)
-        types = {row.queue: tuple(row.types) for row in rows}
-        return LiveOffers(types, {row.queue: row.workers for row in rows})
+        types = {row["queue"]: tuple(row["types"]) for row in rows}
+        return LiveOffers(types, {row["queue"]: row["workers"] for row in rows})
 
     async def declare_dead(self, worker_id: UUID, lease: timedelta) -> list[UUID]:
         """Declare the workers dead whose lease is over, unless `worker_id` itself has not ticked steadily for a lease.
@@ -100,17 +100,17 @@ class Workers:
         """
         await self._database.fetch(workers.INSERT_UNKNOWN_AS_DEAD)
         rows = await self._database.fetch(workers.DECLARE_DEAD, {"worker_id": worker_id, "lease": lease})
-        return [row.id for row in rows]
+        return [row["id"] for row in rows]
 
     async def sweep(self, *, rows: int) -> list[Ended]:
         """Bring back, or end, up to `rows` tasks of dead workers."""
         swept = await self._database.fetch(record.SWEEP, {"rows": rows})
-        return [Ended(**{**row._mapping, "event": Event(row.event)}) for row in swept]  # noqa: SLF001
+        return [Ended(**{**row, "event": Event(row["event"])}) for row in swept]
 
     async def reject(self, lease: timedelta, *, rows: int) -> list[tuple[UUID, str]]:
         """FAIL up to `rows` tasks whose type nobody offers; return their ids and types."""
         values = {"priority": [str(priority) for priority in Priority], "lease": lease, "rows": rows}
-        return [(row.id, row.type) for row in await self._database.fetch(reject.REJECT, values)]
+        return [(row["id"], row["type"]) for row in await self._database.fetch(reject.REJECT, values)]
 
     async def purge(self, age: timedelta, *, rows: int) -> int:
         """Delete up to `rows` tasks that ended longer than `age` ago; return how many."""

@@ -58,7 +58,7 @@ async def test_operator_sees_whose_connection_it_is(postgres_server: PostgresSer
     async with Database(postgres_server.url(), application_name="task-worker poll") as database:
         (row,) = await database.fetch(text("SELECT current_setting('application_name') AS name"))
 
-    assert row.name == "task-worker poll"
+    assert row["name"] == "task-worker poll"
 
 
 async def test_each_call_is_a_transaction_of_its_own(database: Database) -> None:
@@ -66,8 +66,8 @@ async def test_each_call_is_a_transaction_of_its_own(database: Database) -> None
 
     first, second = (await database.fetch(query))[0], (await database.fetch(query))[0]
 
-    assert first.number != second.number
-    assert first.pid == second.pid
+    assert first["number"] != second["number"]
+    assert first["pid"] == second["pid"]
 
 
 async def test_refused_statement_leaves_its_connection_usable(postgres_server: PostgresServer) -> None:

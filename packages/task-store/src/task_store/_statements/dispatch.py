@@ -58,7 +58,7 @@ _next = (
 )
 
 NEXT_DUE = (
-    select(func.min(_next.c.due_at) - NOW)
+    select((func.min(_next.c.due_at) - NOW).label("until"))
     .select_from(_quota.join(_offer, _offer.c.offer_queue == _quota.c.queue).join(_next, true()))
     .where(_quota.c.ids > 0)
 )
