@@ -237,6 +237,11 @@ DELETE = (Event.CANCEL, Event.REQUEST_CANCEL)
 """Events of a caller's request to cancel. The status alone decides which of them it is."""
 
 
+def sources(*events: Event) -> frozenset[TaskStatus]:
+    """Return the statuses in which at least one of `events` can happen, such as those that CLAIM finds waiting."""
+    return frozenset[TaskStatus]().union(*(LIFECYCLE[event].sources for event in events))
+
+
 class Presence(StrEnum):
     """Whether a column holds a value in a certain status."""
 

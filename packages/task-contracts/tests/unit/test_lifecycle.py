@@ -22,6 +22,7 @@ from task_contracts.lifecycle import (
     Transition,
     Write,
     refusal,
+    sources,
 )
 
 NEVER, ALWAYS, MAYBE = Presence.NEVER, Presence.ALWAYS, Presence.MAYBE
@@ -220,3 +221,9 @@ def test_a_status_is_waiting_or_running_or_terminal() -> None:
     for status in TaskStatus:
         is_running = status is TaskStatus.IN_PROGRESS
         assert status.is_waiting + is_running + status.is_terminal == 1
+
+
+def test_sources_of_several_events_are_those_of_any_of_them() -> None:
+    assert sources(Event.CLAIM) == {status for status in TaskStatus if status.is_waiting}
+    assert sources(*DELETE) == {status for status in TaskStatus if not status.is_terminal}
+    assert sources() == frozenset()
