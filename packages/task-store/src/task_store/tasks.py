@@ -12,7 +12,7 @@ from sqlalchemy import Executable, RowMapping
 from uuid_utils.compat import uuid7
 
 from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
-from task_contracts.lifecycle import Event
+from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._batcher import Batcher
 from task_store._statements import changes, counts, create, pages
 from task_store.database import Database
@@ -123,9 +123,10 @@ def _columns(batch: Sequence[NewTask], ids: list[UUID]) -> dict[str, list[Any]]:
 
 def _new_task(new: NewTask, row: RowMapping) -> Task:
     fields = {name: getattr(new.asked, name) for name in type(new.asked).model_fields}
+    status = LIFECYCLE[Event.CREATE].target
     times = {"created_at": row["created_at"], "due_at": row["due_at"]}
     return Task.model_construct(
-        **{**fields, **times, "id": row["id"], "type": new.type, "status": TaskStatus.NEW, "attempt": 0, "version": 1}
+        **{**fields, **times, "id": row["id"], "type": new.type, "status": status, "attempt": 0, "version": 1}
     )
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Text, column, text
+from sqlalchemy import CheckConstraint, Index, Text, TextClause, column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from task_contracts import Priority, TaskStatus
-from task_contracts.lifecycle import COLUMN_RULES, SUSPECT_LOST_COUNT, Presence
+from task_contracts.lifecycle import COLUMN_RULES, RECORD, SUSPECT_LOST_COUNT, Event, Presence, sources
 from task_store._models.base import Base
 
-_WAITING_SQL = "status IN ('NEW', 'PENDING')"
 
-
-def _one_of(name: str, words: Iterator[str] | type[Priority] | type[TaskStatus]) -> str:
+def _one_of(name: str, words: Iterable[str]) -> str:
     return f"{name} IN ({', '.join(repr(str(word)) for word in words)})"
+
+
+def _in_sources_of(*events: Event, also: str = "") -> TextClause:
+    """Return the predicate of a partial index: the rows in whose status one of `events` can happen."""
+    is_source = _one_of("status", (status for status in TaskStatus if status in sources(*events)))
+    return text(f"{is_source} AND {also}" if also else is_source)
 
 
 def _rules() -> Iterator[CheckConstraint]:
@@ -27,8 +31,8 @@ def _rules() -> Iterator[CheckConstraint]:
     for name, presences in COLUMN_RULES.items():
         must = [s for s, presence in presences.items() if presence is Presence.ALWAYS]
         never = [s for s, presence in presences.items() if presence is Presence.NEVER]
-        parts = [f"({name} IS NULL OR NOT {_one_of('status', iter(never))})"] if never else []
-        parts += [f"({name} IS NOT NULL OR NOT {_one_of('status', iter(must))})"] if must else []
+        parts = [f"({name} IS NULL OR NOT {_one_of('status', never)})"] if never else []
+        parts += [f"({name} IS NOT NULL OR NOT {_one_of('status', must)})"] if must else []
         yield CheckConstraint(" AND ".join(parts), name=f"{name}_by_status")
 
 
@@ -75,7 +79,15 @@ class TaskRow(Base):
         *_rules(),
         # claims.POLL: what waits, longest due first. Leads with queue, priority and type so that a million tasks of
         # another type, or of tomorrow, hide nothing.
-        Index("ix_tasks_waiting", "queue", "priority", "type", "due_at", "id", postgresql_where=text(_WAITING_SQL)),
+        Index(
+            "ix_tasks_waiting",
+            "queue",
+            "priority",
+            "type",
+            "due_at",
+            "id",
+            postgresql_where=_in_sources_of(Event.CLAIM),
+        ),
         # dispatch.MARK: what waits and was not yet marked.
         Index(
             "ix_tasks_undispatched",
@@ -84,18 +96,20 @@ class TaskRow(Base):
             "type",
             "due_at",
             "id",
-            postgresql_where=text(f"{_WAITING_SQL} AND dispatched_at IS NULL AND lost_count < {SUSPECT_LOST_COUNT}"),
+            postgresql_where=_in_sources_of(
+                Event.DISPATCH, also=f"dispatched_at IS NULL AND lost_count < {SUSPECT_LOST_COUNT}"
+            ),
         ),
         # claims.SUSPECT: the few that have lost two workers.
         Index(
             "ix_tasks_suspect",
             "due_at",
-            postgresql_where=text(f"{_WAITING_SQL} AND lost_count >= {SUSPECT_LOST_COUNT}"),
+            postgresql_where=_in_sources_of(Event.CLAIM, also=f"lost_count >= {SUSPECT_LOST_COUNT}"),
         ),
         # workers.HELD, record.SWEEP: what a worker holds.
-        Index("ix_tasks_running", "worker_id", postgresql_where=text("status = 'IN_PROGRESS'")),
-        # pages: the few that did not go well, among millions that did.
-        Index("ix_tasks_unsuccessful", "id", postgresql_where=text("status IN ('FAILED', 'CANCELLED')")),
+        Index("ix_tasks_running", "worker_id", postgresql_where=_in_sources_of(*RECORD)),
+        # pages: the few that a caller may want to run again, among millions that went well.
+        Index("ix_tasks_unsuccessful", "id", postgresql_where=_in_sources_of(Event.RERUN)),
         # purge.PURGE: the oldest that ended.
         Index("ix_tasks_finished", "finished_at", postgresql_where=column("finished_at", Text).is_not(None)),
         {

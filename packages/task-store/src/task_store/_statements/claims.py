@@ -28,18 +28,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from task_contracts import TaskStatus
-from task_contracts.lifecycle import LIFECYCLE, SUSPECT_LOST_COUNT, Event, Guard
+from task_contracts.lifecycle import SUSPECT_LOST_COUNT, Event, Guard
 from task_store._models import TaskRow, WorkerRow
 from task_store._statements.lookups import is_picked, locked_row, only_test
 from task_store._statements.parameters import is_one_of, parameter, unnested
-from task_store._statements.transitions import NOW, constant, guards, is_status, shown, values
+from task_store._statements.transitions import NOW, constant, guards, is_held, is_waiting, shown, values
 from task_store._statements.workers import is_live
 
 _me = parameter("worker_id", Uuid())
 _slots: BindParameter[int] = parameter("slots", Integer())
 _overdue = TaskRow.due_at <= NOW - parameter("overdue", Interval())
-_is_waiting = is_status(LIFECYCLE[Event.CLAIM].sources)
 _is_no_suspect = shown(Guard.NOT_SUSPECT)
 _is_suspect = TaskRow.lost_count >= constant(SUSPECT_LOST_COUNT)
 
@@ -127,7 +125,7 @@ _i_hold_none = not_(
     exists(
         select(constant(1)).where(
             _held.worker_id == _me,
-            _held.status == constant(TaskStatus.IN_PROGRESS),
+            is_held(_held),
             _held.lost_count >= constant(SUSPECT_LOST_COUNT),
         )
     )
@@ -136,7 +134,7 @@ _i_hold_none = not_(
 SUSPECT = _claim(
     select(TaskRow.id)
     # In the open stands just what the index of suspects serves.
-    .where(_is_waiting, _is_suspect, _overdue, only_test(_claimable(_i_hold_none)))
+    .where(is_waiting(), _is_suspect, _overdue, only_test(_claimable(_i_hold_none)))
     .order_by(TaskRow.due_at)
     .limit(1)
     .with_for_update(skip_locked=True)

@@ -27,7 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from task_contracts import SortOrder, Task, TaskState, TaskStatus, TaskSummary, limits
+from task_contracts import SortOrder, Task, TaskState, TaskSummary, limits
+from task_contracts.lifecycle import Event, sources
 from task_store._models import TaskRow
 from task_store._statements.parameters import parameter
 from task_store._statements.transitions import is_status
@@ -37,7 +38,8 @@ _KEY_SLACK = timedelta(days=1)
 """How far the clock that made a key may be from the database's, which made `created_at`."""
 _FIXED_BYTES = 6000
 """More than everything of a task takes that is bounded tightly: ids, times, labels, error, progress."""
-_UNSUCCESSFUL = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED})
+_UNSUCCESSFUL = sources(Event.RERUN)
+"""What `ix_tasks_unsuccessful` holds."""
 
 
 def _columns(model: type[TaskState]) -> list[InstrumentedAttribute[Any]]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from sqlalchemy import Text, Uuid, and_, cast, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from task_contracts import TaskStatus
 from task_store._models import TaskRow
 from task_store._statements.lookups import locked_row
 from task_store._statements.parameters import unnested
-from task_store._statements.transitions import constant
+from task_store._statements.transitions import constant, is_held
 
 _told = unnested("told", id=Uuid(), lease_token=Uuid(), progress=Text())
-_is_held = and_(TaskRow.status == constant(TaskStatus.IN_PROGRESS), TaskRow.lease_token == _told.c.lease_token)
-_row = locked_row(_told.c.id, _is_held, name="row", skip_locked=False)
+_is_of_lease = and_(is_held(), TaskRow.lease_token == _told.c.lease_token)
+_row = locked_row(_told.c.id, _is_of_lease, name="row", skip_locked=False)
 _locked = (
     select(_row.c.id, cast(_told.c.progress, JSONB).label("progress"))
     .select_from(_told.join(_row, true()))

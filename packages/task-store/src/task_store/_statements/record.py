@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import CTE, Double, Integer, Select, Text, Uuid, cast, func, insert, null, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from task_contracts import TaskStatus, limits
+from task_contracts import limits
 from task_contracts.lifecycle import RECORD as RECORD_EVENTS
 from task_contracts.lifecycle import SWEEP as SWEEP_EVENTS
-from task_contracts.lifecycle import Event, Guard
+from task_contracts.lifecycle import Event, Guard, sources
 from task_store._models import AttemptRow, TaskRow, WorkerRow
 from task_store._statements.parameters import parameter, unnested
-from task_store._statements.transitions import NOW, ValueExpressions, constant, pick, values_of_picked
+from task_store._statements.transitions import NOW, ValueExpressions, constant, is_status, pick, values_of_picked
 
 _ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
 
@@ -111,7 +111,7 @@ _swept = (
         _was_draining,
     )
     .join(_dead_worker, TaskRow.worker_id == _dead_worker.c.id)
-    .where(TaskRow.status == constant(TaskStatus.IN_PROGRESS))
+    .where(is_status(sources(*SWEEP_EVENTS)))
     .limit(parameter("rows", Integer()))
     .with_for_update(skip_locked=True, of=TaskRow)
     .cte("locked")

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from task_contracts import limits
-from task_contracts.lifecycle import LIFECYCLE, Event, Guard
+from task_contracts.lifecycle import Event, Guard, sources
 from task_store._models import OfferRow, TaskRow, WorkerRow
 from task_store._statements.lookups import is_picked
 from task_store._statements.parameters import parameter, unnested
@@ -35,7 +35,7 @@ _served = (
     select(_queue.c.queue).select_from(_server).join(_queue, true()).where(is_live(_server)).distinct().cte("served")
 )
 _priorities = unnested("priorities", priority=Text())
-_is_waiting = is_status(LIFECYCLE[Event.REJECT].sources)
+_is_waiting = is_status(sources(Event.REJECT))
 
 _broker_queue = (
     select(_served.c.queue, _priorities.c.priority).select_from(_served.join(_priorities, true())).cte("broker_queue")

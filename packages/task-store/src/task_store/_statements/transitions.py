@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from task_contracts import ErrorCode, TaskStatus, limits
-from task_contracts.lifecycle import LIFECYCLE, SUSPECT_LOST_COUNT, Event, Guard, Write
+from task_contracts.lifecycle import LIFECYCLE, RECORD, SUSPECT_LOST_COUNT, Event, Guard, Write, sources
 from task_store._models import TaskRow
 
 GuardExpressions: TypeAlias = Mapping[Guard, ColumnElement[bool]]
@@ -49,9 +49,19 @@ def constant(word: str | int) -> ColumnElement[Any]:
     return literal_column(str(word) if isinstance(word, int) else f"'{word}'", kind)
 
 
-def is_status(statuses: Iterable[TaskStatus]) -> ColumnElement[bool]:
+def is_status(statuses: Iterable[TaskStatus], task: type[TaskRow] = TaskRow) -> ColumnElement[bool]:
     """Return the condition that a task's status is one of these."""
-    return TaskRow.status.in_([constant(status) for status in sorted(statuses)])
+    return task.status.in_([constant(status) for status in sorted(statuses)])
+
+
+def is_waiting() -> ColumnElement[bool]:
+    """Return the condition that a task can be claimed, as far as its status goes."""
+    return is_status(sources(Event.CLAIM))
+
+
+def is_held(task: type[TaskRow] = TaskRow) -> ColumnElement[bool]:
+    """Return the condition that some worker holds a task: that an attempt is under way."""
+    return is_status(sources(*RECORD), task)
 
 
 def _error(code: ErrorCode, message: str) -> ColumnElement[Any]:
@@ -114,9 +124,8 @@ def shown(guard: Guard) -> ColumnElement[bool]:
 def guards(event: Event, given: GuardExpressions | None = None) -> ColumnElement[bool]:
     """Return the from-statuses and guards of an event, for a WHERE on the locked row of `tasks`."""
     transition = LIFECYCLE[event]
-    sources = is_status(transition.sources)
     expressions = {**_GUARDS, **(given or {})}
-    return and_(sources, *(expressions[guard] for guard in transition.guards))
+    return and_(is_status(transition.sources), *(expressions[guard] for guard in transition.guards))
 
 
 def values(event: Event, given: ValueExpressions | None = None) -> dict[str, ColumnElement[Any]]:
@@ -181,5 +190,4 @@ def _takes_place(picked: ColumnElement[str], events: Sequence[Event]) -> ColumnE
     and only then finds the version that was locked, and makes the row again: a REQUEST_CANCEL picked on a row that was
     claimed while we waited for its lock would otherwise break the constraint of the PENDING one.
     """
-    sources = {status for event in events for status in LIFECYCLE[event].sources}
-    return and_(picked.in_([constant(event) for event in events]), is_status(sources))
+    return and_(picked.in_([constant(event) for event in events]), is_status(sources(*events)))

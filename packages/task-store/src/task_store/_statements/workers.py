@@ -26,10 +26,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.orm import aliased
 
-from task_contracts import TaskStatus
 from task_store._models import OfferRow, TaskRow, WorkerRow
 from task_store._statements.parameters import parameter, unnested
-from task_store._statements.transitions import NOW, constant
+from task_store._statements.transitions import NOW, constant, is_held
 
 _me = parameter("worker_id", Uuid())
 _lease = parameter("lease", Interval())
@@ -57,7 +56,7 @@ RENEW = update(WorkerRow).values(expires_at=NOW + _lease).where(_is_mine).return
 
 HELD = select(
     TaskRow.id, TaskRow.lease_token, TaskRow.cancel_requested_at.is_not(None).label("is_cancel_requested")
-).where(TaskRow.worker_id == _me, TaskRow.status == constant(TaskStatus.IN_PROGRESS))
+).where(TaskRow.worker_id == _me, is_held())
 """Parameters: worker_id."""
 
 DRAIN = update(WorkerRow).values(draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine)
@@ -136,7 +135,7 @@ INSERT_UNKNOWN_AS_DEAD = (
     .from_select(
         ["id", "queues", "types", "started_at", "expires_at", "reaches_broker", "dead_at"],
         select(TaskRow.worker_id, _nobody, _nobody, NOW, NOW, false(), NOW)  # a column's value
-        .where(TaskRow.status == constant(TaskStatus.IN_PROGRESS), _no_row)
+        .where(is_held(), _no_row)
         .distinct(),
     )
     .on_conflict_do_nothing()
@@ -176,9 +175,7 @@ OFFER = _insert_offers.on_conflict_do_update(
 )
 """Parameters: queue, type, payload_schema (arrays of one length, sorted, so that two workers wait in one order)."""
 
-_holds = exists(
-    select(constant(1)).where(TaskRow.worker_id == WorkerRow.id, TaskRow.status == constant(TaskStatus.IN_PROGRESS))
-)
+_holds = exists(select(constant(1)).where(TaskRow.worker_id == WorkerRow.id, is_held()))
 
 FORGET_DEAD = delete(WorkerRow).where(WorkerRow.dead_at < NOW - parameter("age", Interval()), ~_holds)
 """Parameters: age. Rows of long dead workers; a running task that still turns up gets its worker a dead row again."""
