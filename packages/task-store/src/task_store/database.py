@@ -15,14 +15,15 @@ from types import TracebackType
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, Executable, RowMapping, make_url, text
+from sqlalchemy import URL, Executable, RowMapping, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from task_contracts import limits
 from task_store._classify import FOREIGN_ERRORS, classify
+from task_store._statements import server
 from task_store._statements.parameters import named
 from task_store.errors import DatabaseUnavailableError, SchemaMismatchError
-from task_store.facts import FACTS, DatabaseFacts
+from task_store.facts import DatabaseFacts
 
 _log = logging.getLogger(__name__)
 
@@ -117,13 +118,13 @@ class Database:
 
     async def facts(self) -> DatabaseFacts:
         """Return what an operator should know of the server and how it is set up."""
-        (row,) = await self.fetch(FACTS)
+        (row,) = await self.fetch(server.FACTS)
         return DatabaseFacts(**row)
 
     async def revision(self) -> str | None:
         """Return the revision of the schema, or None where no migration has run yet."""
         try:
-            rows = await self.fetch(text("SELECT version_num FROM alembic_version"))
+            rows = await self.fetch(server.REVISION)
         except SchemaMismatchError:
             return None
         return rows[0]["version_num"] if rows else None

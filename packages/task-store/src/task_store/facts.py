@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
-
 SCHEMA_REVISION = "0001"
 """The revision of the schema that this code needs. Revisions sort as text: a smaller one is older."""
 
@@ -19,13 +17,6 @@ _GREEDY = (
 )
 _UNTESTED = "PostgreSQL {} is not among the versions that were tested ({} to {})"
 _NEWER_SCHEMA = "the schema ({}) is newer than this version knows ({}): update it"
-
-FACTS = text(
-    "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS version_num,"
-    " current_setting('max_connections')::int AS max_connections,"
-    " current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
-)
-"""Returns the one row of a `DatabaseFacts`."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,5 @@
-"""All SQL of the running system, one file for each need. Guards come from `transitions` alone."""
+"""All SQL that works on the schema, one file for each need. Guards come from `transitions` alone.
+
+Elsewhere stand only the schema itself (`_models`, and the migrations), what makes an empty database (`embedded`), and
+what tests do behind the store's back (`testing`).
+"""
