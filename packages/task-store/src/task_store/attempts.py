@@ -7,12 +7,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Executable
-
 from task_contracts import Priority, Progress
 from task_contracts.lifecycle import Event
 from task_store._batcher import Batcher
 from task_store._statements import claims, progress, record
+from task_store._statements.statement import Statement
 from task_store.database import Database
 from task_store.records import Claim, Ended, Ending, Offer
 
@@ -86,7 +85,7 @@ class Attempts:
         """Write how far a task has come; False if it is no longer this worker's. Concurrent calls share a statement."""
         return await self._progressed.submit((task_id, lease_token, reported))
 
-    async def _claim(self, database: Database, statement: Executable, values: Mapping[str, Any]) -> list[Claim]:
+    async def _claim(self, database: Database, statement: Statement, values: Mapping[str, Any]) -> list[Claim]:
         rows = await database.fetch(statement, values)
         return [Claim(**{**row, "priority": Priority(row["priority"])}) for row in rows]
 

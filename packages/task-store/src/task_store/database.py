@@ -15,13 +15,14 @@ from types import TracebackType
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, Executable, RowMapping, make_url
+from sqlalchemy import URL, RowMapping, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from task_contracts import limits
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._statements import server
 from task_store._statements.parameters import named
+from task_store._statements.statement import Statement
 from task_store.errors import DatabaseUnavailableError, SchemaMismatchError
 from task_store.facts import DatabaseFacts
 
@@ -100,7 +101,7 @@ class Database:
             },
         )
 
-    async def fetch(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[RowMapping]:
+    async def fetch(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Sequence[RowMapping]:
         """Run one statement in a transaction of its own and return its rows, each by column name.
 
         Empty for a statement that returns no rows.
@@ -111,7 +112,7 @@ class Database:
         """
         try:
             async with asyncio.timeout(self._deadline_seconds + _GRACE_SECONDS), self._engine.connect() as connection:
-                result = await connection.execute(statement, named(values or {}))
+                result = await connection.execute(statement.sql, named(values or {}))
                 return result.mappings().all() if result.returns_rows else ()
         except FOREIGN_ERRORS as error:
             raise classify(error) from error

@@ -8,13 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Executable, RowMapping
+from sqlalchemy import RowMapping
 from uuid_utils.compat import uuid7
 
 from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._batcher import Batcher
 from task_store._statements import changes, counts, create, pages
+from task_store._statements.statement import Statement
 from task_store.database import Database
 from task_store.records import Changed, NewTask, Page, TaskFilter, Total
 
@@ -100,7 +101,7 @@ class Tasks:
         row_by_id = {row["id"]: row for row in stored}
         return [_new_task(new, row_by_id[task_id]) for new, task_id in zip(batch, ids, strict=True)]
 
-    async def _change(self, statement: Executable, task_id: UUID, **given: Any) -> Changed | None:
+    async def _change(self, statement: Statement, task_id: UUID, **given: Any) -> Changed | None:
         rows = await self._database.fetch(statement, {"task_id": task_id, **given})
         if not rows:
             return None

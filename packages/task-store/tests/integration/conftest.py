@@ -33,6 +33,7 @@ from task_store import (
     new_lease_token,
     normalised_url,
 )
+from task_store._statements.statement import Statement
 from task_store.testing import DatabaseTemplates, PostgresServer, PrepareDatabase, server_majors
 
 DEADLINE_SECONDS = 20
@@ -78,7 +79,7 @@ async def pool(store_url: str) -> AsyncIterator[Database]:
 async def database(pool: Database) -> Database:
     """The shared database, empty."""
     for name in ("tasks", "workers", "task_types"):
-        await pool.fetch(text(f"DELETE FROM {name}"))
+        await pool.fetch(Statement(text(f"DELETE FROM {name}")))
     return pool
 
 

@@ -12,7 +12,12 @@ from sqlalchemy import text
 
 from task_contracts import Priority
 from task_store import Database, NewTask, SchemaMismatchError, StoreError, Tasks, UnstorableValuesError
+from task_store._statements.statement import Statement
 from task_store.testing import PostgresServer
+
+
+def sql(statement: str) -> Statement:
+    return Statement(text(statement))
 
 
 async def test_facts_describe_the_server(database: Database, table: Any) -> None:
@@ -27,7 +32,7 @@ async def test_facts_tell_whether_commits_are_durable(postgres_server: PostgresS
     facts = await database.facts()
     role_off = "SELECT set_config('synchronous_commit', 'off', false)"
     async with Database(postgres_server.url(), pool_size=1) as careless:
-        await careless.fetch(text(role_off))
+        await careless.fetch(sql(role_off))
         lax = await careless.facts()
 
     assert facts.is_durable is (facts.fsync == "on")
@@ -49,20 +54,20 @@ async def test_revision_is_none_until_a_migration_has_run(database: Database, ta
 
 async def test_missing_table_is_a_schema_that_does_not_fit(database_url: str, new_task: Callable[..., NewTask]) -> None:
     async with Database(database_url) as empty:
-        await empty.fetch(text("DROP TABLE tasks CASCADE"))
+        await empty.fetch(sql("DROP TABLE tasks CASCADE"))
         with pytest.raises(SchemaMismatchError, match="task-migrate"):
             await Tasks(empty).create(new_task())
 
 
 async def test_operator_sees_whose_connection_it_is(postgres_server: PostgresServer) -> None:
     async with Database(postgres_server.url(), application_name="task-worker poll") as database:
-        (row,) = await database.fetch(text("SELECT current_setting('application_name') AS name"))
+        (row,) = await database.fetch(sql("SELECT current_setting('application_name') AS name"))
 
     assert row["name"] == "task-worker poll"
 
 
 async def test_each_call_is_a_transaction_of_its_own(database: Database) -> None:
-    query = text("SELECT pg_current_xact_id()::text AS number, pg_backend_pid() AS pid")
+    query = sql("SELECT pg_current_xact_id()::text AS number, pg_backend_pid() AS pid")
 
     first, second = (await database.fetch(query))[0], (await database.fetch(query))[0]
 
@@ -74,8 +79,8 @@ async def test_refused_statement_leaves_its_connection_usable(postgres_server: P
     async with Database(postgres_server.url(), pool_size=1) as database:
         for _ in range(3):
             with pytest.raises(UnstorableValuesError):
-                await database.fetch(text("SELECT 1 / 0"))
-            await database.fetch(text("SELECT 1"))
+                await database.fetch(sql("SELECT 1 / 0"))
+            await database.fetch(sql("SELECT 1"))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +94,7 @@ async def test_refused_statement_leaves_its_connection_usable(postgres_server: P
 )
 async def test_values_that_cannot_be_stored_are_rejected(statement: str, database: Database) -> None:
     with pytest.raises(UnstorableValuesError) as caught:
-        await database.fetch(text(statement))
+        await database.fetch(sql(statement))
 
     assert caught.value.sqlstate[:2] == "22"
 
@@ -135,7 +140,7 @@ async def test_value_that_the_driver_cannot_encode_is_rejected_and_fails_alone(
 
 async def test_error_of_another_kind_is_a_store_error_with_its_code(database: Database) -> None:
     with pytest.raises(StoreError) as caught:
-        await database.fetch(text("SELECT no_such_function()"))
+        await database.fetch(sql("SELECT no_such_function()"))
 
     assert type(caught.value) is StoreError
     assert caught.value.sqlstate == "42883"

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from task_store import Database, DatabaseUnavailableError
+from task_store._statements.statement import Statement
 from task_store.testing import PrivatePostgres
 
 pytestmark = pytest.mark.private_servers
@@ -44,9 +45,13 @@ async def frail(server: PrivatePostgres) -> AsyncIterator[Database]:
     await database.aclose()
 
 
+def sql(statement: str) -> Statement:
+    return Statement(text(statement))
+
+
 async def ask(database: Database) -> None:
     """Run the smallest statement there is."""
-    await database.fetch(text("SELECT 1"))
+    await database.fetch(sql("SELECT 1"))
 
 
 async def fails_in_time(call: Awaitable[object]) -> DatabaseUnavailableError:
@@ -130,8 +135,8 @@ async def succeeds(database: Database) -> bool:
 
 async def test_server_that_is_killed_under_a_statement_is_unavailable(server: PrivatePostgres, frail: Database) -> None:
     async with Database(server.url(), deadline_seconds=20, application_name="victim") as database:
-        running = asyncio.create_task(database.fetch(text("SELECT pg_sleep(20)")))
-        query = text("SELECT 1 FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active'")
+        running = asyncio.create_task(database.fetch(sql("SELECT pg_sleep(20)")))
+        query = sql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active'")
         async with asyncio.timeout(20):
             while not await frail.fetch(query):
                 pass
@@ -143,7 +148,7 @@ async def test_server_that_is_killed_under_a_statement_is_unavailable(server: Pr
 
 async def test_statement_that_takes_too_long_is_ended_by_the_server(server: PrivatePostgres) -> None:
     async with Database(server.url(), deadline_seconds=20, statement_timeout_seconds=0.1) as database:
-        error = await fails_in_time(database.fetch(text("SELECT pg_sleep(10)")))
+        error = await fails_in_time(database.fetch(sql("SELECT pg_sleep(10)")))
 
         await ask(database)
 
@@ -162,7 +167,7 @@ async def test_connection_that_never_comes_free_is_given_up_in_time(server: Priv
 
 async def test_cancelled_call_gives_its_connection_back(server: PrivatePostgres) -> None:
     async with Database(server.url(), pool_size=1) as database:
-        sleeping = asyncio.create_task(database.fetch(text("SELECT pg_sleep(10)")))
+        sleeping = asyncio.create_task(database.fetch(sql("SELECT pg_sleep(10)")))
         await asyncio.sleep(0)
         sleeping.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -197,7 +202,7 @@ async def test_database_that_cannot_be_entered_is_unavailable_and_no_secret_is_t
 async def test_server_out_of_connections_is_unavailable() -> None:
     settings = {"max_connections": "5", "superuser_reserved_connections": "1"}
     async with PrivatePostgres(settings=settings) as server, Database(server.url(), pool_size=5) as first:
-        await asyncio.gather(*(first.fetch(text("SELECT pg_sleep(0.2)")) for _ in range(5)))
+        await asyncio.gather(*(first.fetch(sql("SELECT pg_sleep(0.2)")) for _ in range(5)))
         async with Database(server.url()) as second:
             error = await fails_in_time(ask(second))
 

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Executable, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +23,7 @@ from task_contracts import Priority, SortOrder, TaskStatus, limits
 from task_store import Database, TaskFilter
 from task_store._statements import changes, claims, create, dispatch, pages, progress, purge, record, reject, workers
 from task_store._statements.parameters import named
+from task_store._statements.statement import Statement
 
 PRIORITIES = [str(priority) for priority in Priority]
 ME, DEAD = uuid4(), uuid4()
@@ -82,7 +83,7 @@ class Case:
     One that is not hot may read all of a table which the planner takes for empty.
     """
 
-    statement: Executable
+    statement: Statement
     values: dict[str, Any]
     rows: int
     pages: int = 2_000
@@ -175,7 +176,7 @@ class Planner:
         self._connection = connection
 
     async def explain(self, case: Case, mode: str) -> dict[str, Any]:
-        compiled = case.statement.compile(dialect=dialect.dialect(), compile_kwargs={"render_postcompile": True})
+        compiled = case.statement.sql.compile(dialect=dialect.dialect(), compile_kwargs={"render_postcompile": True})
         given = {**compiled.params, **named(case.values)}
         order = compiled.positiontup or []
         literals = ", ".join(_literal(given[name]) for name in order)

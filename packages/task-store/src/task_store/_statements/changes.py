@@ -13,11 +13,14 @@ from task_contracts.lifecycle import Event
 from task_store._models import TaskRow
 from task_store._statements.pages import TASK_COLUMNS
 from task_store._statements.parameters import parameter
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, ValueExpressions, pick, values_of_picked
+
+_INDEXES = ("pk_tasks",)
 
 
 def _change(events: Sequence[Event], given: ValueExpressions | None = None) -> CompoundSelect[Any]:
-    """Return the row as it is after the first of `events` that it allows, with that event's name, or as it stays."""
+    """Apply the first of `events` that the row allows and return the row with its name; else the row unchanged."""
     locked = (
         select(*TASK_COLUMNS, pick(events).label("event"))
         .where(TaskRow.id == parameter("task_id", Uuid()))
@@ -35,20 +38,32 @@ def _change(events: Sequence[Event], given: ValueExpressions | None = None) -> C
     return union_all(select(changed), stayed.where(locked.c.event.is_(None)))
 
 
-DELETE = _change(DELETE_EVENTS)
-"""Parameters: task_id."""
+DELETE = Statement(
+    _change(DELETE_EVENTS),
+    "Cancels a waiting task, or asks for a running one to be stopped. Returns the task as it then is, and the event;"
+    " NULL as the event where the task has ended. No row where there is no such task.",
+    indexes=_INDEXES,
+)
 
-RERUN = _change([Event.RERUN])
-"""Parameters: task_id."""
+RERUN = Statement(
+    _change([Event.RERUN]),
+    "Begins a new run of a task that was unsuccessful. Returns the task as it then is, and the event or NULL.",
+    indexes=_INDEXES,
+)
 
 _run_at = parameter("run_at", DateTime(timezone=True))
 
-RESCHEDULE = _change(
-    [Event.RESCHEDULE],
-    {
-        "priority": func.coalesce(parameter("priority", Text()), TaskRow.priority),
-        "run_at": func.coalesce(_run_at, TaskRow.run_at),
-        "due_at": case((_run_at.is_(None), TaskRow.due_at), else_=func.greatest(_run_at, NOW)),  # greatest skips nulls
-    },
+RESCHEDULE = Statement(
+    _change(
+        [Event.RESCHEDULE],
+        {
+            "priority": func.coalesce(parameter("priority", Text()), TaskRow.priority),
+            "run_at": func.coalesce(_run_at, TaskRow.run_at),
+            # Not greatest() alone, which skips nulls.
+            "due_at": case((_run_at.is_(None), TaskRow.due_at), else_=func.greatest(_run_at, NOW)),
+        },
+    ),
+    "Gives a waiting task another `priority` or `run_at`; what is NULL stays. Returns the task as it then is, and the"
+    " event or NULL.",
+    indexes=_INDEXES,
 )
-"""Parameters: task_id, priority (null: as it is), run_at (null: as it is)."""

@@ -32,6 +32,7 @@ from task_contracts.lifecycle import SUSPECT_LOST_COUNT, Event, Guard
 from task_store._models import TaskRow, WorkerRow
 from task_store._statements.lookups import is_picked, locked_row, only_test
 from task_store._statements.parameters import is_one_of, parameter, unnested
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, guards, is_held, is_waiting, shown, values
 from task_store._statements.workers import is_live
 
@@ -77,8 +78,12 @@ def _claim(locked: Select[Any]) -> Update:
 _asked = unnested("asked", id=Uuid())
 _locked = locked_row(_asked.c.id, _claimable(_is_no_suspect), name="locked")
 
-BY_ID = _claim(select(_locked.c.id).select_from(_asked.join(_locked, true())))
-"""Parameters: id (array), worker_id, lease_token, queues, types."""
+BY_ID = Statement(
+    _claim(select(_locked.c.id).select_from(_asked.join(_locked, true()))),
+    "Claims tasks by their ids, as a message names them: those that are due, of an offered type and queue, no suspects,"
+    " and not locked by anybody.",
+    indexes=("pk_tasks", "pk_workers"),
+)
 
 
 # The poll. Candidates are read unlocked, at most `candidates` of each priority, queue and type, and put in an order by
@@ -115,9 +120,13 @@ _candidates = (
 )
 _polled = locked_row(_candidates.c.id, _claimable(_is_no_suspect), name="polled")
 
-POLL = _claim(select(_polled.c.id).select_from(_candidates.join(_polled, true())).limit(_slots))
-"""Parameters: priority and weight (arrays of one length), queues, types, overdue, candidates, slots, worker_id,
-lease_token."""
+POLL = Statement(
+    _claim(select(_polled.c.id).select_from(_candidates.join(_polled, true())).limit(_slots)),
+    "Claims up to `slots` tasks straight from the table: due for `overdue`, dispatched or not, by the weights among the"
+    " priorities, longest due first within one. `priority` and `weight` have one length. At most `candidates` of each"
+    " lane are looked at.",
+    indexes=("ix_tasks_waiting", "pk_tasks", "pk_workers"),
+)
 
 
 _held = aliased(TaskRow)
@@ -131,12 +140,15 @@ _i_hold_none = not_(
     )
 )
 
-SUSPECT = _claim(
-    select(TaskRow.id)
-    # In the open stands just what the index of suspects serves.
-    .where(is_waiting(), _is_suspect, _overdue, only_test(_claimable(_i_hold_none)))
-    .order_by(TaskRow.due_at)
-    .limit(1)
-    .with_for_update(skip_locked=True)
+SUSPECT = Statement(
+    _claim(
+        select(TaskRow.id)
+        # Only what `ix_tasks_suspect` covers stays outside the CASE.
+        .where(is_waiting(), _is_suspect, _overdue, only_test(_claimable(_i_hold_none)))
+        .order_by(TaskRow.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ),
+    "Claims one suspect that has been due for `overdue`, the longest due first, unless this worker holds one.",
+    indexes=("ix_tasks_suspect", "ix_tasks_running", "pk_tasks", "pk_workers"),
 )
-"""Parameters: queues, types, overdue, worker_id, lease_token."""

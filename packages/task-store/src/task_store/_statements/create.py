@@ -9,6 +9,7 @@ from sqlalchemy.types import DateTime
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._models import TaskRow
 from task_store._statements.parameters import unnested
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant
 
 _asked = unnested(
@@ -36,9 +37,9 @@ _columns = {
     "due_at": func.greatest(_asked.c.run_at, NOW),
 }
 
-CREATE = (
+CREATE = Statement(
     insert(TaskRow)
     .from_select(list(_columns), select(*_columns.values()))
-    .returning(TaskRow.id, TaskRow.created_at, TaskRow.due_at)
+    .returning(TaskRow.id, TaskRow.created_at, TaskRow.due_at),
+    "Stores new tasks. The arrays have one length; `labels` and `payload` are JSON texts.",
 )
-"""Parameters: an array for each column of `asked`, all of one length; labels and payload as JSON texts."""

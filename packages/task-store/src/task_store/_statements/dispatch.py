@@ -11,6 +11,7 @@ from task_contracts.lifecycle import Event, Guard
 from task_store._models import TaskRow
 from task_store._statements.lookups import is_picked, locked_row
 from task_store._statements.parameters import unnested
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, guards, values
 
 _quota = unnested("quota", queue=Text(), priority=Text(), ids=Integer())
@@ -41,13 +42,16 @@ _due = (
 _locked = locked_row(_due.c.id, guards(Event.DISPATCH), name="locked")
 _picked = select(_locked.c.id).select_from(_quota.join(_due, true()).join(_locked, true())).cte("picked")
 
-MARK = (
+MARK = Statement(
     update(TaskRow)
     .values(values(Event.DISPATCH))
     .where(is_picked(_picked))
-    .returning(TaskRow.id, TaskRow.queue, TaskRow.priority, TaskRow.due_at)
+    .returning(TaskRow.id, TaskRow.queue, TaskRow.priority, TaskRow.due_at),
+    "Marks due tasks of offered types as dispatched, in each broker queue (`queue`, `priority`) up to `ids` of them,"
+    " the longest due first. Skips what is locked. `queue`, `priority` and `ids` have one length, and so have the two"
+    " arrays of offers.",
+    indexes=("ix_tasks_undispatched", "pk_tasks"),
 )
-"""Parameters: queue, priority, ids (arrays of one length), offer_queue and offer_type (arrays of one length)."""
 
 _next = (
     select(TaskRow.due_at)
@@ -57,9 +61,11 @@ _next = (
     .lateral("next")
 )
 
-NEXT_DUE = (
+NEXT_DUE = Statement(
     select((func.min(_next.c.due_at) - NOW).label("until"))
     .select_from(_quota.join(_offer, _offer.c.offer_queue == _quota.c.queue).join(_next, true()))
-    .where(_quota.c.ids > 0)
+    .where(_quota.c.ids > 0),
+    "Returns how long until the next task that MARK could take, of a broker queue with `ids` above 0, is due; zero or"
+    " less if it is due already, NULL if there is none. Parameters as for MARK.",
+    indexes=("ix_tasks_undispatched",),
 )
-"""Parameters as for MARK. Returns how long until the next task of a broker queue with a quota is due, or NULL."""

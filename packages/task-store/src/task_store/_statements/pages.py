@@ -31,6 +31,7 @@ from task_contracts import SortOrder, Task, TaskState, TaskSummary, limits
 from task_contracts.lifecycle import Event, sources
 from task_store._models import TaskRow
 from task_store._statements.parameters import parameter
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import is_status
 from task_store.records import TaskFilter
 
@@ -38,7 +39,7 @@ _KEY_SLACK = timedelta(days=1)
 """How far the clock that made a key may be from the database's, which made `created_at`."""
 _FIXED_BYTES = 6000
 """More than everything of a task takes that is bounded tightly: ids, times, labels, error, progress."""
-_UNSUCCESSFUL = sources(Event.RERUN)
+UNSUCCESSFUL = sources(Event.RERUN)
 """What `ix_tasks_unsuccessful` holds."""
 
 
@@ -51,15 +52,17 @@ SUMMARY_COLUMNS = _columns(TaskSummary)
 
 _this_one = TaskRow.id == parameter("task_id", Uuid())
 
-GET = select(*TASK_COLUMNS).where(_this_one)
-"""Parameters: task_id."""
+GET = Statement(select(*TASK_COLUMNS).where(_this_one), "Returns one task, whole.", indexes=("pk_tasks",))
 
-STATE = select(*_columns(TaskState)).where(_this_one)
-"""Parameters: task_id."""
+STATE = Statement(
+    select(*_columns(TaskState)).where(_this_one),
+    "Returns the state of one task: nothing that may be large.",
+    indexes=("pk_tasks",),
+)
 
 
-def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Select[Any]:
-    """Return the select of up to `items` tasks that match, cut where they exceed `limits.PAGE_BYTES` in all.
+def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Statement:
+    """Build the select of up to `items` tasks that match, cut where they exceed `limits.PAGE_BYTES` in all.
 
     Each row also says in `matched` how many there were before the cut (counted up to `items` + 1) and, where those are
     all, in `last_examined` the id at which a full window ends. The first is never cut off. Where nothing matches there
@@ -86,18 +89,32 @@ def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Select[Any]:
     matched = func.coalesce(cut.c.matched, 0).label("matched")
     last_examined = case((matched <= items, _last_examined(wanted).scalar_subquery())).label("last_examined")
     always = select(true().label("row")).subquery("always")
-    return (
+    return Statement(
         select(*(cut.c[name] for name in names), matched, last_examined)
         .select_from(always.outerjoin(cut, true()))
-        .order_by(_in_order(cut.c.id, wanted.order))
+        .order_by(_in_order(cut.c.id, wanted.order)),
+        "Returns a page of tasks, how many matched, and where its window was full, the id that the window ended at.",
+        indexes=_indexes(wanted),
     )
 
 
-def total(wanted: TaskFilter) -> Select[int, int]:
-    """Return the select of how many rows of one window there are, and how many of them match."""
+def total(wanted: TaskFilter) -> Statement:
+    """Build the select of how many rows of one window there are, and how many of them match."""
     seen = aliased(TaskRow, _window(wanted))
     matching = func.count().filter(literal(True), *_conditions(seen, wanted))  # SQL's own constant
-    return select(matching.label("matching"), func.count().label("examined")).select_from(seen)
+    return Statement(
+        select(matching.label("matching"), func.count().label("examined")).select_from(seen),
+        "Counts the tasks of one window, and those of them that match.",
+        indexes=_indexes(wanted),
+    )
+
+
+def _indexes(wanted: TaskFilter) -> tuple[str, ...]:
+    return ("ix_tasks_unsuccessful",) if _is_unsuccessful(wanted) else ("pk_tasks",)
+
+
+def _is_unsuccessful(wanted: TaskFilter) -> bool:
+    return bool(wanted.statuses) and wanted.statuses <= UNSUCCESSFUL
 
 
 def _last_examined(wanted: TaskFilter) -> Select[UUID]:
@@ -131,8 +148,8 @@ def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
         bounds.append(TaskRow.id >= _first_key(wanted.created_from, -_KEY_SLACK))
     if wanted.created_to is not None:
         bounds.append(TaskRow.id < _first_key(wanted.created_to, _KEY_SLACK))
-    if wanted.statuses and wanted.statuses <= _UNSUCCESSFUL:
-        bounds.append(is_status(_UNSUCCESSFUL))
+    if _is_unsuccessful(wanted):
+        bounds.append(is_status(UNSUCCESSFUL))
     return bounds
 
 

@@ -26,6 +26,11 @@ def named(values: Mapping[str, Any]) -> dict[str, Any]:
     return {_PREFIX + name: value for name, value in values.items()}
 
 
+def given_name(name: str) -> str | None:
+    """Return the name that a caller knows a parameter by; None for a value that the statement itself brings along."""
+    return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
+
+
 def unnested(alias: str, /, **types: TypeEngine[Any]) -> TableValuedAlias:
     """Return a relation `alias` of the arrays given as parameters, one for each column, named like it."""
     arrays = (parameter(name, ARRAY(kind)) for name, kind in types.items())

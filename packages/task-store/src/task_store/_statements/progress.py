@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from task_store._models import TaskRow
 from task_store._statements.lookups import locked_row
 from task_store._statements.parameters import unnested
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import constant, is_held
 
 _told = unnested("told", id=Uuid(), lease_token=Uuid(), progress=Text())
@@ -19,10 +20,12 @@ _locked = (
     .cte("locked")
 )
 
-PROGRESS = (
+PROGRESS = Statement(
     update(TaskRow)
     .values(progress=_locked.c.progress, version=TaskRow.version + constant(1))
     .where(TaskRow.id == _locked.c.id)
-    .returning(TaskRow.id, TaskRow.lease_token)
+    .returning(TaskRow.id, TaskRow.lease_token),
+    "Writes how far running tasks have come. The arrays have one length and are sorted by id; `progress` holds JSON"
+    " texts. Returns the leases that still hold.",
+    indexes=("pk_tasks",),
 )
-"""Parameters: id, lease_token, progress (JSON texts), arrays sorted by id. Returns the leases that still hold."""

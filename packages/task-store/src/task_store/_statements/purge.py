@@ -8,6 +8,7 @@ from task_contracts.lifecycle import Event, Guard
 from task_store._models import TaskRow
 from task_store._statements.lookups import is_picked
 from task_store._statements.parameters import parameter
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, guards
 
 _cutoff = {Guard.FINISHED_BEFORE_CUTOFF: TaskRow.finished_at < NOW - parameter("age", Interval())}
@@ -20,5 +21,9 @@ _old = (
     .cte("old")
 )
 
-PURGE = delete(TaskRow).where(is_picked(_old)).returning(TaskRow.id)
-"""Parameters: age, rows."""
+PURGE = Statement(
+    delete(TaskRow).where(is_picked(_old)).returning(TaskRow.id),
+    "Deletes tasks that ended longer than `age` ago, the oldest first, at most `rows` of them; their attempts go with"
+    " them. Skips what is locked.",
+    indexes=("ix_tasks_finished", "pk_tasks", "pk_task_attempts"),
+)

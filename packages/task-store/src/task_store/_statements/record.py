@@ -18,6 +18,7 @@ from task_contracts.lifecycle import SWEEP as SWEEP_EVENTS
 from task_contracts.lifecycle import Event, Guard, sources
 from task_store._models import AttemptRow, TaskRow, WorkerRow
 from task_store._statements.parameters import parameter, unnested
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, ValueExpressions, constant, is_status, pick, values_of_picked
 
 _ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
@@ -77,18 +78,22 @@ _told = (
     .cte("locked")
 )
 
-RECORD = _end(
-    _told,
-    RECORD_EVENTS,
-    {
-        "result": cast(_told.c.result, JSONB),
-        "error": cast(_told.c.error, JSONB),
-        "delay": func.make_interval(0, 0, 0, 0, 0, 0, _told.c.delay_seconds),
-    },
-    _told.c.traceback,
+RECORD = Statement(
+    _end(
+        _told,
+        RECORD_EVENTS,
+        {
+            "result": cast(_told.c.result, JSONB),
+            "error": cast(_told.c.error, JSONB),
+            "delay": func.make_interval(0, 0, 0, 0, 0, 0, _told.c.delay_seconds),
+        },
+        _told.c.traceback,
+    ),
+    "Ends attempts as their worker asks, and adds a row to `task_attempts` for each that did not complete. The arrays"
+    " have one length and are sorted by id; `result` and `error` are JSON texts. Returns the rows that were changed:"
+    " one that is missing was no longer this worker's.",
+    indexes=("pk_tasks",),
 )
-"""Parameters: an array for each column of `asked`, sorted by id; result and error as JSON texts. Returns the rows that
-were changed; one that is missing was no longer this worker's."""
 
 
 _dead = select(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining")).where(
@@ -117,5 +122,10 @@ _swept = (
     .cte("locked")
 )
 
-SWEEP = _end(_swept, SWEEP_EVENTS, {"was_draining": _swept.c.was_draining}, cast(null(), Text()).label("traceback"))
-"""Parameters: rows (at most so many). Returns the tasks of dead workers that were brought back or ended."""
+SWEEP = Statement(
+    _end(_swept, SWEEP_EVENTS, {"was_draining": _swept.c.was_draining}, cast(null(), Text()).label("traceback")),
+    "Ends the attempts of dead workers, at most `rows` of them, and adds a row to `task_attempts` for each. Their tasks"
+    " are brought back, or end. Skips what is locked.",
+    indexes=("ix_tasks_running", "pk_tasks"),
+    scans=("workers",),
+)

@@ -22,6 +22,7 @@ from task_contracts.lifecycle import Event, Guard, sources
 from task_store._models import OfferRow, TaskRow, WorkerRow
 from task_store._statements.lookups import is_picked
 from task_store._statements.parameters import parameter, unnested
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, guards, is_status, values
 from task_store._statements.workers import is_live
 
@@ -87,10 +88,13 @@ _waiting = (
 )
 _rejected = select(_waiting.c.id).select_from(_unknown.join(_waiting, true())).limit(_rows).cte("picked")
 
-REJECT = (
+REJECT = Statement(
     update(TaskRow)
     .values(values(Event.REJECT))
     .where(is_picked(_rejected))
-    .returning(TaskRow.id, TaskRow.queue, TaskRow.type)
+    .returning(TaskRow.id, TaskRow.queue, TaskRow.type),
+    "Fails tasks that have been due for a lease and whose type nobody offers, at most `rows` of them. `priority` names"
+    " all priorities. Skips what is locked.",
+    indexes=("ix_tasks_waiting", "pk_tasks", "pk_task_types"),
+    scans=("workers",),
 )
-"""Parameters: priority (array), lease, rows."""

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-FACTS = text(
-    "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS version_num,"
-    " current_setting('max_connections')::int AS max_connections,"
-    " current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
-)
-"""Returns the one row of a `DatabaseFacts`."""
+from task_store._statements.statement import Statement
 
-REVISION = text("SELECT version_num FROM alembic_version")
-"""Returns the revision, or no row before the first migration; without the table it is an error of class 42."""
+FACTS = Statement(
+    text(
+        "SELECT current_setting('server_version') AS version,"
+        " current_setting('server_version_num')::int AS version_num,"
+        " current_setting('max_connections')::int AS max_connections,"
+        " current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
+    ),
+    "Returns the version of the server, and the settings that an operator is warned of.",
+)
+
+REVISION = Statement(
+    text("SELECT version_num FROM alembic_version"),
+    "Returns the revision of the schema. The table is missing until the first migration, and may be empty.",
+    scans=("alembic_version",),
+)

@@ -28,6 +28,7 @@ from sqlalchemy.orm import aliased
 
 from task_store._models import OfferRow, TaskRow, WorkerRow
 from task_store._statements.parameters import parameter, unnested
+from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, is_held
 
 _me = parameter("worker_id", Uuid())
@@ -41,29 +42,43 @@ def is_live(worker: type[WorkerRow] = WorkerRow) -> ColumnElement[bool]:
     return and_(worker.dead_at.is_(None), worker.expires_at > NOW)
 
 
-REGISTER = insert(WorkerRow).values(
-    id=_me,
-    queues=parameter("queues", ARRAY(Text)),
-    types=parameter("types", ARRAY(Text)),
-    started_at=NOW,
-    expires_at=NOW + _lease,
-    reaches_broker=False,
+REGISTER = Statement(
+    insert(WorkerRow).values(
+        id=_me,
+        queues=parameter("queues", ARRAY(Text)),
+        types=parameter("types", ARRAY(Text)),
+        started_at=NOW,
+        expires_at=NOW + _lease,
+        reaches_broker=False,
+    ),
+    "Begins the lease of a worker under a new id.",
 )
-"""Parameters: worker_id, queues, types, lease."""
 
-RENEW = update(WorkerRow).values(expires_at=NOW + _lease).where(_is_mine).returning(WorkerRow.id)
-"""Parameters: worker_id, lease. Returns a row unless the worker is dead. An expired row may be renewed."""
+RENEW = Statement(
+    update(WorkerRow).values(expires_at=NOW + _lease).where(_is_mine).returning(WorkerRow.id),
+    "Prolongs the lease of a worker to `lease` from now, also one that has expired. Returns no row if it is dead.",
+    indexes=("pk_workers",),
+)
 
-HELD = select(
-    TaskRow.id, TaskRow.lease_token, TaskRow.cancel_requested_at.is_not(None).label("is_cancel_requested")
-).where(TaskRow.worker_id == _me, is_held())
-"""Parameters: worker_id."""
+HELD = Statement(
+    select(
+        TaskRow.id, TaskRow.lease_token, TaskRow.cancel_requested_at.is_not(None).label("is_cancel_requested")
+    ).where(TaskRow.worker_id == _me, is_held()),
+    "Returns the tasks that a worker holds, for the worker to compare with what it knows.",
+    indexes=("ix_tasks_running",),
+)
 
-DRAIN = update(WorkerRow).values(draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine)
-"""Parameters: worker_id."""
+DRAIN = Statement(
+    update(WorkerRow).values(draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine),
+    "Says that a worker takes no more tasks: from then on losing it counts against none.",
+    indexes=("pk_workers",),
+)
 
-RETIRE = update(WorkerRow).values(dead_at=NOW, draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine)
-"""Parameters: worker_id."""
+RETIRE = Statement(
+    update(WorkerRow).values(dead_at=NOW, draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine),
+    "Ends the lease of a worker that stops.",
+    indexes=("pk_workers",),
+)
 
 
 # ELECT. Among the live workers that ticked within three intervals, the leader is the first by: steady for a lease,
@@ -101,8 +116,12 @@ _leader = (
     .limit(1)
 )
 
-ELECT = select(_leader.scalar_subquery().label("leader_id")).select_from(_ticked)
-"""Parameters: worker_id, reaches_broker, interval, lease. Returns no row if this worker is dead."""
+ELECT = Statement(
+    select(_leader.scalar_subquery().label("leader_id")).select_from(_ticked),
+    "Writes a worker's tick and returns which worker leads, or NULL. Returns no row if the worker is dead.",
+    indexes=("pk_workers",),
+    scans=("workers",),
+)
 
 
 # The sweep's first two steps. Deaths are declared only by a worker whose own ticks have been steady for a lease, up to
@@ -119,18 +138,21 @@ _i_am_steady = exists(
     )
 )
 
-DECLARE_DEAD = (
+DECLARE_DEAD = Statement(
     update(WorkerRow)
     .values(dead_at=NOW)
     .where(WorkerRow.dead_at.is_(None), WorkerRow.expires_at <= NOW, _i_am_steady)
-    .returning(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining"))
+    .returning(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining")),
+    "Declares the workers dead whose leases have expired, and returns them; none unless the worker `worker_id` has"
+    " itself ticked without a gap for a lease.",
+    indexes=("pk_workers",),
+    scans=("workers",),
 )
-"""Parameters: worker_id, lease. Returns the workers that were lost."""
 
 _no_row = ~exists(select(constant(1)).where(WorkerRow.id == TaskRow.worker_id))
 _nobody: ColumnElement[Any] = literal([], ARRAY(Text))
 
-INSERT_UNKNOWN_AS_DEAD = (
+INSERT_UNKNOWN_AS_DEAD = Statement(
     insert(WorkerRow)
     .from_select(
         ["id", "queues", "types", "started_at", "expires_at", "reaches_broker", "dead_at"],
@@ -138,15 +160,16 @@ INSERT_UNKNOWN_AS_DEAD = (
         .where(is_held(), _no_row)
         .distinct(),
     )
-    .on_conflict_do_nothing()
+    .on_conflict_do_nothing(),
+    "Inserts a dead row for every worker of a running task that has no row, as a failover may leave behind.",
+    indexes=("ix_tasks_running", "pk_workers"),
 )
-"""A dead row for every worker of a running task that has none, as a failover may leave behind."""
 
 
 _served = func.unnest(WorkerRow.queues).table_valued("queue").render_derived(name="served")
 _type = func.unnest(WorkerRow.types).table_valued("type").render_derived(name="offered")
 
-LIVE_OFFERS = (
+LIVE_OFFERS = Statement(
     select(
         _served.c.queue,
         func.array_agg(_type.c.type.distinct()).label("types"),
@@ -156,9 +179,11 @@ LIVE_OFFERS = (
     .join(_served, true())
     .join(_type, true())
     .where(is_live(), WorkerRow.draining_at.is_(None))
-    .group_by(_served.c.queue)
+    .group_by(_served.c.queue),
+    "Returns the types that live workers offer for each queue, and how many workers they are. Those that drain do not"
+    " count.",
+    scans=("workers",),
 )
-"""The types that live workers offer for each queue, and how many they are. Those that drain take nothing more."""
 
 _offered = unnested("offered", queue=Text(), type=Text(), payload_schema=Text())
 _insert_offers = insert(OfferRow).from_select(
@@ -166,16 +191,25 @@ _insert_offers = insert(OfferRow).from_select(
     select(_offered.c.queue, _offered.c.type, cast(_offered.c.payload_schema, JSONB), NOW),
 )
 
-OFFER = _insert_offers.on_conflict_do_update(
-    index_elements=[OfferRow.queue, OfferRow.type],
-    set_={
-        "payload_schema": _insert_offers.excluded.payload_schema,
-        "last_offered_at": _insert_offers.excluded.last_offered_at,
-    },
+OFFER = Statement(
+    _insert_offers.on_conflict_do_update(
+        index_elements=[OfferRow.queue, OfferRow.type],
+        set_={
+            "payload_schema": _insert_offers.excluded.payload_schema,
+            "last_offered_at": _insert_offers.excluded.last_offered_at,
+        },
+    ),
+    "Notes that types are offered for queues, and when. The arrays have one length and are sorted, so that two workers"
+    " that offer the same at once lock the rows in one order; `payload_schema` holds JSON texts.",
+    indexes=("pk_task_types",),
 )
-"""Parameters: queue, type, payload_schema (arrays of one length, sorted, so that two workers wait in one order)."""
 
 _holds = exists(select(constant(1)).where(TaskRow.worker_id == WorkerRow.id, is_held()))
 
-FORGET_DEAD = delete(WorkerRow).where(WorkerRow.dead_at < NOW - parameter("age", Interval()), ~_holds)
-"""Parameters: age. Rows of long dead workers; a running task that still turns up gets its worker a dead row again."""
+FORGET_DEAD = Statement(
+    delete(WorkerRow).where(WorkerRow.dead_at < NOW - parameter("age", Interval()), ~_holds),
+    "Deletes the rows of workers that have been dead for `age` and hold nothing. (Should a task of one turn up after"
+    " all, INSERT_UNKNOWN_AS_DEAD inserts the row again.)",
+    indexes=("ix_tasks_running",),
+    scans=("workers",),
+)

@@ -1,0 +1,25 @@
+"""What every statement of this package says of itself: its SQL, its purpose, and how it finds its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Executable
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement, as `Database.fetch` runs it and as `docs/statements.md` shows it.
+
+    Args:
+        sql: what is run.
+        purpose: what it does and returns, and what its parameters must fulfil beyond their types.
+        indexes: the indexes and primary keys by which it finds its rows; `test_plans.py` holds those of `tasks` to it.
+        scans: the tables that it reads as a whole.
+
+    """
+
+    sql: Executable
+    purpose: str = ""
+    indexes: tuple[str, ...] = ()
+    scans: tuple[str, ...] = ()
