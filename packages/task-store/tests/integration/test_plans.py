@@ -1,4 +1,4 @@
-"""Every hot statement looks at a bounded number of rows, whatever the planner believes about the table.
+"""Every hot statement goes by its indexes and looks at few rows, whatever the planner believes about the table.
 
 A queue's statistics are always stale, so each is planned under those of an empty table, of a table in which everything
 has ended, and fresh ones; with its parameters known to the planner, and as the generic plan of a prepared statement.
@@ -16,15 +16,18 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from task_contracts import Priority, SortOrder, TaskStatus, limits
-from task_store import Database, TaskFilter
+from task_store import Base, Database, TaskFilter
 from task_store._statements import changes, claims, create, dispatch, pages, progress, purge, record, reject, workers
 from task_store._statements.parameters import named
 from task_store._statements.statement import Statement
+from task_store.statements_page import compiled
+from task_store.statements_page import statements as all_statements
 
+TASKS = Base.metadata.tables["tasks"]
+INDEXES = {str(index.name) for index in (*TASKS.indexes, TASKS.primary_key)}
 PRIORITIES = [str(priority) for priority in Priority]
 ME, DEAD = uuid4(), uuid4()
 HELD = 20
@@ -156,6 +159,8 @@ def statements(known: Known) -> dict[str, Case]:
             rows=2 * 100 + 3 * 3,
             pages=3_000,
         ),
+        "insert unknown as dead": Case(workers.INSERT_UNKNOWN_AS_DEAD, {}, rows=RUNNING, pages=4_000),
+        "forget dead": Case(workers.FORGET_DEAD, {"age": timedelta()}, rows=RUNNING, pages=4_000),
         "purge": Case(purge.PURGE, {"age": timedelta(days=1), "rows": 100}, rows=2 * 100, is_hot=False),
         "first page": Case(pages.page(TaskFilter(), is_full=True, items=50), {}, rows=51, pages=200, is_hot=False),
         "page of the oldest": Case(
@@ -176,13 +181,13 @@ class Planner:
         self._connection = connection
 
     async def explain(self, case: Case, mode: str) -> dict[str, Any]:
-        compiled = case.statement.sql.compile(dialect=dialect.dialect(), compile_kwargs={"render_postcompile": True})
-        given = {**compiled.params, **named(case.values)}
-        order = compiled.positiontup or []
+        sql = compiled(case.statement)
+        given = {**sql.params, **named(case.values)}
+        order = sql.positiontup or []
         literals = ", ".join(_literal(given[name]) for name in order)
         run = self._connection.exec_driver_sql
         await run(f"SET plan_cache_mode = {mode}")
-        await run(f"PREPARE hot AS {compiled}")
+        await run(f"PREPARE hot AS {sql}")
         await run("BEGIN")
         try:
             arguments = f"({literals})" if literals else ""
@@ -229,6 +234,11 @@ def rows_of(plan: Mapping[str, Any]) -> int:
     return round(sum(sum(node.get(kind, 0) for kind in kinds) * node["Actual Loops"] for node in scans(plan)))
 
 
+def indexes_of(plan: Mapping[str, Any]) -> set[str]:
+    """Return the indexes of `tasks` that were used."""
+    return INDEXES & {str(node.get("Index Name")) for node in nodes(plan) if node["Actual Loops"]}
+
+
 def pages_of(plan: Mapping[str, Any]) -> int:
     return sum(plan[f"Shared {kind} Blocks"] for kind in ("Hit", "Read"))
 
@@ -243,7 +253,7 @@ async def filled(url: str, *steps: str) -> AsyncIterator[AsyncConnection]:
 
 
 @pytest.mark.parametrize("statistics", STATISTICS)
-async def test_statements_look_at_few_rows_whatever_the_planner_believes(
+async def test_statements_go_by_their_indexes_whatever_the_planner_believes(
     statistics: str, database_url: str, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with filled(database_url, *STATISTICS[statistics]) as connection:
@@ -260,8 +270,15 @@ async def test_statements_look_at_few_rows_whatever_the_planner_believes(
                     plan = await planner.explain(case, mode)
 
                     assert "Seq Scan" not in {node["Node Type"] for node in scans(plan)}
+                    assert indexes_of(plan) == INDEXES & set(case.statement.indexes)
                     assert rows_of(plan) <= case.rows
                     assert pages_of(plan) <= case.pages
+
+
+def test_every_statement_that_goes_by_an_index_of_tasks_is_tried() -> None:
+    tried = {case.statement for case in statements(Known([uuid4()], [(uuid4(), uuid4())] * HELD)).values()}
+
+    assert {name for name, one in all_statements().items() if INDEXES & set(one.indexes) and one not in tried} == set()
 
 
 async def test_great_many_tasks_of_another_type_or_of_tomorrow_hide_nothing(
