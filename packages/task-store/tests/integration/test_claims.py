@@ -95,10 +95,10 @@ async def test_id_that_is_named_twice_is_claimed_once(attempts: Attempts, table:
 async def test_claimed_task_is_not_claimed_again(attempts: Attempts, table: Any) -> None:
     worker, task_id = await table.worker(), await table.put()
     await attempts.claim(worker, [task_id], new_lease_token())
-    before = await table.row(task_id)
+    before = await table.task(task_id)
 
     assert await attempts.claim(worker, [task_id], new_lease_token()) == []
-    assert await table.row(task_id) == before
+    assert await table.task(task_id) == before
 
 
 async def test_attempts_are_counted_up_through_releases_and_reruns(
@@ -123,7 +123,7 @@ async def test_token_stays_as_evidence_until_the_next_claim(attempts: Attempts, 
 
     await attempts.record(Ending.release(claim))
 
-    row = await table.row(task_id)
+    row = await table.task(task_id)
     assert (row["lease_token"], row["worker_id"]) == (token, worker)
 
 
@@ -134,7 +134,7 @@ async def test_times_stay_in_order_where_the_clock_has_stepped_back(attempts: At
     (claim,) = await attempts.claim(worker, [task_id], new_lease_token())
     await attempts.record(Ending.complete(claim, None))
 
-    row = await table.row(task_id)
+    row = await table.task(task_id)
     assert row["created_at"] == row["started_at"] == row["finished_at"] > datetime.now(UTC)
 
 

@@ -58,7 +58,7 @@ async def test_attempt_that_did_not_complete_is_kept_beside_its_task(
     event: Event, attempts: Attempts, claim_one: ClaimOne, table: Any
 ) -> None:
     claim = await claim_one()
-    before = await table.row(claim.id)
+    before = await table.task(claim.id)
 
     await attempts.record(ENDINGS[event](claim))
 
@@ -114,13 +114,13 @@ async def test_late_ending_under_a_stale_token_changes_nothing(
     await table.connection.execute("UPDATE workers SET dead_at = statement_timestamp()")
     await workers.sweep(rows=10)
     (current,) = await attempts.claim(await table.worker(), [stale.id], new_lease_token())
-    before = await table.row(stale.id)
+    before = await table.task(stale.id)
     kept = await table.fetch("SELECT * FROM task_attempts")
 
     ended = await attempts.record(ENDINGS[event](stale))
 
     assert ended is None
-    assert await table.row(stale.id) == before
+    assert await table.task(stale.id) == before
     assert await table.fetch("SELECT * FROM task_attempts") == kept
     assert (await attempts.record(Ending.complete(current, None))).event is Event.COMPLETE
 
@@ -129,12 +129,12 @@ async def test_progress_under_a_stale_token_changes_nothing(
     attempts: Attempts, claim_one: ClaimOne, table: Any
 ) -> None:
     claim = await claim_one()
-    before = await table.row(claim.id)
+    before = await table.task(claim.id)
 
     is_held = await attempts.report_progress(claim.id, uuid4(), Progress(percent=50))
 
     assert not is_held
-    assert await table.row(claim.id) == before
+    assert await table.task(claim.id) == before
 
 
 async def test_progress_is_written_and_counts_as_a_change(
@@ -154,10 +154,10 @@ async def test_progress_is_written_and_counts_as_a_change(
 async def test_progress_after_the_end_changes_nothing(attempts: Attempts, claim_one: ClaimOne, table: Any) -> None:
     claim = await claim_one()
     await attempts.record(Ending.complete(claim, None))
-    before = await table.row(claim.id)
+    before = await table.task(claim.id)
 
     assert not await attempts.report_progress(claim.id, claim.lease_token, Progress(percent=50))
-    assert await table.row(claim.id) == before
+    assert await table.task(claim.id) == before
 
 
 async def test_repeated_record_changes_nothing_and_says_that_nothing_is_owed(
@@ -165,10 +165,10 @@ async def test_repeated_record_changes_nothing_and_says_that_nothing_is_owed(
 ) -> None:
     claim = await claim_one()
     await attempts.record(Ending.complete(claim, '"first"'))
-    before = await table.row(claim.id)
+    before = await table.task(claim.id)
 
     assert await attempts.record(Ending.complete(claim, '"second"')) is None
-    assert await table.row(claim.id) == before
+    assert await table.task(claim.id) == before
 
 
 async def test_concurrent_endings_share_a_statement_and_each_gets_its_own_answer(
@@ -257,7 +257,7 @@ async def test_sweep_counts_the_loss_unless_the_worker_was_draining(
 
     (ended,) = await workers.sweep(rows=10)
 
-    row = await table.row(task_id)
+    row = await table.task(task_id)
     (kept,) = await table.fetch("SELECT * FROM task_attempts")
     assert (ended.id, ended.event, ended.worker_id, ended.attempt) == (task_id, event, worker, 4)
     assert (ended.lost_count, row["lost_count"]) == (lost_count, lost_count)

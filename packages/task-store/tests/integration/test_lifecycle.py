@@ -281,12 +281,12 @@ async def test_event_happens_from_its_sources_alone_and_writes_what_the_table_sa
             task_id = uuid7()
             if status is not ABSENT:
                 await table.put(status, id=task_id, **storable(status, {**RICH, **SATISFIED.get(event, {})}))
-            before = await table.row(task_id)
+            before = await table.task(task_id)
             start = await table.now()
 
             happened = await world.make(event, task_id)
 
-            after, clock = await table.row(task_id), Clock(start, await table.now())
+            after, clock = await table.task(task_id), Clock(start, await table.now())
             assert happened == expected_event(event, status)
             if happened is None:
                 assert after == before
@@ -415,11 +415,11 @@ async def test_each_guard_alone_keeps_its_event_away(
                 task_id = await table.put(status, **columns)
                 if violation.spoil:
                     await violation.spoil(table)
-                before = await table.row(task_id)
+                before = await table.task(task_id)
 
                 happened = await world.make(event, task_id)
 
-                after = await table.row(task_id)
+                after = await table.task(task_id)
                 assert happened is violation.instead
                 if happened is None:
                     assert after == before

@@ -226,7 +226,7 @@ async def test_record_that_waited_while_its_lease_was_lost_changes_nothing(
         reporting = group.create_task(attempts.report_progress(held.id, held.lease_token, Progress(percent=50)))
         await waiting_for_lock(2)
 
-    row = await table.row(held.id)
+    row = await table.task(held.id)
     assert (recording.result(), reporting.result()) == (None, False)
     assert (row["status"], row["progress"], row["version"]) == ("IN_PROGRESS", None, 1)
 

@@ -258,6 +258,6 @@ async def test_purge_takes_the_oldest_first_and_so_many(workers: Any, table: Any
     ]
 
     assert await workers.purge(timedelta(days=4), rows=1) == 1
-    assert await table.row(ids[1]) is None
+    assert await table.task(ids[1]) is None
     assert await workers.purge(timedelta(days=4), rows=10) == 1
-    assert await table.row(ids[2]) is not None
+    assert await table.task(ids[2]) is not None

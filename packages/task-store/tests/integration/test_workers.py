@@ -98,7 +98,7 @@ async def test_held_rows_are_what_the_rows_say_this_worker_holds(workers: Worker
 
     rows = await workers.held_rows(me)
 
-    tokens = {task_id: (await table.row(task_id))["lease_token"] for task_id in (held, unwanted)}
+    tokens = {task_id: (await table.task(task_id))["lease_token"] for task_id in (held, unwanted)}
     assert sorted(rows, key=lambda row: row.id) == [
         HeldRow(held, tokens[held], is_cancel_requested=False),
         HeldRow(unwanted, tokens[unwanted], is_cancel_requested=True),
@@ -125,7 +125,7 @@ async def test_retired_worker_is_dead_and_leaves_its_tasks_to_the_sweep(workers:
 
     assert not await workers.renew(me, LEASE)
     assert [ended.id for ended in await workers.sweep(rows=10)] == [task_id]
-    assert (await table.row(task_id))["lost_count"] == 0
+    assert (await table.task(task_id))["lost_count"] == 0
 
 
 async def test_only_worker_leads_at_its_first_tick(

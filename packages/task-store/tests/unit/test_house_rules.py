@@ -37,7 +37,7 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-@pytest.mark.parametrize("module", MODULES, ids=name_of)
+@pytest.mark.parametrize("module", [path for path in MODULES if path.parent.name != "testing"], ids=name_of)
 def test_only_the_table_of_the_life_cycle_says_which_statuses_are_meant(module: Path) -> None:
     """Guards, predicates of indexes and filters derive theirs from the sources of events."""
     tree = ast.parse(module.read_text())

