@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 import structlog
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
 from task_contracts import Priority, Signal, SignalKind, Task
 from task_contracts.testing import a_create
-from task_store import Base, Database, NewTask, Tasks, normalised_url
+from task_store import Database, NewTask, Tasks
+from task_store.testing import Table, connect_past_store, create_tables
 from task_worker.handlers import Handler
 from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
@@ -37,12 +35,6 @@ Until = Callable[..., Awaitable[Any]]
 
 @pytest.fixture(scope="session")
 def prepare_database() -> Callable[[str], Awaitable[None]]:
-    async def create_tables(url: str) -> None:
-        engine = create_async_engine(normalised_url(url), poolclass=NullPool)
-        async with engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-        await engine.dispose()
-
     return create_tables
 
 
@@ -60,40 +52,9 @@ def timings() -> WorkerTimings:
     return WorkerTimings(claim=ClaimTimings(retry_seconds=0.02))
 
 
-class Table:
-    """The rows as they are."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self.connection = connection
-
-    async def task(self, task_id: UUID) -> dict[str, Any]:
-        """Return a task as it stands."""
-        return dict(await self.connection.fetchrow("SELECT * FROM tasks WHERE id = $1", task_id))
-
-    async def status(self, task_id: UUID) -> str:
-        return str(await self.connection.fetchval("SELECT status FROM tasks WHERE id = $1", task_id))
-
-    async def count(self, *statuses: str) -> int:
-        query = "SELECT count(*) FROM tasks WHERE status = ANY($1)"
-        return int(await self.connection.fetchval(query, list(statuses)))
-
-    async def attempts(self, task_id: UUID) -> list[dict[str, Any]]:
-        """Return what is kept of the attempts that did not complete, in their order."""
-        query = "SELECT * FROM task_attempts WHERE task_id = $1 ORDER BY attempt"
-        return [dict(row) for row in await self.connection.fetch(query, task_id)]
-
-    async def fetch(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        return [dict(row) for row in await self.connection.fetch(query, *values)]
-
-    async def execute(self, query: str, *values: Any) -> None:
-        await self.connection.execute(query, *values)
-
-
 @pytest.fixture
 async def table(database_url: str) -> AsyncIterator[Table]:
-    connection = await asyncpg.connect(database_url, timeout=SECONDS, command_timeout=SECONDS)
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    connection = await connect_past_store(database_url)
     yield Table(connection)
     await connection.close(timeout=SECONDS)
 
