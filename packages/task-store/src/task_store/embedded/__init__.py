@@ -4,6 +4,7 @@ Needs the extra `embedded`. It is our own supervisor over PostgreSQL's own progr
 """
 
 from task_store.embedded._binaries import PostgresBinaries, all_binaries, find_binaries, find_binaries_of
+from task_store.embedded._disk import rename_synced
 from task_store.embedded._existing import ExistingDatabase, binaries_for, open_existing
 from task_store.embedded._restore import Dump, Restored, read_dump, restoring
 from task_store.embedded._supervisor import EmbeddedPostgres
@@ -46,5 +47,6 @@ __all__ = [
     "find_binaries_of",
     "open_existing",
     "read_dump",
+    "rename_synced",
     "restoring",
 ]

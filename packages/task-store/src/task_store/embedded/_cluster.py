@@ -17,6 +17,7 @@ from pathlib import Path
 
 from task_store.embedded._account import Account
 from task_store.embedded._binaries import PostgresBinaries
+from task_store.embedded._disk import rename_synced
 from task_store.embedded._programs import run_program
 from task_store.embedded._server import Server
 from task_store.embedded.errors import ProgramFailedError, ServerDidNotStartError
@@ -53,7 +54,7 @@ class Cluster:
             os.chown(new, self.account.uid, self.account.gid)
             await self._initdb(new, initdb_options)
             _append_settings(new / "postgresql.conf", settings)
-            publish(new, self.folder)
+            rename_synced(new, self.folder)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
@@ -97,21 +98,6 @@ def durable_settings(major: int) -> dict[str, str]:
     if major >= 18:  # three processes of its own for reading ahead, which a queue does not do
         settings["io_method"] = "sync"
     return settings
-
-
-def publish(new: Path, folder: Path) -> None:
-    """Give a folder its final name, and have the name on disk."""
-    new.rename(folder)
-    sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _append_settings(path: Path, settings: Mapping[str, str]) -> None:

@@ -20,7 +20,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from task_store.embedded._cluster import UNFINISHED, sync_folder
+from task_store.embedded._cluster import UNFINISHED
+from task_store.embedded._disk import sync_folder
 from task_store.embedded.errors import (
     DataDirInUseError,
     NoDatabaseError,
