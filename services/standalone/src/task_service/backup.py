@@ -11,7 +11,7 @@ from pathlib import Path
 
 from task_runtime import Misconfigured
 from task_service.contents import Contents
-from task_store.embedded import open_existing
+from task_store.embedded import open_existing, rename_synced
 
 STANDARD_OUTPUT = Path("-")
 
@@ -71,20 +71,11 @@ def _whole_file(file: Path) -> Iterator[Path]:
     unfinished = Path(name)
     try:
         yield unfinished
-        unfinished.rename(file)
+        rename_synced(unfinished, file)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    _sync_folder(file.parent)
 
 
 def _written(file: Path) -> str:
     return "" if file == STANDARD_OUTPUT else f"; {file.stat().st_size:,} bytes in {file}"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
