@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
-from task_store.embedded import EmbeddedPostgres
+from task_store.embedded import EmbeddedPostgres, ServerTimings
 
 pytestmark = pytest.mark.private_servers
 
@@ -99,18 +98,16 @@ async def test_server_and_service_killed_together_are_followed_by_a_normal_start
 
 
 async def test_server_that_does_not_answer_is_replaced(
-    data_dir: Path, start_service: StartService, monkeypatch: pytest.MonkeyPatch, look: SimpleNamespace
+    data_dir: Path, start_service: StartService, look: SimpleNamespace
 ) -> None:
-    monkeypatch.setattr("task_store.embedded._supervisor._ADOPT_SECONDS", 0.3)
-    monkeypatch.setattr("task_store.embedded._server._CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr("task_store.embedded._server._FAST", ((signal.SIGINT, 0.1), (signal.SIGKILL, 5.0)))
+    impatient = ServerTimings(connect_seconds=0.1, adopt_seconds=0.3, fast_seconds=0.1, immediate_seconds=0.1)
     service = start_service(data_dir)
     service.stdout.readline()
     frozen = look.postmaster_of(data_dir)
     frozen.suspend()
     kill(service)
 
-    async with EmbeddedPostgres(data_dir):
+    async with EmbeddedPostgres(data_dir, timings=impatient):
         replacement = look.postmaster_of(data_dir)
 
     assert replacement != frozen

@@ -18,6 +18,7 @@ from task_store.embedded import (
     EmbeddedPostgres,
     NoDatabaseError,
     ProgramFailedError,
+    ServerTimings,
     UnusableDataDirError,
     UnusableDumpError,
     all_binaries,
@@ -27,7 +28,6 @@ from task_store.embedded import (
     restoring,
 )
 from task_store.embedded import _data_dir as data_dir_module
-from task_store.embedded import _existing as existing_module
 from task_store.embedded._data_dir import DataDir
 
 pytestmark = pytest.mark.private_servers
@@ -67,8 +67,8 @@ async def count(data_dir: Path, **options: Path) -> object:
         return await ask(postgres.url, "SELECT count(*) FROM things")
 
 
-async def write_dump(data_dir: Path, file: Path) -> None:
-    async with open_existing(data_dir) as existing:
+async def write_dump(data_dir: Path, file: Path, **options: ServerTimings) -> None:
+    async with open_existing(data_dir, **options) as existing:
         await existing.dump(file)
 
 
@@ -147,16 +147,13 @@ async def test_service_that_is_starting_is_waited_for_wherever_its_socket_will_b
     assert (await read_dump(file)).tables == {"things"}
 
 
-async def test_folder_that_is_held_without_a_database_is_in_use(
-    data_dir: Path, dump: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_folder_that_is_held_without_a_database_is_in_use(data_dir: Path, dump: Path) -> None:
     await restore(data_dir, dump)
-    monkeypatch.setattr(existing_module, "_JOIN_SECONDS", 0.1)
     holder = DataDir(data_dir)
     holder.acquire()
 
     with pytest.raises(DataDirInUseError):
-        await write_dump(data_dir, data_dir.with_name("another"))
+        await write_dump(data_dir, data_dir.with_name("another"), timings=ServerTimings(join_seconds=0.1))
 
     holder.release()
 

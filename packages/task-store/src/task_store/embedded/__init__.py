@@ -8,6 +8,7 @@ from task_store.embedded._disk import rename_synced
 from task_store.embedded._existing import ExistingDatabase, binaries_for, open_existing
 from task_store.embedded._restore import Dump, Restored, read_dump, restoring
 from task_store.embedded._supervisor import EmbeddedPostgres
+from task_store.embedded._timings import ServerTimings
 from task_store.embedded.errors import (
     BinariesNotFoundError,
     DatabaseExistsError,
@@ -38,6 +39,7 @@ __all__ = [
     "ProgramFailedError",
     "Restored",
     "ServerDidNotStartError",
+    "ServerTimings",
     "UnusableDataDirError",
     "UnusableDumpError",
     "WrongMajorVersionError",

@@ -21,11 +21,9 @@ from task_store.embedded._data_dir import DataDir
 from task_store.embedded._programs import run_program
 from task_store.embedded._socket_folder import socket_url
 from task_store.embedded._supervisor import DATABASE, EmbeddedPostgres
+from task_store.embedded._timings import USUAL_TIMINGS, ServerTimings
 from task_store.embedded.errors import DataDirInUseError
 
-_JOIN_SECONDS = 10.0
-"""A service that is just starting has the lock before its database answers."""
-_CONNECT_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _LOCK_TIMEOUT = "30s"
 _STANDARD_OUTPUT = 1
@@ -69,7 +67,7 @@ def binaries_for(data_dir: Path) -> PostgresBinaries:
 
 
 @asynccontextmanager
-async def open_existing(data_dir: Path) -> AsyncIterator[ExistingDatabase]:
+async def open_existing(data_dir: Path, *, timings: ServerTimings = USUAL_TIMINGS) -> AsyncIterator[ExistingDatabase]:
     """Give the database in a folder: the one that its service runs, else one that is started and stopped again.
 
     Raises:
@@ -80,28 +78,28 @@ async def open_existing(data_dir: Path) -> AsyncIterator[ExistingDatabase]:
 
     """
     binaries = binaries_for(data_dir)
-    postgres = EmbeddedPostgres(data_dir, binaries=binaries.folder)
+    postgres = EmbeddedPostgres(data_dir, binaries=binaries.folder, timings=timings)
     try:
         url = await postgres.start()
     except DataDirInUseError as error:
-        url = await _url_of_running(DataDir(data_dir), error)
+        url = await _url_of_running(DataDir(data_dir), error, timings)
     try:
         yield ExistingDatabase(url, binaries)
     finally:
         await postgres.stop()  # which does nothing to the database of another one
 
 
-async def _url_of_running(data_dir: DataDir, in_use: DataDirInUseError) -> str:
+async def _url_of_running(data_dir: DataDir, in_use: DataDirInUseError, timings: ServerTimings) -> str:
     clock = asyncio.get_running_loop().time
-    give_up_at = clock() + _JOIN_SECONDS
+    give_up_at = clock() + timings.join_seconds  # a service that starts has the lock before its database answers
     while True:
         url = socket_url(data_dir.socket.resolve(), DATABASE)  # a link that each start makes anew
         try:
-            connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+            connection = await asyncpg.connect(url, timeout=timings.connect_seconds)
         except (OSError, asyncpg.PostgresError):
             if clock() > give_up_at:
                 raise in_use from None
             await asyncio.sleep(_POLL_SECONDS)
         else:
-            await connection.close(timeout=_CONNECT_SECONDS)
+            await connection.close(timeout=timings.connect_seconds)
             return url

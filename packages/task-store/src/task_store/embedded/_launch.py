@@ -15,6 +15,7 @@ import psutil  # type: ignore[import-untyped] # it ships no types; nothing of it
 
 from task_store.embedded._programs import PROGRAM_ENVIRONMENT
 from task_store.embedded._server import Server
+from task_store.embedded._timings import USUAL_TIMINGS, ServerTimings
 from task_store.embedded.errors import ServerDidNotStartError
 
 _START_SECONDS = 300.0
@@ -25,7 +26,7 @@ _REMAINS_PAUSE_SECONDS = 0.2
 _LOG_LINES = 8
 
 
-async def launch(command: Sequence[str], log: Path, url: str) -> Server:
+async def launch(command: Sequence[str], log: Path, url: str, timings: ServerTimings = USUAL_TIMINGS) -> Server:
     """Run `command`, its output added to `log`, and return the server once a connection to `url` succeeds.
 
     Raises:
@@ -36,16 +37,16 @@ async def launch(command: Sequence[str], log: Path, url: str) -> Server:
     give_up_at = clock() + _REMAINS_SECONDS
     while True:
         try:
-            return await _attempt(command, log, url)
+            return await _attempt(command, log, url, timings)
         except ServerDidNotStartError as error:
             if clock() > give_up_at or not _blames_remains(error):
                 raise
         await asyncio.sleep(_REMAINS_PAUSE_SECONDS)
 
 
-async def _attempt(command: Sequence[str], log: Path, url: str) -> Server:
+async def _attempt(command: Sequence[str], log: Path, url: str, timings: ServerTimings) -> Server:
     log_begin = _size(log)
-    server = Server(_spawn(command, log))
+    server = Server(_spawn(command, log), timings)
     has_answered = False
     try:
         has_answered = await server.answers(url, _START_SECONDS)

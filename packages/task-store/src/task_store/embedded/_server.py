@@ -19,12 +19,8 @@ from pathlib import Path
 import asyncpg
 import psutil  # type: ignore[import-untyped] # it ships no types; nothing of it leaves this module
 
-_FAST = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 8.0), (signal.SIGKILL, 5.0))
-"""Signals to stop by, each with the seconds it gets: disconnect and checkpoint, abort, kill."""
-_IMMEDIATE = _FAST[1:]
-"""Without a checkpoint: the next start replays the log. PostgreSQL kills its own children 5 s after SIGQUIT."""
+from task_store.embedded._timings import USUAL_TIMINGS, ServerTimings
 
-_CONNECT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _NOT_YET = (
     OSError,
@@ -39,11 +35,12 @@ _log = logging.getLogger(__name__)
 class Server:
     """A postmaster (or one of its children), by its process."""
 
-    def __init__(self, process: psutil.Process) -> None:
+    def __init__(self, process: psutil.Process, timings: ServerTimings = USUAL_TIMINGS) -> None:
         self._process = process
+        self._timings = timings
 
     @classmethod
-    def find(cls, cluster: Path) -> Server | None:
+    def find(cls, cluster: Path, timings: ServerTimings = USUAL_TIMINGS) -> Server | None:
         """Return the server that runs on the folder `cluster`, as its postmaster.pid says; None if there is none.
 
         Removes a postmaster.pid whose process is alive and somebody else's (after a crash of the machine, or in a
@@ -59,7 +56,7 @@ class Server:
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
         if _runs_on(command, cluster):
-            return cls(process)
+            return cls(process, timings)
         pid_file.unlink(missing_ok=True)
         return None
 
@@ -97,7 +94,7 @@ class Server:
 
     async def stop(self, *, immediate: bool = False) -> None:
         """End the server, `immediate` without a checkpoint: by one signal after another. Safe to repeat."""
-        for number, seconds in _IMMEDIATE if immediate else _FAST:
+        for number, seconds in self._signals(immediate=immediate):
             self.send(number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -112,15 +109,24 @@ class Server:
         give_up_at = clock() + seconds
         while self.is_running and clock() < give_up_at:
             try:
-                connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+                connection = await asyncpg.connect(url, timeout=self._timings.connect_seconds)
             except _NOT_YET:
                 await asyncio.sleep(_POLL_SECONDS)
             except asyncpg.PostgresError:
                 return False
             else:
-                await connection.close(timeout=_CONNECT_SECONDS)
+                await connection.close(timeout=self._timings.connect_seconds)
                 return True
         return False
+
+    def _signals(self, *, immediate: bool) -> list[tuple[signal.Signals, float]]:
+        """Return the signals to stop by, each with the seconds that it gets. Without SIGINT there is no checkpoint."""
+        fast = [] if immediate else [(signal.SIGINT, self._timings.fast_seconds)]
+        return [
+            *fast,
+            (signal.SIGQUIT, self._timings.immediate_seconds),
+            (signal.SIGKILL, self._timings.kill_seconds),
+        ]
 
 
 def _runs_on(command: list[str], cluster: Path) -> bool:

