@@ -13,12 +13,12 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from task_contracts import BackOff
 from task_store import FOREIGN_ERRORS, ContentionError, Database, DatabaseUnavailableError, classify, normalised_url
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 3.0
+_BACK_OFF = BackOff(first_seconds=0.2, longest_seconds=3.0)
 
 
 def head() -> str:
@@ -48,19 +48,20 @@ async def upgrade(
         CommandError: Alembic's own: there is no such revision.
 
     """
-    end = asyncio.get_running_loop().time() + deadline_seconds
-    pause = _FIRST_PAUSE_SECONDS
+    clock = asyncio.get_running_loop().time
+    end, failures = clock() + deadline_seconds, 0
     while True:
         try:
             await _upgrade_once(url, revision, lock_timeout)
         except (ContentionError, DatabaseUnavailableError) as error:
-            if asyncio.get_running_loop().time() + pause > end:
+            failures += 1
+            pause = _BACK_OFF.pause_seconds(failures)
+            if clock() + pause > end:
                 raise
             _log.warning("migration_delayed", extra={"reason": str(error), "again_in_seconds": pause})
         else:
             return
         await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 async def _upgrade_once(url: str, revision: str, lock_timeout: str) -> None:

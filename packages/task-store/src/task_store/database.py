@@ -18,7 +18,7 @@ import orjson
 from sqlalchemy import URL, RowMapping, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from task_contracts import limits
+from task_contracts import BackOff, limits
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._statements import server
 from task_store._statements.parameters import named
@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 0.5
 """A driver's own timeout comes first, so that it can cancel the statement in an orderly way."""
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 3.0
+_WAITING = BackOff(first_seconds=0.2, longest_seconds=3.0)
+"""Between looks at a database that does not answer yet."""
 _LONG_NUMBER = re.compile(r"\d{19}")
 """What may be a number that int8 cannot hold."""
 
@@ -138,16 +138,17 @@ class Database:
 
         """
         clock = asyncio.get_running_loop().time
-        end, pause = clock() + seconds, _FIRST_PAUSE_SECONDS
+        end, failures = clock() + seconds, 0
         while True:
             try:
                 return await self.revision()
             except DatabaseUnavailableError as error:
+                failures += 1
+                pause = _WAITING.pause_seconds(failures)
                 if clock() + pause > end:
                     raise
                 _log.warning("waiting_for_database", extra={"reason": str(error), "again_in_seconds": pause})
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def aclose(self) -> None:
         """Close the connections, within the deadline."""

@@ -18,6 +18,7 @@ from typing import Self
 
 import asyncpg
 
+from task_contracts import BackOff
 from task_store.embedded._account import choose_account
 from task_store.embedded._binaries import PostgresBinaries, find_binaries
 from task_store.embedded._cluster import Cluster, durable_settings, remove_unfinished
@@ -37,7 +38,7 @@ DATABASE = "tasks"
 
 _DATABASE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
-_PAUSE_SECONDS_MAX = 30.0
+_BACK_OFF = BackOff(first_seconds=1.0, longest_seconds=30.0)
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ class EmbeddedPostgres:
     async def watch(self) -> None:
         """Start the server again whenever it ends, on the same URL, until `stop`: for a task that its owner cancels.
 
-        At once the first time; a server that keeps on ending waits a second more each time, up to 30.
+        At once the first time. A server that keeps on ending within a minute waits 1 s, then twice as long each time,
+        up to 30 s.
         """
         deaths = 0
         clock = asyncio.get_running_loop().time
@@ -109,7 +111,7 @@ class EmbeddedPostgres:
             seen_at = clock()
             await server.ended()
             deaths = 0 if clock() - seen_at > _STEADY_SECONDS else deaths
-            await asyncio.sleep(min(deaths, _PAUSE_SECONDS_MAX))
+            await asyncio.sleep(_BACK_OFF.pause_seconds(deaths) if deaths else 0)
             deaths += 1
             await self._revive(server)
 
