@@ -10,7 +10,7 @@ import typer
 from alembic.util import CommandError
 
 from task_migrations.upgrades import head, upgrade
-from task_store import StoreError
+from task_store import StoreError, UnmigratableSchemaError
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _SECRET = Path("/run/secrets/TASK_DATABASE_URL")
@@ -46,6 +46,9 @@ def migrate(
         raise typer.Exit(2) from None
     except CommandError as error:
         typer.echo(f"--revision {revision}: {error}", err=True)
+        raise typer.Exit(2) from None
+    except UnmigratableSchemaError as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     except StoreError as error:
         typer.echo(f"the migration did not take place: {error}", err=True)

@@ -14,7 +14,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from task_contracts import BackOff
-from task_store import FOREIGN_ERRORS, ContentionError, Database, DatabaseUnavailableError, classify, normalised_url
+from task_store import (
+    FOREIGN_ERRORS,
+    ContentionError,
+    Database,
+    DatabaseUnavailableError,
+    UnmigratableSchemaError,
+    classify,
+    normalised_url,
+    why_no_migration,
+)
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
@@ -44,6 +53,7 @@ async def upgrade(
 
     Raises:
         DatabaseUnavailableError, ContentionError: the deadline is over; nothing has changed.
+        UnmigratableSchemaError: no migration leads from the schema that is there; nothing has changed.
         StoreError: the database refuses the migration; nothing has changed.
         CommandError: Alembic's own: there is no such revision.
 
@@ -67,6 +77,8 @@ async def upgrade(
 async def _upgrade_once(url: str, revision: str, lock_timeout: str) -> None:
     async with Database(url) as database:
         found, newest = await database.revision(), head()
+    if (reason := why_no_migration(found)) is not None:
+        raise UnmigratableSchemaError(reason)
     if revision == "head" and found is not None and found > newest:
         _log.warning("schema_is_newer", extra={"found": found, "newest_known": newest})
         return

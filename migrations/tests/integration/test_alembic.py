@@ -49,3 +49,16 @@ async def test_alembic_without_a_database_says_in_one_line_what_to_set(run: Run)
     assert outcome.code == 1
     assert outcome.err.strip().splitlines()[-1].startswith("TASK_DATABASE_URL is not set")
     assert "Traceback" not in outcome.err
+
+
+async def test_alembic_says_in_one_line_that_no_migration_leads_from_a_schema(
+    run: Run, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    await connection.execute("INSERT INTO alembic_version VALUES ('0000')")
+
+    outcome = await run("-m", "alembic", "upgrade", "head", database_url=database_url)
+
+    assert outcome.code == 1
+    assert outcome.err.strip().splitlines()[-1].startswith("the database holds the schema 0000 of a version before")
+    assert "Traceback" not in outcome.err

@@ -70,6 +70,18 @@ async def test_unknown_revision_is_exit_code_2_and_one_line(database_url: str) -
     assert line.startswith("--revision nonsense: ")
 
 
+async def test_schema_of_before_the_first_release_is_exit_code_2_and_one_line(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("CREATE TABLE alembic_version AS SELECT '0000' AS version_num")
+
+    outcome = await invoke(url=database_url)
+
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("the database holds the schema 0000 of a version before the first release")
+
+
 async def test_missing_url_is_exit_code_2_and_named() -> None:
     outcome = await invoke()
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from task_migrations import head, upgrade
-from task_store import ContentionError, DatabaseUnavailableError, StoreError
+from task_store import ContentionError, DatabaseUnavailableError, StoreError, UnmigratableSchemaError
 from task_store.testing import PrivatePostgres
 
 Heard = Callable[[], Awaitable[logging.LogRecord]]
@@ -103,6 +103,20 @@ async def test_schema_that_is_newer_than_the_package_is_left_with_a_warning(
 
     assert (await heard()).getMessage() == "schema_is_newer"
     assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+
+
+@pytest.mark.parametrize("revision", ["0000", "ae1027a6acf"])
+async def test_schema_that_no_migration_leads_from_is_refused_and_left_as_it_is(
+    revision: str, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await upgrade(database_url)
+    await connection.execute("UPDATE alembic_version SET version_num = $1", revision)
+
+    for wanted in ("head", head()):
+        with pytest.raises(UnmigratableSchemaError, match=rf"holds the schema '?{revision}\b.*use an empty database"):
+            await upgrade(database_url, revision=wanted)
+
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == revision
 
 
 async def test_migration_that_the_database_refuses_changes_nothing(

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from task_store import Base, normalised_url
+from task_store import Base, normalised_url, why_no_migration
 
 LOCK_KEY = 0x7461736B  # "task", in ASCII
 
@@ -31,6 +31,8 @@ def run(connection: Connection) -> None:
     with context.begin_transaction():
         connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": lock_timeout})
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        if (reason := why_no_migration(context.get_context().get_current_revision())) is not None:
+            sys.exit(reason)
         context.run_migrations()
 
 

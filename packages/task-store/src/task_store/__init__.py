@@ -14,9 +14,10 @@ from task_store.errors import (
     DatabaseUnavailableError,
     SchemaMismatchError,
     StoreError,
+    UnmigratableSchemaError,
     UnstorableValuesError,
 )
-from task_store.facts import SCHEMA_REVISION, DatabaseFacts
+from task_store.facts import DatabaseFacts
 from task_store.records import (
     AttemptKey,
     Changed,
@@ -32,11 +33,13 @@ from task_store.records import (
     TaskFilter,
     Total,
 )
+from task_store.schema import REVISIONS, SCHEMA_REVISION, why_no_migration
 from task_store.tasks import Tasks
 from task_store.workers import Workers, new_worker_id
 
 __all__ = [
     "FOREIGN_ERRORS",
+    "REVISIONS",
     "SCHEMA_REVISION",
     "AttemptKey",
     "Attempts",
@@ -61,10 +64,12 @@ __all__ = [
     "TaskFilter",
     "Tasks",
     "Total",
+    "UnmigratableSchemaError",
     "UnstorableValuesError",
     "Workers",
     "classify",
     "new_lease_token",
     "new_worker_id",
     "normalised_url",
+    "why_no_migration",
 ]

@@ -3,10 +3,12 @@
     StoreError
     ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
     ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
-    ├── UnstorableValuesError              the database refuses the values (SQLSTATE class 22, 23 or 54)
-    └── SchemaMismatchError        a table or column is missing: migrations and code do not fit
+    ├── UnstorableValuesError      the database refuses the values (SQLSTATE class 22, 23 or 54)
+    ├── SchemaMismatchError        a table or column is missing: migrations and code do not fit
+    └── UnmigratableSchemaError    no migration leads from the schema that the database holds
 
-Only `_classify` makes them. None carries a statement, parameters or a row: those hold payloads.
+`_classify` makes them from foreign errors; the last one is raised by `task_migrations.upgrade`. None carries a
+statement, parameters or a row: those hold payloads.
 """
 
 from __future__ import annotations
@@ -38,3 +40,7 @@ class UnstorableValuesError(StoreError):
 
 class SchemaMismatchError(StoreError):
     """The schema is older or newer than this code: run `task-migrate`."""
+
+
+class UnmigratableSchemaError(StoreError):
+    """The schema is of a version before the first release, or not ours: another database is needed."""

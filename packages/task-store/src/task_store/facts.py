@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_REVISION = "0001"
-"""The revision of the schema that this code needs. Revisions sort as text: a smaller one is older."""
+from task_store.schema import SCHEMA_REVISION
 
 OLDEST_MAJOR, NEWEST_MAJOR = 15, 18
 """The versions of PostgreSQL that the tests run on, and what lies between."""
