@@ -8,7 +8,7 @@ from task_api.deadlines import DEADLINES, Deadlines
 from task_api.settings import ApiSettings
 from task_migrations import upgrade
 from task_runtime import Misconfigured
-from task_store import SCHEMA_REVISION, Database
+from task_store import SCHEMA_REVISION, Database, why_no_migration
 
 _log = get_logger(__name__)
 
@@ -19,11 +19,13 @@ async def prepare_schema(settings: ApiSettings, database: Database, deadlines: D
     Waits up to `deadlines.database_seconds` for a database that does not answer. Several processes may do this at once.
 
     Raises:
-        Misconfigured: the schema is older, and `TASK_API_MIGRATE` is off.
+        Misconfigured: the schema is older, and `TASK_API_MIGRATE` is off; or no migration leads from it.
         DatabaseUnavailableError, ContentionError: the database could not be used in time.
 
     """
     revision = await database.wait_for_revision(deadlines.database_seconds)
+    if (reason := why_no_migration(revision)) is not None:
+        raise Misconfigured(reason)
     if revision is not None and revision >= SCHEMA_REVISION:
         return revision
     if not settings.migrate:

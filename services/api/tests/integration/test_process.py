@@ -208,3 +208,15 @@ async def test_a_schema_of_a_later_version_is_only_a_warning(start: Start, sql: 
     await process.event("listening")
 
     assert "the schema (9999) is newer" in "".join(process.lines)
+
+
+@pytest.mark.parametrize("migrate", ["true", "false"])
+async def test_a_schema_of_before_the_first_release_is_one_line_and_exit_code_2(
+    migrate: str, start: Start, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("UPDATE alembic_version SET version_num = '0000'")
+
+    code, text = await (await start(TASK_API_MIGRATE=migrate)).end()
+
+    assert (code, text.count("\n")) == (2, 1)
+    assert text.startswith("error: the database holds the schema 0000 of a version before the first release")
