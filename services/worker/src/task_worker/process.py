@@ -17,7 +17,7 @@ from task_runtime import (
     safe_url,
     start_block,
 )
-from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError
+from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError, why_no_migration
 from task_worker.builtin import HttpHosts
 from task_worker.handlers import Handler, HandlerError
 from task_worker.lease.alive_file import AliveFile
@@ -89,6 +89,8 @@ async def _check_database(settings: WorkerSettings) -> tuple[DatabaseFacts, str]
     """Wait until the database answers; return what it is and the revision of its schema."""
     async with Database(settings.database_url.get_secret_value(), pool_size=1) as database:
         revision = await database.wait_for_revision(_DATABASE_SECONDS)
+        if (reason := why_no_migration(revision)) is not None:
+            raise Misconfigured(reason)
         if revision is None or revision < SCHEMA_REVISION:
             has = "has no schema" if revision is None else f"has schema {revision}"
             raise Misconfigured(f"the database {has}, this version needs {SCHEMA_REVISION}: run `task-migrate`")

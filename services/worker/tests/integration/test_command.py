@@ -83,6 +83,15 @@ async def test_a_database_without_a_schema_is_one_line_and_exit_code_2(command: 
     assert written == line
 
 
+async def test_a_schema_of_before_the_first_release_is_one_line_and_exit_code_2(command: Command, table: Any) -> None:
+    await table.execute("CREATE TABLE alembic_version AS SELECT '0000' AS version_num")
+    process = await command()
+    written = await written_by(process)
+
+    assert (process.returncode, written.count("\n")) == (2, 1)
+    assert written.startswith("error: the database holds the schema 0000 of a version before the first release")
+
+
 async def test_handlers_that_cannot_be_imported_are_one_line_and_exit_code_2(command: Command, tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text("import nothing_like_it\n")
     process = await command(TASK_WORKER_HANDLERS="./tasks.py")
