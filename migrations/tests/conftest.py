@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests that need one."""
+"""A real PostgreSQL for the tests that ask for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema of the task service, as Alembic migrations, and the command that applies them."""
+"""The schema of the task service as Alembic migrations, and the command `task-migrate` that applies them."""
 
 from task_migrations.upgrades import head, upgrade
 

@@ -14,7 +14,7 @@ from task_store import StoreError, UnmigratableSchemaError
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _SECRET = Path("/run/secrets/TASK_DATABASE_URL")
-"""Where Docker and Kubernetes put it, as every process of the service reads it (`task_runtime.settings`)."""
+"""Where Docker and Kubernetes put the URL, and where every process of the service reads it."""
 
 
 def _secret() -> str:
@@ -38,7 +38,7 @@ def migrate(
     revision: Annotated[str, typer.Option(help="The revision to reach.")] = "head",
     wait_seconds: Annotated[float, typer.Option(help="How long to wait for the database and for locks.")] = 60.0,
 ) -> None:
-    """Bring the database to the newest schema. Safe to repeat, and for several to run at once."""
+    """Bring the database to the newest schema. Safe to repeat, and to run several times at once."""
     try:
         asyncio.run(upgrade(database_url, revision=revision, deadline_seconds=wait_seconds))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Applying the migrations from code: guarded, patient with locks and with a database that is still starting."""
+"""Applies the migrations from code: again and again while the database starts or its tables are locked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ _BACK_OFF = BackOff(first_seconds=0.2, longest_seconds=3.0)
 
 
 def head() -> str:
-    """Return the newest revision that this package knows."""
+    """Return the newest revision that this package has.
+
+    Raises:
+        LookupError: the package was installed without its migrations.
+
+    """
     newest = ScriptDirectory.from_config(_config()).get_current_head()
     if newest is None:
         raise LookupError("the package task-migrations was installed without its migrations")
@@ -41,21 +46,22 @@ def head() -> str:
 async def upgrade(
     url: str, *, revision: str = "head", deadline_seconds: float = 60.0, lock_timeout: str = "2s"
 ) -> None:
-    """Bring a database to `revision`. Does nothing where that is done, nor to a schema that is newer than this package.
+    """Bring a database to `revision`.
 
-    Several processes may call it at once; within one, it is for one at a time (Alembic's context is global).
+    Does nothing if it is there already, or if its schema is newer than this package. Safe to repeat. Several processes
+    may call it at once; within one process only one call at a time (Alembic's context is global).
 
     Args:
         url: the database, as `task_store.normalised_url` takes it.
-        revision: the one to reach; the newest if left out.
-        deadline_seconds: for so long it is tried again while the database starts, or its tables are in use.
+        revision: the revision to reach; by default the newest.
+        deadline_seconds: how long it is tried again while the database starts or its tables are locked.
         lock_timeout: how long each try waits for a lock, as PostgreSQL writes durations.
 
     Raises:
-        DatabaseUnavailableError, ContentionError: the deadline is over; nothing has changed.
-        UnmigratableSchemaError: no migration leads from the schema that is there; nothing has changed.
-        StoreError: the database refuses the migration; nothing has changed.
-        CommandError: Alembic's own: there is no such revision.
+        DatabaseUnavailableError, ContentionError: the deadline is over. Nothing has changed.
+        UnmigratableSchemaError: no migration leads from the schema of the database. Nothing has changed.
+        StoreError: the database refuses the migration. Nothing has changed.
+        CommandError: of Alembic: there is no such revision.
 
     """
     clock = asyncio.get_running_loop().time

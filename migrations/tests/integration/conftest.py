@@ -1,4 +1,4 @@
-"""Empty databases, commands in processes of their own, and what a schema holds."""
+"""Empty databases, commands in processes of their own, and the contents of a schema."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ SCHEMA = {
 
 @pytest.fixture
 def read_schema() -> Callable[[asyncpg.Connection], Awaitable[dict[str, list[Any]]]]:
-    """Read from the catalogue all that makes a schema; Alembic's own table is left out."""
+    """Read everything that makes a schema from PostgreSQL's catalogue, without Alembic's own table."""
 
     async def read(connection: asyncpg.Connection) -> dict[str, list[Any]]:
         rows = {part: [tuple(row) for row in await connection.fetch(query)] for part, query in SCHEMA.items()}

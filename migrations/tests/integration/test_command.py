@@ -1,4 +1,4 @@
-"""The command `task-migrate`: one line, and an exit code that says whose turn it is."""
+"""The command `task-migrate`: its one line of output and its exit code."""
 
 from __future__ import annotations
 

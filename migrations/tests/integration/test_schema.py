@@ -1,4 +1,4 @@
-"""The migrations create what the models say, on every PostgreSQL that is here."""
+"""The migrations create the same schema as the models, on every PostgreSQL that is here."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_migrated_schema_equals_the_models(
     postgres_server: PostgresServer,
     connection: asyncpg.Connection,
 ) -> None:
-    """Both are made in a fresh process: what a test has imported or changed is in neither."""
+    """Both are made in a new process, which no test has changed."""
     name = f"models_{uuid4().hex}"
     await connection.execute(f"CREATE DATABASE {name}")
     try:

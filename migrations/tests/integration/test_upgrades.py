@@ -1,4 +1,4 @@
-"""Upgrades among others: several at once, tables in use, a newer schema, a database that is away."""
+"""Upgrades: several at once, locked tables, newer and unknown schemas, a database that does not answer."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Alembic's entry: runs the migrations on the connection it is handed, or on TASK_DATABASE_URL.
+"""Alembic's entry: runs the migrations on a given connection, or on TASK_DATABASE_URL.
 
 **Invariants**
 
-- All pending migrations run in one transaction that holds an advisory lock: of several replicas that start at once,
-  one migrates and the others then find nothing to do.
-- No lock is waited for longer than `lock_timeout`: a waiting ALTER TABLE would stop every later statement on that
-  table. Whoever calls repeats (`task_migrations.upgrade` does).
+- All pending migrations run in one transaction that holds an advisory lock. Of several replicas that start at once, one
+  migrates, and the others then find nothing to do.
+- No statement waits longer than `lock_timeout` for a lock: a waiting ALTER TABLE would stop every later statement on
+  that table. The caller tries again, as `task_migrations.upgrade` does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def run(connection: Connection) -> None:
 
 
 async def run_on_url(url: str) -> None:
-    """Connect, and run the migrations."""
+    """Connect to a database and run the migrations."""
     engine = create_async_engine(normalised_url(url), poolclass=NullPool, hide_parameters=True)
     try:
         async with engine.connect() as connection:
@@ -47,7 +47,7 @@ async def run_on_url(url: str) -> None:
 
 
 def run_offline() -> None:
-    """Print the SQL, for somebody who applies it by hand (`alembic upgrade head --sql`)."""
+    """Print the SQL, to be applied by hand (`alembic upgrade head --sql`)."""
     context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()

@@ -15,7 +15,7 @@ depends_on = ${repr(depends_on)}
 
 
 def upgrade() -> None:
-    """Say what is expanded. A released migration is never edited; contracting is a later one."""
+    """Say what is expanded. Never edit a released migration; contract in a later one."""
     ${upgrades if upgrades else "op.execute(...)"}
 
 
