@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests that need one: `postgres_server` and `database_url`."""
+"""A real PostgreSQL for the tests that ask for one by `postgres_server` or `database_url`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders for servers, services in processes of their own, and nothing left behind by either."""
+"""Data folders, services in processes of their own, and the removal of what either may leave."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ StartService = Callable[..., subprocess.Popen[str]]
 
 
 def servers_on(folder: Path) -> list[psutil.Process]:
-    """Return the processes that work for a data folder: by their arguments, or for children by their parents'."""
+    """Return the processes that have a data folder among their arguments, and their children."""
     found = [p for p in psutil.process_iter() if str(folder) in _command(p)]
     return found + [child for process in found for child in _children(process)]
 
@@ -58,7 +58,7 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """A folder that does not exist yet, in one that anybody may enter; what still runs on it afterwards is killed."""
+    """A folder that does not exist yet, in one that everybody may enter; what still runs on it at the end is killed."""
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="ts-", dir=memory, ignore_cleanup_errors=True) as parent:
         Path(parent).chmod(0o755)
@@ -81,14 +81,14 @@ async def postgres(data_dir: Path) -> AsyncIterator[EmbeddedPostgres]:
 
 @pytest.fixture(scope="module")
 async def private() -> AsyncIterator[PrivatePostgres]:
-    """A throw-away server, running at the beginning of each test that leaves it so."""
+    """A throw-away server for a module. A test must leave it running."""
     async with PrivatePostgres() as private:
         yield private
 
 
 @pytest.fixture
 def start_service() -> Iterator[StartService]:
-    """Start a service in a process of its own; a line on its standard input ends it. Killed after the test."""
+    """Start a service in a process of its own. A line on its standard input ends it. Killed after the test."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(data_dir: Path, *prefix: str, **environment: str) -> subprocess.Popen[str]:
@@ -111,7 +111,7 @@ def start_service() -> Iterator[StartService]:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Tell whether a process is gone, or was and nobody has asked about it yet."""
+    """Return whether a process has ended, even if its parent has not waited for it yet."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -119,7 +119,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def postmaster_of(data_dir: Path) -> psutil.Process:
-    """Return the server's process, as its own file says."""
+    """Return the server's process, by its postmaster.pid."""
     return psutil.Process(int((data_dir / "postgres" / "postmaster.pid").read_text().split("\n")[0]))
 
 
@@ -137,7 +137,7 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 def look() -> SimpleNamespace:
-    """How tests look at the world: test modules cannot import from here."""
+    """The functions above, since test modules cannot import a conftest."""
     return SimpleNamespace(
         servers_on=servers_on,
         has_ended=has_ended,

@@ -85,7 +85,7 @@ async def restore(data_dir: Path, file: Path, *, replace: bool = False) -> Path 
 
 @pytest.fixture
 async def dump(data_dir: Path) -> Path:
-    """A dump of `ROWS` rows, beside `data_dir`, which does not exist."""
+    """A dump of `ROWS` rows beside `data_dir`, which does not exist."""
     file, source = data_dir.with_name("dump"), data_dir.with_name("source")
     async with EmbeddedPostgres(source) as postgres:
         await fill(postgres.url)

@@ -62,7 +62,7 @@ def test_that_is_not_async(database_url):
 
 @pytest.fixture
 def run_pytest(tmp_path: Path):
-    """Run the tests above in a project of their own."""
+    """Run the tests above as a project of their own."""
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_it.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text(SETTINGS)

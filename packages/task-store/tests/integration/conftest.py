@@ -1,4 +1,4 @@
-"""The store on a database of each test's own, on every PostgreSQL that is here; and the rows, past the store."""
+"""The store on a database that each test finds empty, on every PostgreSQL that is here; and the rows past the store."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def store_template(database_templates: DatabaseTemplates, prepare_database: Prep
 
 @pytest.fixture(scope="session")
 async def store_url(postgres_server: PostgresServer, store_template: str) -> AsyncIterator[str]:
-    """The database that most tests share, one after the other."""
+    """The database that most tests use one after the other."""
     name = f"store_{uuid4().hex}"
     await _execute(postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE {store_template}")
     yield postgres_server.url(name)
@@ -79,7 +79,7 @@ async def database(pool: Database) -> Database:
 
 @pytest.fixture
 async def other_database(database: Database) -> AsyncIterator[Database]:
-    """Connections of somebody else: another process, as far as PostgreSQL can tell."""
+    """Other connections to the shared database: for PostgreSQL they are another process."""
     async with Database(database.url) as other:
         yield other
 
@@ -101,7 +101,7 @@ def dispatches(database: Database) -> Dispatches:
 
 @pytest.fixture
 def offer() -> Offer:
-    """What the worker of most tests serves."""
+    """What the worker of most tests offers."""
     return Offer(("default",), {"echo": None})
 
 
@@ -139,7 +139,7 @@ async def table(connect: Callable[[], Awaitable[asyncpg.Connection]]) -> Table:
 
 @pytest.fixture
 def waiting_for_lock(table: Table) -> Callable[[int], Awaitable[None]]:
-    """Return when so many statements of this database wait for a lock that another one holds."""
+    """Wait until this many statements of the database wait for a lock that another one holds."""
 
     async def wait(statements: int = 1) -> None:
         query = (
@@ -147,7 +147,7 @@ def waiting_for_lock(table: Table) -> Callable[[int], Awaitable[None]]:
             " WHERE datname = current_database() AND wait_event_type = 'Lock' AND state = 'active'"
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while await table.connection.fetchval(query) < statements:  # noqa: ASYNC110 # the server sets no event
+            while await table.connection.fetchval(query) < statements:  # noqa: ASYNC110 # the server has no event for it
                 await asyncio.sleep(0)
 
     return wait
@@ -155,7 +155,7 @@ def waiting_for_lock(table: Table) -> Callable[[int], Awaitable[None]]:
 
 @pytest.fixture
 def claim_one(attempts: Attempts, table: Table) -> Callable[..., Awaitable[Claim]]:
-    """Put a task and claim it by a worker that lives."""
+    """Put a task and claim it for a live worker."""
 
     async def claim(worker_id: UUID | None = None, **columns: Any) -> Claim:
         worker = worker_id or await table.worker()

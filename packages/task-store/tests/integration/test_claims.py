@@ -1,4 +1,4 @@
-"""Claims of delivered ids, and what a claim is given."""
+"""Claims of delivered ids and of suspects, and what a claim returns."""
 
 from __future__ import annotations
 

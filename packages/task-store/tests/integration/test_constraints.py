@@ -1,4 +1,4 @@
-"""The database refuses rows that the life cycle's tables do not know, whoever writes them."""
+"""The database refuses rows that the tables of the life cycle do not allow, whoever writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The connection to a healthy server: what it tells of it, and what an error says and does not say."""
+"""Statements on a healthy server: facts about it, and what errors contain and do not contain."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def test_error_names_the_constraint_and_shows_neither_row_nor_parameters_n
 async def test_value_that_the_driver_cannot_encode_is_rejected_and_fails_alone(
     database: Database, new_task: Callable[..., NewTask]
 ) -> None:
-    """It never reaches the server: the driver itself refuses it."""
+    """The driver refuses it before it reaches the server."""
     tasks, bad = Tasks(database), new_task()
     object.__setattr__(bad.asked, "max_attempts", 2**40)
     surrogate = new_task()

@@ -1,4 +1,4 @@
-"""Dispatch: what the leader marks for each broker queue before it publishes, and when it looks again."""
+"""Dispatch: which tasks the leader marks for each broker queue, and when the next one is due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How attempts end: `record` by the worker that holds them, `sweep` for the dead; and what is kept of each."""
+"""How attempts end, by `record` of their worker or by `sweep` for a dead one, and what is kept of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that freezes, dies, restarts or refuses: every call ends in time, with an error of ours, and recovers."""
+"""A database that freezes, dies, restarts or refuses: calls end in time with a StoreError, and later ones work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def shared_server() -> AsyncIterator[PrivatePostgres]:
 
 @pytest.fixture
 async def server(shared_server: PrivatePostgres) -> AsyncIterator[PrivatePostgres]:
-    """A server of our own, which a test may leave frozen or stopped."""
+    """A private server, which a test may leave frozen or stopped."""
     yield shared_server
     shared_server.resume()
     if shared_server.pid is None:

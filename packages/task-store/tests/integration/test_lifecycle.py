@@ -48,7 +48,7 @@ class Key:
 
 @dataclass
 class World:
-    """The store, and how each event is made to happen to one task; says which event took place, if any did."""
+    """The store, with a method that makes each event happen to a task and returns the event that happened, or None."""
 
     database: Database
     table: Any
@@ -138,7 +138,7 @@ SATISFIED: dict[Event, dict[str, Any]] = {
     Event.RERUN: {"cancel_requested_at": timedelta(seconds=-5)},
     Event.PURGE: LONG_AGO,
 }
-"""What a row must hold for an event to happen, beside what `Table.put` gives it."""
+"""What a row must contain for an event to happen, beside what `Table.put` writes."""
 
 RICH = {
     "description": "with something in every column that may hold something",
@@ -162,7 +162,7 @@ RICH = {
 
 
 def storable(status: TaskStatus, columns: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a row of this status may not hold."""
+    """Leave out the columns that must be empty in this status."""
     return {
         name: value
         for name, value in columns.items()
@@ -245,11 +245,11 @@ WRITTEN: dict[Write, dict[str, Check]] = {
         **dict.fromkeys(FRESH, is_null),
     },
 }
-"""What each write of the table must leave in the row."""
+"""What each write of the table must set in the row."""
 
 
 def check_row(transition: Transition, before: dict[str, Any], after: dict[str, Any], clock: Clock) -> None:
-    """Check that an event wrote what its transition says, and nothing else."""
+    """Check that an event wrote what its transition lists, and nothing else."""
     expected: dict[str, Check] = {
         "version": one_more("version"),
         "status": equals(transition.target or before["status"]),
@@ -263,7 +263,7 @@ def check_row(transition: Transition, before: dict[str, Any], after: dict[str, A
 
 
 def expected_event(event: Event, status: TaskStatus | None) -> Event | None:
-    """Return what takes place when `event` is wanted: DELETE makes of either wish the one that the status allows."""
+    """Return what happens when `event` is asked for. DELETE turns either of its events into the one that can happen."""
     if status is ABSENT:
         return event if event is Event.CREATE else None
     wanted = DELETE if event in DELETE else (event,)
@@ -305,7 +305,7 @@ Spoil = Callable[[Any], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Violation:
-    """One guard that does not hold: by the row, or by the world around it. `instead` is what then takes place."""
+    """One guard that does not hold, because of the row or of other rows. `instead` is the event that then happens."""
 
     event: Event
     guard: Guard

@@ -1,4 +1,4 @@
-"""What is offered, by whom, since when; and what becomes of tasks that nobody offers to run."""
+"""What is offered, by whom and since when, and the rejection of tasks whose type nobody offers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists: every filter, both orders, pages that end early, and nothing twice or missing."""
+"""Lists: every filter, both orders, pages that end early; no task is shown twice or is missing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def walk(tasks: Tasks, wanted: TaskFilter, items: int, **options: Any) -> 
 
 @pytest.fixture
 def small_window(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Let a page examine 10 rows."""
+    """Let a page read 10 rows."""
     monkeypatch.setattr(limits, "EXAMINED_ROWS_MAX", 10)
     return 10
 
@@ -289,7 +289,7 @@ async def test_unsuccessful_tasks_are_found_past_any_number_of_others(
 async def test_no_task_is_missing_or_shown_twice_while_others_come_and_go(
     order: SortOrder, name: str | None, tasks: Tasks, table: Any, other_database: Any, connect: Any, small_window: int
 ) -> None:
-    """What was there all the time is shown exactly once, whatever is inserted and purged meanwhile."""
+    """A task that exists all the time is shown exactly once, whatever is inserted and purged meanwhile."""
     stay = [await table.put(name="needle") for _ in range(60)]
     await table.fill(60, name="hay")
     stay += [await table.put(name="needle") for _ in range(60)]

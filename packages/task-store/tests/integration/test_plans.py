@@ -1,7 +1,7 @@
 """Every hot statement goes by its indexes and looks at few rows, whatever the planner believes about the table.
 
-A queue's statistics are always stale, so each is planned under those of an empty table, of a table in which everything
-has ended, and fresh ones; with its parameters known to the planner, and as the generic plan of a prepared statement.
+The statistics of a queue are always out of date. So each statement is planned with those of an empty table, with those
+of a table in which every task has ended, and with fresh ones; once with known parameters and once as a generic plan.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HELD = 20
 WAITING, RUNNING = 20_000, 2_000 + 2 * HELD
 
 ID = "('00000000-0000-7000-8000-' || lpad(to_hex(nextval('ids')), 12, '0'))::uuid"
-"""Keys that rise with time, as UUIDv7 do."""
+"""Ids that grow with time, as UUIDv7 does."""
 
 FILL = f"""
 INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at, dispatched_at, lost_count,
@@ -95,7 +95,7 @@ class Case:
 
 @dataclass
 class Known:
-    """Ids and tokens in the filled table."""
+    """Ids and tokens of rows in the filled table."""
 
     waiting: list[UUID]
     held: list[tuple[UUID, UUID]]
@@ -175,7 +175,7 @@ def statements(known: Known) -> dict[str, Case]:
 
 
 class Planner:
-    """Runs statements as the store does, in its own sessions, and tells what they looked at. Nothing is kept."""
+    """Runs statements with EXPLAIN, as the store runs them, and rolls them back."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -229,7 +229,7 @@ def scans(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def rows_of(plan: Mapping[str, Any]) -> int:
-    """Return how many rows of `tasks` were looked at."""
+    """Return how many rows of `tasks` were read."""
     kinds = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
     return round(sum(sum(node.get(kind, 0) for kind in kinds) * node["Actual Loops"] for node in scans(plan)))
 

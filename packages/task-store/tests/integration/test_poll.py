@@ -1,4 +1,4 @@
-"""The poll: claims straight from the table, by weights, of what has been due for a while."""
+"""The poll: claims straight from the table, by weights, of tasks that have been due for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens at the same moment, on separate connections: one winner, no deadlock, no stale answer."""
+"""Statements at the same moment on separate connections: one wins, none deadlocks, no answer is out of date."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ WaitingForLock = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 def other_attempts(other_database: Database, offer: Offer) -> Attempts:
-    """The attempts of another process."""
+    """The store as another worker's process has it."""
     return Attempts(other_database, other_database, offer)
 
 
 async def at_once(one: Awaitable[Any], other: Awaitable[Any]) -> tuple[Any, Any]:
-    """Begin both at once, either of them first."""
+    """Run both at once, in a random order."""
     if random.random() < 0.5:
         first, second = await asyncio.gather(one, other)
     else:
@@ -337,7 +337,7 @@ async def test_claim_that_commits_after_its_worker_was_declared_dead_is_swept_on
 
 @dataclass
 class Storm:
-    """The whole fleet and its callers at once on a few tasks."""
+    """Workers, leaders and callers at once on a few tasks."""
 
     ids: list[UUID]
     offer: Offer
@@ -393,7 +393,7 @@ class Storm:
 async def test_storm_of_everything_meets_no_deadlock_and_leaves_no_task_behind(
     database: Database, other_database: Database, offer: Offer, table: Any, weights: Mapping[Priority, int]
 ) -> None:
-    """An error of any statement fails the test."""
+    """An error of any statement fails it."""
     storm = Storm(await table.fill(30), offer, weights)
     leader, one, other = [await table.worker() for _ in range(3)]
     doomed = [await table.worker() for _ in range(40)]

@@ -1,4 +1,4 @@
-"""Tasks as callers see them: what is created comes back as it was given, and each wish has one answer."""
+"""Tasks for callers: what is created comes back as it was given, and each request has one answer."""
 
 from __future__ import annotations
 

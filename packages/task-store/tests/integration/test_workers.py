@@ -171,7 +171,7 @@ async def test_only_worker_leads_at_its_first_tick(
 async def test_everybody_finds_the_same_leader(
     first: dict[str, Any], second: dict[str, Any], table: Any, elect: Any
 ) -> None:
-    """`first` leads; what makes `second` the lesser one outweighs its smaller id, where it has one."""
+    """`first` leads, though `second` has the smaller id where something else makes it come second."""
     small, large, witness = sorted(new_worker_id() for _ in range(3))
     leader, other = (small, large) if first == second or "steady_since" in first else (large, small)
     await table.worker(id=leader, **first)
@@ -262,7 +262,7 @@ async def test_worker_that_is_not_steady_declares_nobody_dead(
 
 
 async def test_steadiness_is_lost_with_the_ticks_not_with_the_next_one(workers: Workers, table: Any) -> None:
-    """Whoever has not ticked for a while may have slept through an outage: its old `steady_since` proves nothing."""
+    """A worker that has not ticked for a while may have missed an outage: its old `steady_since` proves nothing."""
     me = await table.worker(ticked_at=timedelta(seconds=-60))
     await table.worker(expires_at=timedelta(seconds=-40))
 

@@ -11,7 +11,7 @@ from task_store._batcher import Batcher
 
 
 class Statement:
-    """Stands for the statement: keeps its batches, and runs each until it is let go on."""
+    """Stands for the statement: remembers its batches, and can be held up."""
 
     def __init__(self, answer: Callable[[Sequence[Any]], Sequence[Any]] = lambda batch: [f"<{one}>" for one in batch]):
         self.batches: list[list[Any]] = []

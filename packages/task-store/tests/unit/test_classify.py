@@ -18,7 +18,7 @@ from task_store import (
 
 
 def wrapped(driver_error: Exception | None, *, invalidated: bool = False) -> DBAPIError:
-    """What SQLAlchemy makes of an error of asyncpg."""
+    """Return the error that SQLAlchemy raises for one of asyncpg."""
     orig = AsyncAdapt_asyncpg_dbapi.Error("secret text", driver_error)
     return DBAPIError("SELECT secret", {"secret": "secret"}, orig, connection_invalidated=invalidated)
 

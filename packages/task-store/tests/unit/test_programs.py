@@ -15,7 +15,7 @@ from task_store.embedded.errors import ProgramFailedError
 
 @pytest.fixture
 def binaries(tmp_path: Path) -> PostgresBinaries:
-    """A folder for scripts that stand for PostgreSQL's programs."""
+    """A folder for scripts that take the place of PostgreSQL's programs."""
     return PostgresBinaries(tmp_path, "18.6")
 
 
