@@ -1,7 +1,8 @@
-"""Tasks in PostgreSQL. The only package, beside the migrations, that speaks SQL.
+"""Stores tasks in PostgreSQL. Only this package and the migrations use SQL.
 
-`Database` is the connection; `Tasks` serves the API, `Attempts` a worker, `Dispatches` and `Workers` the fleet and its
-leader. Every call is one statement in a transaction of its own, with a deadline; every error is a `StoreError`.
+`Database` is a pool of connections. `Tasks` serves the API, `Attempts` a worker, `Dispatches` the leader, `Workers`
+every worker and the leader. Every call is one statement in a transaction of its own, with a deadline. Every error is
+a `StoreError`.
 """
 
 from task_store._classify import FOREIGN_ERRORS, classify

@@ -1,11 +1,10 @@
-"""Gathering: concurrent calls share one statement.
+"""Runs concurrent calls as one statement.
 
 **Invariants**
 
-- One statement at a time: whatever is submitted while it runs goes into the next. A lone call waits for nothing.
-- Every submitted item gets exactly one answer, in whatever batch it went. A caller that stops waiting loses the
-  answer, not the effect.
-- A batch that the database refuses is repeated item by item, so a bad item fails alone. That needs statements that
+- One statement runs at a time. What is submitted meanwhile goes into the next one. A single call waits for nothing.
+- Every submitted item gets exactly one answer. If its caller stops waiting, the answer is lost, the effect is not.
+- A batch that the database refuses is repeated item by item, so that only the bad item fails. For that a statement must
   write all of a batch or nothing.
 """
 
@@ -23,7 +22,7 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Runs `run` over batches of what is submitted; `run` returns one answer for each item, in their order."""
+    """Calls `run` with batches of submitted items; it must return one answer for each item, in the same order."""
 
     def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, max_items: int = 500) -> None:
         self._run = run
@@ -32,10 +31,10 @@ class Batcher(Generic[Item, Answer]):
         self._runner: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Answer:
-        """Return the answer for `item`.
+        """Add `item` to the next batch and return its answer.
 
         Raises:
-            StoreError: what the statement raised for the batch, or for this item alone where it was refused.
+            StoreError: raised by the statement for the whole batch, or for this item alone if it was refused.
 
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -45,7 +44,7 @@ class Batcher(Generic[Item, Answer]):
         return await future
 
     async def aclose(self) -> None:
-        """Wait until what was submitted is answered."""
+        """Wait until every submitted item has its answer."""
         while self._runner is not None:
             await asyncio.wait([self._runner])
 
@@ -56,7 +55,7 @@ class Batcher(Generic[Item, Answer]):
                 size = min(len(self._waiting), self._max_items)
                 batch = [self._waiting.popleft() for _ in range(size)]
                 await self._run_batch(batch)
-        except BaseException:  # the event loop is ending: nobody is to wait for an answer that never comes
+        except BaseException:  # the event loop ends: callers must not wait for ever
             for _, future in (*batch, *self._waiting):
                 future.cancel()
             self._waiting.clear()

@@ -1,4 +1,4 @@
-"""The one seam where errors of SQLAlchemy, asyncpg and the operating system become ours."""
+"""Translates errors of SQLAlchemy, asyncpg and the operating system into `StoreError`s; no other module does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from task_store.errors import (
 )
 
 FOREIGN_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
-"""What a statement can raise. asyncpg lets refused connections and timeouts through unwrapped (0.32)."""
+"""What a statement can raise. asyncpg raises refused connections and timeouts as they are (0.32)."""
 
 _CONTENTION = frozenset({"40001", "40P01", "55P03"})
 _UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
@@ -25,9 +25,9 @@ _WRONG_ACCESS_CLASSES = frozenset({"28", "3D"})
 
 
 def classify(error: BaseException) -> StoreError:
-    """Return the error of ours that stands for `error`; the caller raises it `from` the original.
+    """Return the `StoreError` for a foreign error; the caller raises it `from` the original.
 
-    57014 (a statement cancelled by `statement_timeout`) counts as unavailable: the database did not answer in time.
+    57014 (`statement_timeout` has cancelled the statement) counts as unavailable: the database did not answer in time.
     """
     if isinstance(error, PoolTimeoutError):
         return DatabaseUnavailableError("no database connection came free in time")
@@ -44,7 +44,7 @@ def classify(error: BaseException) -> StoreError:
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Return PostgreSQL's code of an error, or None where it came from elsewhere."""
+    """Return PostgreSQL's code of an error, or None if it is not from PostgreSQL."""
     state = getattr(_driver_error(error), "sqlstate", None)
     return state if isinstance(state, str) else None
 
@@ -76,5 +76,5 @@ def _driver_name(error: BaseException) -> str:
 def _driver_error(error: BaseException) -> BaseException:
     try:
         return getattr(error, "driver_exception", None) or error
-    except ValueError:  # SQLAlchemy made the error itself, or has lost the driver's (2.1)
+    except ValueError:  # SQLAlchemy made the error itself, or no longer has the driver's (2.1)
         return error

@@ -1,4 +1,4 @@
-"""Attempts: claim tasks, write their progress, record how they ended. What a worker does to the store."""
+"""What a worker does to tasks: claims them, writes their progress, records how their attempts ended."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from task_store.database import Database
 from task_store.records import Claim, Ended, Ending, Offer
 
 _CANDIDATES_FACTOR = 4
-"""So many times its slots the poll looks at, to step past what other workers are taking at the same moment."""
+"""How many candidates the poll reads for each free slot: other workers may be locking some at the same moment."""
 
 
 class Attempts:
-    """The repository behind one worker.
+    """The tasks of one worker.
 
     Args:
-        database: for the claims of delivered ids, for progress and for recording.
-        poll: for claims straight from the table: a connection of its own with a short statement timeout.
-        offer: what the worker serves.
+        database: for claims of delivered ids, for progress and for records.
+        poll: for claims straight from the table; best a pool of one connection with a short statement timeout.
+        offer: the queues that the worker serves and the types that it runs.
 
     """
 
@@ -37,10 +37,10 @@ class Attempts:
         self._progressed = Batcher(self._progress_all)
 
     async def claim(self, worker_id: UUID, ids: Sequence[UUID], lease_token: UUID) -> list[Claim]:
-        """Claim those of `ids` that are due, of an offered type, no suspects, and not locked by anybody.
+        """Claim those of `ids` that are due, of an offered type and queue, no suspects, and not locked by anybody.
 
-        What is not returned is not this worker's. On DatabaseUnavailableError the claim may yet have been made;
-        reconciling finds it. Not to be repeated with the same token.
+        An id that is not returned does not belong to this worker. After a DatabaseUnavailableError the claim may still
+        take place; reconciling finds it. Do not repeat a call with the same token.
         """
         values = {"id": list(ids), "worker_id": worker_id, "lease_token": lease_token, **self._offered}
         return await self._claim(self._database, claims.BY_ID, values)
@@ -50,7 +50,7 @@ class Attempts:
     ) -> list[Claim]:
         """Claim up to `slots` tasks that have been due for `overdue`, dispatched or not: the poll.
 
-        By the weights among the priorities, longest due first within each. Errors as for `claim`.
+        Priorities share the slots by their weights; within one the longest due goes first. Errors as for `claim`.
         """
         values = {
             "worker_id": worker_id,
@@ -65,24 +65,33 @@ class Attempts:
         return await self._claim(self._poll, claims.POLL, values)
 
     async def claim_suspect(self, worker_id: UUID, lease_token: UUID, *, overdue: timedelta) -> Claim | None:
-        """Claim one suspect that has been due for `overdue`, unless this worker holds one already."""
+        """Claim the suspect that has been due longest, for at least `overdue`.
+
+        None if there is none, or if this worker holds one already. Errors as for `claim`.
+        """
         values = {"worker_id": worker_id, "lease_token": lease_token, "overdue": overdue, **self._offered}
         claimed = await self._claim(self._poll, claims.SUSPECT, values)
         return claimed[0] if claimed else None
 
     async def record(self, ending: Ending) -> Ended | None:
-        """Write the end of an attempt; None if it is no longer this worker's, so that nothing more is owed.
+        """Record how an attempt ended.
 
-        Concurrent calls share one statement. Safe to repeat: where an answer was lost, the repeat returns None.
+        Concurrent calls share one statement. Safe to repeat: if only the answer was lost, the repeat returns None.
+
+        Returns:
+            The attempt as it ended, or None if it no longer belongs to this worker: then there is nothing to record.
 
         Raises:
-            UnstorableValuesError: the database refuses the result or the error, which then must be replaced.
+            UnstorableValuesError: the database refuses the result or the error; record another one.
 
         """
         return await self._recorded.submit(ending)
 
     async def report_progress(self, task_id: UUID, lease_token: UUID, reported: Progress) -> bool:
-        """Write how far a task has come; False if it is no longer this worker's. Concurrent calls share a statement."""
+        """Write how far a task has come; False if it no longer belongs to this worker.
+
+        Concurrent calls share one statement; of several for one attempt the last one counts.
+        """
         return await self._progressed.submit((task_id, lease_token, reported))
 
     async def _claim(self, database: Database, statement: Statement, values: Mapping[str, Any]) -> list[Claim]:
@@ -109,7 +118,7 @@ class Attempts:
 
 
 def new_lease_token() -> UUID:
-    """Return a token for one claim statement: random, and never used again."""
+    """Return a random token for one claim statement."""
     return uuid4()
 
 

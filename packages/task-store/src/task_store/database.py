@@ -1,7 +1,6 @@
-"""The connection to PostgreSQL: a pool, one deadline for every statement, one seam for errors.
+"""Runs statements on PostgreSQL over a pool of connections, each with a deadline, and translates its errors.
 
-Each call is one statement in a transaction of its own (autocommit): nothing of ours needs two, so nothing of ours
-holds a row lock over a round trip.
+Each call is one statement in a transaction of its own (autocommit). So no row stays locked over a round trip.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from task_store.facts import DatabaseFacts
 _log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 0.5
-"""A driver's own timeout comes first, so that it can cancel the statement in an orderly way."""
+"""How much later than the driver's own timeout ours comes, so that the driver can cancel the statement in order."""
 _WAITING = BackOff(first_seconds=0.2, longest_seconds=3.0)
-"""Between looks at a database that does not answer yet."""
+"""The pauses between two attempts to reach a database that does not answer yet."""
 _LONG_NUMBER = re.compile(r"\d{19}")
-"""What may be a number that int8 cannot hold."""
+"""Text in which there may be a number that int8 cannot hold."""
 
 
 def normalised_url(url: str) -> URL:
-    """Read a database URL as a user writes it: `postgres://` and `postgresql://` mean asyncpg, `sslmode` its `ssl`.
+    """Return a database URL as SQLAlchemy needs it: for the driver asyncpg, and with `ssl` in place of `sslmode`.
 
     Raises:
-        ValueError: it is not a URL of a PostgreSQL database; the text does not repeat it.
+        ValueError: it is not the URL of a PostgreSQL database. The text does not contain the URL.
 
     """
     try:
@@ -56,15 +55,15 @@ def normalised_url(url: str) -> URL:
 
 
 class Database:
-    """A pool of connections, opened as they are needed, on which statements run.
+    """A pool of connections, opened when they are needed, on which statements run.
 
     Args:
-        url: as `normalised_url` takes it.
-        pool_size: connections at most; a call waits up to `deadline_seconds` for one.
-        deadline_seconds: how long one statement may take, connecting included, before the call is given up. A
-            statement that was given up may still commit.
-        statement_timeout_seconds: after which the server itself ends a statement; `deadline_seconds` if left out.
-        application_name: what an operator sees in pg_stat_activity.
+        url: as a user writes it, `postgresql://user:password@host:5432/tasks`, or normalised.
+        pool_size: how many connections at most. A call waits up to `deadline_seconds` for one.
+        deadline_seconds: how long a call waits for one statement, connecting included. A statement whose call has
+            given up may still commit.
+        statement_timeout_seconds: after how long the server ends a statement; `deadline_seconds` by default.
+        application_name: the name of the connections in pg_stat_activity.
 
     """
 
@@ -107,7 +106,7 @@ class Database:
         Empty for a statement that returns no rows.
 
         Raises:
-            StoreError: see `task_store.errors`; on DatabaseUnavailableError the statement may have taken place.
+            StoreError: see `task_store.errors`. After DatabaseUnavailableError the statement may have taken place.
 
         """
         try:
@@ -118,12 +117,12 @@ class Database:
             raise classify(error) from error
 
     async def facts(self) -> DatabaseFacts:
-        """Return what an operator should know of the server and how it is set up."""
+        """Return the server's version and the settings that an operator should know."""
         (row,) = await self.fetch(server.FACTS)
         return DatabaseFacts(**row)
 
     async def revision(self) -> str | None:
-        """Return the revision of the schema, or None where no migration has run yet."""
+        """Return the revision of the schema, or None if no migration has run yet."""
         try:
             rows = await self.fetch(server.REVISION)
         except SchemaMismatchError:
@@ -131,10 +130,12 @@ class Database:
         return rows[0]["version_num"] if rows else None
 
     async def wait_for_revision(self, seconds: float) -> str | None:
-        """Return the revision as soon as the database answers: for a process that may start before it.
+        """Wait until the database answers and return the revision of its schema, or None if it has none.
+
+        For a process that may start before its database.
 
         Raises:
-            DatabaseUnavailableError: it did not within `seconds`.
+            DatabaseUnavailableError: it has not answered within `seconds`.
 
         """
         clock = asyncio.get_running_loop().time
@@ -151,7 +152,12 @@ class Database:
             await asyncio.sleep(pause)
 
     async def aclose(self) -> None:
-        """Close the connections, within the deadline."""
+        """Close the connections.
+
+        Raises:
+            DatabaseUnavailableError: they could not be closed within the deadline.
+
+        """
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 await self._engine.dispose()
@@ -172,8 +178,8 @@ def _to_json(value: object) -> str:
 
 
 def _from_json(text: str) -> Any:
-    # jsonb writes the float 1e19 as an integer. One that int8 cannot hold must come back as the float that it was:
-    # `check_json` would not let it through again.
+    # jsonb writes the float 1e19 as an integer. An integer that int8 cannot hold becomes the float again that it was:
+    # `check_json` refuses such integers.
     if _LONG_NUMBER.search(text):
         return json.loads(text, parse_int=_int_or_float)
     return orjson.loads(text)

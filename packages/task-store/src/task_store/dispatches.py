@@ -1,4 +1,4 @@
-"""Dispatching: mark what is due before it is published. What the leader does to the store for the broker's sake."""
+"""What the leader does to tasks before it publishes them: marks those that are due."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from task_store.records import DispatchQuota, LiveOffers
 
 
 class Dispatches:
-    """The repository behind the leader's dispatch."""
+    """The tasks that the leader dispatches."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def mark(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
-        """Mark due tasks of offered types PENDING, up to each quota; return their ids by (queue, priority).
+        """Mark due tasks of offered types as PENDING and return their ids by (queue, priority).
 
-        The ids stand in the order in which they became due. The mark is durable before this returns: only then may a
-        message name them. On DatabaseUnavailableError some may be marked that nobody was told of; the poll finds them.
+        At most as many of each broker queue as its quota says, in the order in which they became due. The mark is
+        committed when this returns: only then may a message name them. After a DatabaseUnavailableError some tasks may
+        be marked whose ids nobody got; the poll finds them.
         """
         marked: dict[tuple[str, Priority], list[UUID]] = defaultdict(list)
         rows = await self._database.fetch(dispatch.MARK, _values(quotas, offers))
@@ -33,7 +34,7 @@ class Dispatches:
         return dict(marked)
 
     async def next_due(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
-        """Return how long until the next task may be marked (zero or less: now), or None if none waits."""
+        """Return how long until the next task can be marked; zero or less if one can be now, None if none waits."""
         (row,) = await self._database.fetch(dispatch.NEXT_DUE, _values(quotas, offers))
         until: timedelta | None = row["until"]
         return until

@@ -1,4 +1,4 @@
-"""What can go wrong between us and PostgreSQL.
+"""Errors of the store.
 
     StoreError
     ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
@@ -23,15 +23,15 @@ class StoreError(Exception):
 
 
 class DatabaseUnavailableError(StoreError):
-    """The database cannot be used now. Whether a write took place is unknown; repeat what is safe to repeat."""
+    """The database cannot be used now. A write may have taken place; repeat it only if that is safe."""
 
 
 class ContentionError(StoreError):
-    """Another transaction was in the way and nothing was written: repeat."""
+    """Another transaction was in the way. Nothing was written; repeating is safe."""
 
 
 class UnstorableValuesError(StoreError):
-    """The values can never be stored and nothing was written. `constraint` names the one that was violated."""
+    """The values can never be stored. Nothing was written. `constraint` is the name of the violated one, if any."""
 
     def __init__(self, message: str, *, sqlstate: str | None = None, constraint: str | None = None) -> None:
         super().__init__(message, sqlstate=sqlstate)
@@ -43,4 +43,4 @@ class SchemaMismatchError(StoreError):
 
 
 class UnmigratableSchemaError(StoreError):
-    """The schema is of a version before the first release, or not ours: another database is needed."""
+    """No migration leads from the schema of the database (`why_no_migration`). Another database is needed."""

@@ -1,4 +1,4 @@
-"""How a PostgreSQL server is set up, and what of it an operator should know."""
+"""How the PostgreSQL server is set up, and what an operator should be warned of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from task_store.schema import SCHEMA_REVISION
 
 OLDEST_MAJOR, NEWEST_MAJOR = 15, 18
-"""The versions of PostgreSQL that the tests run on, and what lies between."""
+"""The oldest and the newest version of PostgreSQL that the tests run on."""
 
 _NEAR = 0.8
 _NOT_DURABLE = "fsync or synchronous_commit is off: a power cut can lose tasks that were accepted; turn them on"
@@ -20,7 +20,7 @@ _NEWER_SCHEMA = "the schema ({}) is newer than this version knows ({}): update i
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """How the server is set up: what the block at a process's start shows, and warns of."""
+    """How the server is set up, for the block that each process prints at its start."""
 
     version: str
     version_num: int
@@ -35,15 +35,15 @@ class DatabaseFacts:
 
     @property
     def is_durable(self) -> bool:
-        """Whether a commit that was answered survives a power cut."""
+        """Whether a commit that the server has confirmed survives a power cut."""
         return self.fsync == "on" and self.synchronous_commit != "off"
 
     def startup_warnings(self, revision: str, connections: int) -> list[str]:
-        """Return what an operator should look at, each a sentence that says what to do.
+        """Return the startup warnings about the server, each a sentence that says what to do.
 
         Args:
-            revision: that of the schema which was found there.
-            connections: how many the process opens, at most.
+            revision: the revision of the database's schema.
+            connections: how many connections the process opens at most.
 
         """
         checks = [

@@ -1,4 +1,4 @@
-"""What goes in and out of the repositories beside the schemas of `task_contracts`: frozen, and made in one way."""
+"""Frozen records that the store takes and returns, beside the schemas of `task_contracts`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from task_contracts.lifecycle import Event
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to be created: what the caller asked, with the type decided."""
+    """A task to be created: the caller's request, and the type, which is decided by then."""
 
     asked: TaskCreate
     type: str
@@ -21,10 +21,10 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Which tasks a list shows. An empty set, or None, lets all through.
+    """Which tasks a list shows. An empty set or None filters nothing.
 
-    `labels` are (key, value) pairs that must all be there; `name` is a part of the name, in any case;
-    `created_from` is inclusive, `created_to` exclusive; `after` is the id that the page before ended with.
+    A task must have all pairs (key, value) of `labels`. `name` is a part of the name, in upper or lower case.
+    `created_from` is inclusive, `created_to` exclusive. `after` is the last id of the page before.
     """
 
     statuses: frozenset[TaskStatus] = frozenset()
@@ -41,7 +41,7 @@ class TaskFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some tasks, and the id to go on after; None on the last page."""
+    """Some tasks, and the id after which the next page begins; None on the last page."""
 
     items: tuple[TaskSummary, ...]
     next_after: UUID | None
@@ -49,7 +49,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How many tasks match. Where `is_capped`, there are or may be more."""
+    """How many tasks match. If `is_capped`, there may be more."""
 
     count: int
     is_capped: bool
@@ -57,7 +57,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A task after a caller's wish, and the event that took place; None where its status allows none."""
+    """A task after a caller's request, and the event that happened to it; None if its status allowed none."""
 
     task: Task
     event: Event | None
@@ -65,9 +65,9 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a worker serves: every one of its types on every one of its queues.
+    """What a worker offers: each of its types on each of its queues.
 
-    `schema_by_type` holds the JSON Schema of the payload, or None for a handler that takes any.
+    `schema_by_type` has the JSON Schema of the payload, or None for a handler that takes any payload.
     """
 
     queues: tuple[str, ...]
@@ -81,7 +81,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A task that this worker holds, under a token that every later write must carry."""
+    """A task that a worker has claimed. Every later write of the worker must carry the lease token."""
 
     id: UUID
     name: str
@@ -98,7 +98,7 @@ class Claim:
 
 
 class AttemptKey(Protocol):
-    """What names one attempt: the task, and the token under which it was claimed."""
+    """What identifies one attempt: the task's id and the token of its claim."""
 
     @property
     def id(self) -> UUID:
@@ -111,10 +111,10 @@ class AttemptKey(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a worker wants an attempt to end.
+    """How a worker asks for an attempt to end.
 
-    Made by one of the four constructors, so that a wrong combination cannot be written. The database may turn any
-    but a completion into CONFIRM_CANCEL.
+    Make one by one of the four constructors: they allow no wrong combination. If a cancel was requested, the database
+    makes CONFIRM_CANCEL of every event but COMPLETE.
     """
 
     id: UUID
@@ -127,12 +127,12 @@ class Ending:
 
     @classmethod
     def complete(cls, key: AttemptKey, result: str | None) -> Ending:
-        """End as COMPLETED, with a result as JSON text that `check_json` has let through, or none."""
+        """End as COMPLETED. `result` is JSON text that `check_json` accepted, or None."""
         return cls(key.id, key.lease_token, Event.COMPLETE, result=result)
 
     @classmethod
     def retry(cls, key: AttemptKey, error: TaskError, *, after: timedelta, traceback: str | None = None) -> Ending:
-        """Count a failure; another attempt follows `after` this."""
+        """Count a failure; the task is due again `after` this."""
         return cls(key.id, key.lease_token, Event.RETRY, error=error, traceback=traceback, delay=after)
 
     @classmethod
@@ -142,13 +142,13 @@ class Ending:
 
     @classmethod
     def release(cls, key: AttemptKey, *, after: timedelta = timedelta()) -> Ending:
-        """Give the task back as if it had not been tried, to be claimed `after` this."""
+        """Give the task back without counting a failure; it is due again `after` this."""
         return cls(key.id, key.lease_token, Event.RELEASE, delay=after)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt whose end is written, by `event`."""
+    """An attempt that has ended, by `event`."""
 
     id: UUID
     lease_token: UUID
@@ -161,7 +161,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """A row that the database says this worker holds."""
+    """A task that a worker holds, as the database has it."""
 
     id: UUID
     lease_token: UUID
@@ -170,7 +170,7 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True)
 class DispatchQuota:
-    """How many more ids of one broker queue the leader may mark."""
+    """How many tasks of one broker queue the leader may mark now."""
 
     queue: str
     priority: Priority
@@ -179,7 +179,7 @@ class DispatchQuota:
 
 @dataclass(frozen=True, slots=True)
 class LiveOffers:
-    """What the live workers offer: the types of each queue, and how many workers serve it."""
+    """What live workers offer: the types of each queue, and how many workers serve it."""
 
     types_by_queue: dict[str, tuple[str, ...]]
     workers_by_queue: dict[str, int]

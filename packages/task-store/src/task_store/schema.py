@@ -1,14 +1,14 @@
-"""Which revisions of the schema there are, and from which of them a migration leads to this version's."""
+"""The revisions of the schema, and whether a migration leads from the one that a database holds."""
 
 from __future__ import annotations
 
 import re
 
 REVISIONS = ("0001",)
-"""Every revision that has a migration, oldest first. A test holds them equal to the files of `task_migrations`.
+"""Every revision that has a migration, oldest first. A test compares them with the files of `task_migrations`.
 
-Four digits, and while nothing has been released a letter for each change of the first one: 0001, 0001b, 0001c. They
-sort as text in their order.
+Four digits each. Until the first release a change of the first migration adds the next letter: 0001, 0001b, 0001c. As
+text they sort in their order.
 """
 
 SCHEMA_REVISION = REVISIONS[-1]
@@ -19,12 +19,12 @@ _WAY_OUT = "use an empty database (docker-compose down -v; task-service: another
 
 
 def why_no_migration(revision: str | None) -> str | None:
-    """Return in one line why no migration leads from a revision to this version's, and what to do.
+    """Return one line that says why no migration leads from `revision` to this version's, and what to do.
 
-    None where one does (also from None, no schema yet), and for a revision that is this version's or a newer one.
+    None if one does, if there is no schema yet, or if the revision is this version's or a newer one.
 
-    A revision that has no migration is newer if it looks like one of ours and sorts behind them. Any other is of a
-    version before the first release, whose first migration has been changed since, or of another program.
+    A revision without a migration is a newer one if it has the form of ours and sorts after them all. Any other belongs
+    to a version before the first release, whose first migration has changed since, or to another program.
     """
     if revision is None or revision in REVISIONS:
         return None

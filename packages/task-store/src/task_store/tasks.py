@@ -1,4 +1,4 @@
-"""Tasks as callers see them: create, read, list, cancel. What the API does to the store."""
+"""What the API does to tasks: creates, reads, lists and changes them."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from task_store.records import Changed, NewTask, Page, TaskFilter, Total
 
 
 class Tasks:
-    """The repository behind the API. Safe to use from many asyncio tasks at once."""
+    """The tasks, for the API. Many asyncio tasks may use one at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._created = Batcher(self._create_all)
 
     async def create(self, new: NewTask) -> Task:
-        """Store a task as NEW and return it once that is durable.
+        """Store a task as NEW and return it once that is committed.
 
-        Concurrent calls share one INSERT. A repeat creates another task.
+        Concurrent calls share one INSERT. A repeated call creates another task.
 
         Raises:
-            UnstorableValuesError: the database refuses a value.
-            DatabaseUnavailableError: whether the task was stored is unknown.
+            UnstorableValuesError: the database refuses a value; nothing was stored.
+            DatabaseUnavailableError: the task may have been stored.
 
         """
         return await self._created.submit(new)
 
     async def get(self, task_id: UUID) -> Task | None:
-        """Return the task, or None if there is none of this id."""
+        """Return a task, or None if there is none with this id."""
         rows = await self._database.fetch(pages.GET, {"task_id": task_id})
         return Task(**rows[0]) if rows else None
 
     async def state(self, task_id: UUID) -> TaskState | None:
-        """Return the state of the task without what may be large, or None if there is none of this id."""
+        """Return the state of a task, without payload and result; None if there is none with this id."""
         rows = await self._database.fetch(pages.STATE, {"task_id": task_id})
         return TaskState(**rows[0]) if rows else None
 
     async def page(self, wanted: TaskFilter, *, items: int, is_full: bool = False) -> Page:
-        """Return up to `items` tasks that match; fewer where the page grows too large or looks at too many rows.
+        """Return up to `items` matching tasks; fewer if they are large, or if too many rows were read to find them.
 
         Args:
-            wanted: what to show, and after which id.
+            wanted: which tasks, in which order, and after which id.
             items: 1 to `limits.PAGE_ITEMS_MAX`.
-            is_full: return `Task`s, with payload and result, rather than `TaskSummary`s.
+            is_full: return `Task`s, with payload and result, instead of `TaskSummary`s.
 
         """
         rows = await self._database.fetch(pages.page(wanted, is_full=is_full, items=items))
@@ -65,34 +65,43 @@ class Tasks:
         return Page(found, found[-1].id if is_cut else rows[0]["last_examined"])
 
     async def total(self, wanted: TaskFilter) -> Total:
-        """Count the tasks that match, up to `limits.TOTAL_MAX`, looking at `limits.EXAMINED_ROWS_MAX` rows at most."""
+        """Count matching tasks, up to `limits.TOTAL_MAX`, among at most `limits.EXAMINED_ROWS_MAX` rows."""
         (row,) = await self._database.fetch(pages.total(wanted))
         is_capped = row["matching"] > limits.TOTAL_MAX or row["examined"] >= limits.EXAMINED_ROWS_MAX
         return Total(min(row["matching"], limits.TOTAL_MAX), is_capped)
 
     async def count_by_status(self) -> dict[TaskStatus, int]:
-        """Count all tasks; statuses of none are left out. Reads the whole table, so give the database time for it."""
+        """Count all tasks by status; a status of no task is left out.
+
+        Reads the whole table: use a `Database` with a long deadline.
+        """
         return {TaskStatus(row["status"]): row["tasks"] for row in await self._database.fetch(counts.COUNT_BY_STATUS)}
 
     async def cancel(self, task_id: UUID) -> Changed | None:
-        """Cancel a waiting task, or ask for a running one to be stopped. None if there is no such task.
+        """Cancel a waiting task, or request that a running one stops; None if there is no such task.
 
         `Changed.event` is CANCEL or REQUEST_CANCEL, or None for a task that has ended. Safe to repeat.
         """
         return await self._change(changes.DELETE, task_id)
 
     async def rerun(self, task_id: UUID) -> Changed | None:
-        """Begin a new run of a FAILED or CANCELLED task; `Changed.event` is None for any other."""
+        """Begin a new run of a FAILED or CANCELLED task; None if there is no such task.
+
+        `Changed.event` is None for a task in another status.
+        """
         return await self._change(changes.RERUN, task_id)
 
     async def reschedule(
         self, task_id: UUID, *, priority: Priority | None = None, run_at: datetime | None = None
     ) -> Changed | None:
-        """Give a waiting task another priority or time; what is None stays. `Changed.event` is None for any other."""
+        """Give a waiting task another priority or time; None if there is no such task.
+
+        What is None stays as it is. `Changed.event` is None for a task that does not wait.
+        """
         return await self._change(changes.RESCHEDULE, task_id, priority=priority, run_at=run_at)
 
     async def aclose(self) -> None:
-        """Wait until what was submitted is answered."""
+        """Wait until every call that has begun is answered."""
         await self._created.aclose()
 
     async def _create_all(self, batch: Sequence[NewTask]) -> list[Task]:

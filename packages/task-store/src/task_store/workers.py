@@ -1,4 +1,4 @@
-"""Workers: their leases, their ticks, and the leader's care for what the dead left behind."""
+"""What workers do about their leases, elections and offers, and what the leader does about dead workers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from task_store.records import Ended, HeldRow, LiveOffers, Offer
 
 
 def new_worker_id() -> UUID:
-    """Return an id for one start of one worker. Later starts have larger ids, so the oldest worker leads."""
+    """Return an id for one start of one worker. Later ones are larger, so the oldest worker is the first to lead."""
     return uuid7()
 
 
 class Workers:
-    """The repository of the fleet. Every statement commits alone; every one is safe to repeat."""
+    """The workers of this database. Every statement commits by itself and is safe to repeat."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def register(self, worker_id: UUID, offer: Offer, lease: timedelta) -> None:
-        """Begin a lease under a new id.
+        """Begin the lease of a worker under a new id; it expires `lease` from now.
 
         Raises:
             UnstorableValuesError: the id was used before.
@@ -38,20 +38,20 @@ class Workers:
         await self._database.fetch(workers.REGISTER, values)
 
     async def renew(self, worker_id: UUID, lease: timedelta) -> bool:
-        """Prolong the lease to `lease` from now; False if this worker is dead and must go on under a new id."""
+        """Renew the lease to `lease` from now; False if this worker is dead and must register under a new id."""
         return bool(await self._database.fetch(workers.RENEW, {"worker_id": worker_id, "lease": lease}))
 
     async def held_rows(self, worker_id: UUID) -> list[HeldRow]:
-        """Return what the database says this worker holds."""
+        """Return the tasks that a worker holds, as the database has it."""
         rows = await self._database.fetch(workers.HELD, {"worker_id": worker_id})
         return [HeldRow(**row) for row in rows]
 
     async def drain(self, worker_id: UUID) -> None:
-        """Say that this worker takes nothing more: losing it from now on counts against no task."""
+        """Mark this worker as draining: from now on no task counts its loss."""
         await self._database.fetch(workers.DRAIN, {"worker_id": worker_id})
 
     async def retire(self, worker_id: UUID) -> None:
-        """End the lease of a worker that stops. What it still holds is brought back, and counts as no loss."""
+        """End the lease of a worker that stops. The sweep brings back what it still holds, without counting a loss."""
         await self._database.fetch(workers.RETIRE, {"worker_id": worker_id})
 
     async def elect_leader(
@@ -77,7 +77,7 @@ class Workers:
         return rows[0]["leader_id"] if rows else None
 
     async def offer(self, offer: Offer) -> None:
-        """Say that the types are offered now, with the schemas of their payloads."""
+        """Write that these types are offered now, with the JSON Schemas of their payloads."""
         rows = [(queue, type_) for queue in sorted(set(offer.queues)) for type_ in offer.types]
         schemas = [offer.schema_by_type[type_] for _, type_ in rows]
         values: dict[str, list[Any]] = {
@@ -88,34 +88,38 @@ class Workers:
         await self._database.fetch(workers.OFFER, values)
 
     async def live_offers(self) -> LiveOffers:
-        """Return what the live workers offer that take tasks."""
+        """Return what live workers offer. Draining ones do not count."""
         rows = await self._database.fetch(workers.LIVE_OFFERS)
         types = {row["queue"]: tuple(row["types"]) for row in rows}
         return LiveOffers(types, {row["queue"]: row["workers"] for row in rows})
 
     async def declare_dead(self, worker_id: UUID, lease: timedelta) -> list[UUID]:
-        """Declare the workers dead whose lease is over, unless `worker_id` itself has not ticked steadily for a lease.
+        """Declare every worker dead whose lease has expired, and return their ids.
 
-        Also gives a dead row to every worker of a running task that has none. Returns those declared.
+        Does nothing unless `worker_id`, who declares it, has ticked without a gap for a lease. Also inserts a dead row
+        for every worker of a running task that has no row; those are not returned.
         """
         await self._database.fetch(workers.INSERT_UNKNOWN_AS_DEAD)
         rows = await self._database.fetch(workers.DECLARE_DEAD, {"worker_id": worker_id, "lease": lease})
         return [row["id"] for row in rows]
 
     async def sweep(self, *, rows: int) -> list[Ended]:
-        """Bring back, or end, up to `rows` tasks of dead workers."""
+        """Bring back or end up to `rows` tasks of dead workers, and return their attempts."""
         swept = await self._database.fetch(record.SWEEP, {"rows": rows})
         return [Ended(**{**row, "event": Event(row["event"])}) for row in swept]
 
     async def reject(self, lease: timedelta, *, rows: int) -> list[tuple[UUID, str]]:
-        """FAIL up to `rows` tasks whose type nobody offers; return their ids and types."""
+        """Fail up to `rows` tasks that have been due for a lease and whose type nobody offers.
+
+        Returns their ids and types.
+        """
         values = {"priority": [str(priority) for priority in Priority], "lease": lease, "rows": rows}
         return [(row["id"], row["type"]) for row in await self._database.fetch(reject.REJECT, values)]
 
     async def purge(self, age: timedelta, *, rows: int) -> int:
-        """Delete up to `rows` tasks that ended longer than `age` ago; return how many."""
+        """Delete up to `rows` tasks that ended more than `age` ago; return how many."""
         return len(await self._database.fetch(purge.PURGE, {"age": age, "rows": rows}))
 
     async def forget_dead(self, age: timedelta) -> None:
-        """Delete the rows of workers that have been dead for `age` and hold nothing."""
+        """Delete the rows of workers that have been dead for `age` and hold no task."""
         await self._database.fetch(workers.FORGET_DEAD, {"age": age})

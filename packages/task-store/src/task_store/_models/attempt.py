@@ -1,4 +1,4 @@
-"""The table `task_attempts`: one row for each attempt that did not complete."""
+"""The table `task_attempts`: a row for each attempt that did not complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OUTCOMES = [event for event in (*RECORD, *SWEEP) if event is not Event.COMPLETE
 
 
 class AttemptRow(Base):
-    """How one attempt ended. Goes with its task."""
+    """How one attempt ended. Deleted with its task."""
 
     __tablename__ = "task_attempts"
 

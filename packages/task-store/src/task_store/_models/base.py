@@ -1,4 +1,4 @@
-"""What all tables share: names for every constraint, and the column types that are used."""
+"""What all tables share: how constraints are named, and which PostgreSQL types stand for Python's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Base(DeclarativeBase):
-    """Base of the models. Names are spelled out so that a violation can be told by the name of its constraint."""
+    """Base of the models. Every constraint has a fixed name, so that an error can say which one was violated."""
 
     metadata = MetaData(
         naming_convention={

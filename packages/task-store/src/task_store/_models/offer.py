@@ -1,4 +1,4 @@
-"""The table `task_types`: which types were offered for which queue, kept after the workers are gone."""
+"""The table `task_types`: the types that workers offered for each queue. Rows stay after the workers have gone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from task_store._models.base import Base
 
 
 class OfferRow(Base):
-    """A type that some worker offered for a queue, with the JSON Schema of its payload if it has a typed one."""
+    """A type that a worker offered for a queue, with the JSON Schema of its payload, or null if it takes any."""
 
     __tablename__ = "task_types"
 

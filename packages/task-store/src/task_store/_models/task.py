@@ -1,4 +1,4 @@
-"""The table `tasks`: one row is one piece of work and says what is true of it."""
+"""The table `tasks`: one row for each task. What a row says is the truth about its task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _in_sources_of(*events: Event, also: str = "") -> TextClause:
 
 
 def _rules() -> Iterator[CheckConstraint]:
-    """Make the second table of the life cycle a constraint for each of its columns."""
+    """Return a CHECK constraint for each column of the life cycle's second table."""
     for name, presences in COLUMN_RULES.items():
         must = [s for s, presence in presences.items() if presence is Presence.ALWAYS]
         never = [s for s, presence in presences.items() if presence is Presence.NEVER]
@@ -37,7 +37,7 @@ def _rules() -> Iterator[CheckConstraint]:
 
 
 class TaskRow(Base):
-    """One task. DESIGN of the columns: what a caller gave, when it may run, what happened, who holds it."""
+    """One task: what a caller gave, when it is due, what happened to it, and which worker holds it."""
 
     __tablename__ = "tasks"
 
@@ -77,8 +77,8 @@ class TaskRow(Base):
         CheckConstraint("started_at >= created_at", name="started_after_created"),
         CheckConstraint("finished_at >= created_at AND finished_at >= started_at", name="finished_last"),
         *_rules(),
-        # claims.POLL: what waits, longest due first. Leads with queue, priority and type so that a million tasks of
-        # another type, or of tomorrow, hide nothing.
+        # claims.POLL, reject.REJECT: waiting tasks, longest due first. Queue, priority and type come first, so that a
+        # million tasks of another type, or of tomorrow, do not have to be read on the way.
         Index(
             "ix_tasks_waiting",
             "queue",
@@ -88,7 +88,7 @@ class TaskRow(Base):
             "id",
             postgresql_where=_in_sources_of(Event.CLAIM),
         ),
-        # dispatch.MARK: what waits and was not yet marked.
+        # dispatch.MARK and NEXT_DUE: waiting tasks that were not dispatched yet.
         Index(
             "ix_tasks_undispatched",
             "queue",
@@ -100,20 +100,21 @@ class TaskRow(Base):
                 Event.DISPATCH, also=f"dispatched_at IS NULL AND lost_count < {SUSPECT_LOST_COUNT}"
             ),
         ),
-        # claims.SUSPECT: the few that have lost two workers.
+        # claims.SUSPECT: the few tasks that have lost two workers.
         Index(
             "ix_tasks_suspect",
             "due_at",
             postgresql_where=_in_sources_of(Event.CLAIM, also=f"lost_count >= {SUSPECT_LOST_COUNT}"),
         ),
-        # workers.HELD, record.SWEEP: what a worker holds.
+        # workers.HELD, record.SWEEP: the tasks of a worker.
         Index("ix_tasks_running", "worker_id", postgresql_where=_in_sources_of(*RECORD)),
-        # pages: the few that a caller may want to run again, among millions that went well.
+        # pages.page: the few unsuccessful tasks among millions of completed ones.
         Index("ix_tasks_unsuccessful", "id", postgresql_where=_in_sources_of(Event.RERUN)),
-        # purge.PURGE: the oldest that ended.
+        # purge.PURGE: ended tasks, oldest first.
         Index("ix_tasks_finished", "finished_at", postgresql_where=column("finished_at", Text).is_not(None)),
         {
-            # Each task is updated three times in its life: room in its page, and a vacuum that comes early.
+            # Each task is updated about three times. Free space in its page keeps the new version there, and an early
+            # vacuum keeps dead versions few.
             "postgresql_with": {
                 "fillfactor": 80,
                 "autovacuum_vacuum_scale_factor": 0.02,

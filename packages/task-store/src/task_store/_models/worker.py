@@ -1,4 +1,4 @@
-"""The table `workers`: one row is the lease of one worker, and its tick."""
+"""The table `workers`: one row for each start of a worker, with its lease and its last tick."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from task_store._models.base import Base
 
 
 class WorkerRow(Base):
-    """One start of one worker. `dead_at` is set once and for ever; a worker that goes on takes a new id.
+    """One start of one worker. Once `dead_at` is set it stays set; a worker that goes on registers under a new id.
 
-    No column that a heartbeat or a tick writes is indexed, and half of each page is free, so that both are HOT
-    updates: the table stays as small as the fleet.
+    No column that a heartbeat or a tick writes is indexed, and half of each page is free: so both are HOT updates, and
+    the table stays small.
     """
 
     __tablename__ = "workers"

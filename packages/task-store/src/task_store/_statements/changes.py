@@ -1,4 +1,4 @@
-"""What a caller asks of one task: DELETE (CANCEL or REQUEST_CANCEL), RESCHEDULE, RERUN. Each is one statement."""
+"""What a caller can ask of one task: DELETE (CANCEL or REQUEST_CANCEL), RESCHEDULE and RERUN."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""CLAIM, in three ways: the ids of a message, straight from the table (the poll), and one suspect.
+"""CLAIM in three ways: by the ids of a message, straight from the table (the poll), and one suspect.
 
-Each locks what it takes with SKIP LOCKED, tests the guards on the locked row and gives all rows of a statement the
-same lease token.
+Each locks its rows with SKIP LOCKED, tests the guards on the locked rows, and writes one lease token to all of them.
 """
 
 from __future__ import annotations
@@ -86,9 +85,9 @@ BY_ID = Statement(
 )
 
 
-# The poll. Candidates are read unlocked, at most `candidates` of each priority, queue and type, and put in an order by
-# lot, longest due first within a priority. Then they are locked one after the other until `slots` are held, so that
-# workers which ask at once step past one another's rows.
+# The poll. Candidates are read without locks, at most `candidates` of each lane (queue x priority x type), and ordered
+# at random by the weights, longest due first within a priority. Then they are locked one after the other until `slots`
+# are held: workers that poll at the same time skip one another's rows.
 _priorities = unnested("priorities", priority=Text(), weight=Double())
 _queues = unnested("served", queues=Text())
 _types = unnested("offered", types=Text())
@@ -105,9 +104,9 @@ _lane = (
     .limit(parameter("candidates", Integer()))
     .lateral("lane")
 )
-# The turns of a priority follow one another at random, the closer the greater its weight: so each pick falls to one
-# that waits with the chance weight / sum of weights, even where slots come free one at a time. (By fixed turns, the
-# n-th at n / weight, a worker with one free slot took HIGH for ever.)
+# Each priority takes its turns at random intervals, shorter ones for a greater weight. So the next pick belongs to a
+# waiting priority with the chance weight / sum of weights, even if slots come free one at a time. (With fixed turns,
+# the n-th at n / weight, a worker with one free slot took HIGH for ever.)
 _gap = -func.ln(constant(1) - func.random(type_=Double()))
 _turns = func.sum(_gap).over(partition_by=_priorities.c.priority, order_by=(_lane.c.due_at, _lane.c.id))
 _turn = (_turns / _priorities.c.weight).label("turn")

@@ -1,4 +1,4 @@
-"""Counting all there is: for whoever backs it up, not for a caller. It reads the whole table."""
+"""Counting all tasks, for a backup. It reads the whole table, so no caller of the API gets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CREATE: many tasks in one INSERT. `created_at` and `due_at` come from the database's clock."""
+"""CREATE: inserts many tasks at once. `created_at` is the database's time, and `due_at` is never before it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _columns = {
     "payload": cast(_asked.c.payload, JSONB),
     "status": constant(str(LIFECYCLE[Event.CREATE].target)),
     "created_at": NOW,
-    # A run_at in the past means now: it must not overtake what has been waiting.
+    # A run_at in the past means now: the task must not overtake those that have been waiting.
     "due_at": func.greatest(_asked.c.run_at, NOW),
 }
 

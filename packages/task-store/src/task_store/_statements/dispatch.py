@@ -1,6 +1,6 @@
-"""DISPATCH: mark what is due in each broker queue, and ask when the next task will be.
+"""DISPATCH: marks due tasks of each broker queue, and tells when the next one is due.
 
-Each broker queue is read by itself, up to its own quota: neither a priority nor a queue can keep another out.
+Each broker queue is read by itself, up to its own quota: so no priority and no queue can keep another one out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Finding rows by their ids, in forms that go by the primary key whatever the planner believes about the table.
+"""Finds rows by their ids in forms for which PostgreSQL always uses the primary key.
 
-A queue's statistics are always stale: the planner takes what waits and what runs for next to nothing, or a batch of a
-few ids for a tenth of the table. `tests/integration/test_plans.py` holds every hot statement to it.
+The statistics of a queue are always out of date: the planner believes that almost nothing waits or runs, or that a
+batch of a few ids is a tenth of the table. `tests/integration/test_plans.py` checks the plans of every hot statement.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from task_store._models import TaskRow
 
 
 def only_test(conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return conditions in a form that tests a row and finds none: out of a CASE the planner concludes nothing.
+    """Return conditions as a CASE: it tests a row that was found, and the planner cannot use it to find rows.
 
-    Otherwise it looks for each id of a batch by reading all of a partial index which it takes for empty (measured on
-    PostgreSQL 15: 0.6 s for a mark of 150 ids beside 20,000 that wait).
+    Without it, PostgreSQL looks up each id of a batch by reading the whole of a partial index that it believes to be
+    empty (measured on version 15: 0.6 s to mark 150 ids beside 20,000 waiting tasks).
     """
     return case((conditions, true()), else_=false())
 
@@ -27,7 +27,7 @@ def only_test(conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 def locked_row(
     task_id: SQLColumnExpression[UUID], conditions: ColumnElement[bool], *, name: str, skip_locked: bool = True
 ) -> LateralFromClause:
-    """Return the row of an id, locked, if it then meets the conditions: to be joined LATERAL with what has the ids."""
+    """Return a LATERAL sub-select: the row of `task_id`, locked, if it meets the conditions once it is locked."""
     row = select(TaskRow.id).where(TaskRow.id == task_id, only_test(conditions))
     return row.with_for_update(skip_locked=skip_locked).lateral(name)
 
@@ -35,7 +35,7 @@ def locked_row(
 def is_picked(picked: CTE) -> ColumnElement[bool]:
     """Return the condition that a task is one of the rows that `picked` has locked, by their ids.
 
-    A join would be one by hash with all of the table where the planner thinks that many are picked.
+    Where the planner believes that many were picked, a join would be a hash join with the whole table.
     """
     ids: ColumnElement[Any] = func.array(select(picked.c.id).scalar_subquery())
     return TaskRow.id == any_(ids)

@@ -1,8 +1,8 @@
-"""Reading tasks: one, and pages of many.
+"""Reads one task, or a page of many.
 
-A page goes along the primary key, which is also the order of creation (UUIDv7), through a window of at most
-`limits.EXAMINED_ROWS_MAX` rows: whatever the filter, its cost has a bound. Where a page is short because its window
-was full, `last_examined` says where the next one begins.
+A page reads rows in the order of the primary key, which is the order of creation (UUIDv7), at most
+`limits.EXAMINED_ROWS_MAX` of them (its window): so its cost is bounded, whatever the filter. Where a page is short
+because its window was full, `last_examined` is the id after which the next page begins.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from task_store._statements.transitions import is_status
 from task_store.records import TaskFilter
 
 _KEY_SLACK = timedelta(days=1)
-"""How far the clock that made a key may be from the database's, which made `created_at`."""
+"""How far the clock of the API, which makes ids, may be from the database's, which makes `created_at`."""
 _FIXED_BYTES = 6000
-"""More than everything of a task takes that is bounded tightly: ids, times, labels, error, progress."""
+"""Upper bound for the columns of a task that are small by their limits: ids, times, labels, error, progress."""
 UNSUCCESSFUL = sources(Event.RERUN)
 """What `ix_tasks_unsuccessful` holds."""
 
@@ -62,11 +62,12 @@ STATE = Statement(
 
 
 def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Statement:
-    """Build the select of up to `items` tasks that match, cut where they exceed `limits.PAGE_BYTES` in all.
+    """Build the select of up to `items` matching tasks, fewer where they exceed `limits.PAGE_BYTES` together.
 
-    Each row also says in `matched` how many there were before the cut (counted up to `items` + 1) and, where those are
-    all, in `last_examined` the id at which a full window ends. The first is never cut off. Where nothing matches there
-    is one row, whose `id` is null: all of it comes from one snapshot.
+    The first task is always there, however large. Each row also has `matched`, the number of matches before the cut
+    (counted up to `items` + 1), and `last_examined`, the id at which a full window ended, or null if it was not full or
+    there are more matches. Where nothing matches there is one row, whose `id` is null: so that these two still come
+    from the same snapshot.
     """
     seen = aliased(TaskRow, _window(wanted))
     names = [column.name for column in (TASK_COLUMNS if is_full else SUMMARY_COLUMNS)]
@@ -99,7 +100,7 @@ def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Statement:
 
 
 def total(wanted: TaskFilter) -> Statement:
-    """Build the select of how many rows of one window there are, and how many of them match."""
+    """Build the select of how many rows one window has, and how many of them match."""
     seen = aliased(TaskRow, _window(wanted))
     matching = func.count().filter(literal(True), *_conditions(seen, wanted))  # SQL's own constant
     return Statement(
@@ -118,7 +119,7 @@ def _is_unsuccessful(wanted: TaskFilter) -> bool:
 
 
 def _last_examined(wanted: TaskFilter) -> Select[UUID]:
-    """Return the select of the last id of the window, if the window is full; of nothing otherwise."""
+    """Return the select of the last id of the window if it is full, else of no row."""
     return (
         select(TaskRow.id)
         .where(*_bounds(wanted))
@@ -139,7 +140,7 @@ def _window(wanted: TaskFilter) -> Subquery:
 
 
 def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
-    """Return what an index serves: the key, and the few that did not go well."""
+    """Return the conditions that an index serves: those on the id, and that a task was unsuccessful."""
     bounds: list[ColumnElement[bool]] = []
     if wanted.after is not None:
         is_newest = wanted.order is SortOrder.NEWEST
@@ -182,9 +183,9 @@ def _in_order(key: SQLColumnExpression[UUID], order: SortOrder) -> ColumnElement
 
 
 def _first_key(moment: datetime, slack: timedelta) -> UUID:
-    """Return the least UUIDv7 (RFC 9562, section 5.7) of a moment and some: 48 bits of milliseconds lead it.
+    """Return the smallest UUIDv7 (RFC 9562, section 5.7) for `moment + slack`: its first 48 bits are milliseconds.
 
-    Added as a number: beside the first or the last day of the calendar there is no room for `slack` in a datetime.
+    Added as a number of seconds: on the first and the last day of the calendar a datetime cannot hold the sum.
     """
     seconds = moment.timestamp() + slack.total_seconds()
     return UUID(int=max(0, int(seconds * 1000)) << 80)

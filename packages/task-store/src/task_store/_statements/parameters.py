@@ -1,6 +1,6 @@
-"""Parameters of statements. A batch is one array for each column: the text never depends on how many rows there are.
+"""Parameters of statements. A batch is an array for each column, so the SQL does not depend on the number of rows.
 
-Every parameter gets a prefix: SQLAlchemy takes one that is named like a column for a value to write there.
+Every parameter has a prefix in the SQL: one that is named like a column would be taken by SQLAlchemy as a value for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def parameter(name: str, kind: TypeEngine[Any]) -> BindParameter[Any]:
 
 
 def named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of parameters, by the names that the statements know them by."""
+    """Return the values of parameters under their names in the SQL."""
     return {_PREFIX + name: value for name, value in values.items()}
 
 
@@ -32,7 +32,7 @@ def given_name(name: str) -> str | None:
 
 
 def unnested(alias: str, /, **types: TypeEngine[Any]) -> TableValuedAlias:
-    """Return a relation `alias` of the arrays given as parameters, one for each column, named like it."""
+    """Return a relation `alias` made of array parameters: one for each column, of the same name and of this type."""
     arrays = (parameter(name, ARRAY(kind)) for name, kind in types.items())
     columns = (column(name, kind) for name, kind in types.items())
     return func.unnest(*arrays).table_valued(*columns).render_derived(name=alias)

@@ -1,4 +1,4 @@
-"""Progress of running tasks, many in one statement. Not an event of the life cycle: it changes no status."""
+"""Writes the progress of many running tasks. That is no event of the life cycle: no status changes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from task_store._statements.parameters import unnested
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import constant, is_held
 
-_told = unnested("told", id=Uuid(), lease_token=Uuid(), progress=Text())
-_is_of_lease = and_(is_held(), TaskRow.lease_token == _told.c.lease_token)
-_row = locked_row(_told.c.id, _is_of_lease, name="row", skip_locked=False)
+_reported = unnested("reported", id=Uuid(), lease_token=Uuid(), progress=Text())
+_is_of_lease = and_(is_held(), TaskRow.lease_token == _reported.c.lease_token)
+_row = locked_row(_reported.c.id, _is_of_lease, name="row", skip_locked=False)
 _locked = (
-    select(_row.c.id, cast(_told.c.progress, JSONB).label("progress"))
-    .select_from(_told.join(_row, true()))
+    select(_row.c.id, cast(_reported.c.progress, JSONB).label("progress"))
+    .select_from(_reported.join(_row, true()))
     .cte("locked")
 )
 

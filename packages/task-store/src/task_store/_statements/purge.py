@@ -1,4 +1,4 @@
-"""PURGE: the leader's end for what nobody needs any more."""
+"""PURGE: the leader deletes tasks that ended long ago."""
 
 from __future__ import annotations
 

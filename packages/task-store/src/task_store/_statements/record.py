@@ -1,7 +1,7 @@
-"""The ends of attempts: `RECORD` by the worker that holds them, `SWEEP` by the leader for the dead.
+"""Ends attempts: `RECORD` by the worker that holds them, `SWEEP` by the leader for dead workers.
 
-Both pick an event for each row they lock, write the row by one CASE, and add a row to `task_attempts` for every
-attempt that did not complete, all in one statement: the power cannot go between the two.
+Both pick an event for each row that they lock, write the row by one CASE, and add a row to `task_attempts` for every
+attempt that did not complete. It is one statement, so nothing can stop it between the two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.sta
 
 
 def _end(locked: CTE, events: Sequence[Event], given: ValueExpressions, traceback: Any) -> Select[Any]:
-    """Write what `locked` (id, event, and the columns of `given`) says, keep the attempts, return rows of `Ended`."""
+    """Apply the event of each row of `locked`, keep the attempts that did not complete, and return `Ended` rows.
+
+    `locked` has the columns id and event, and those that `given` uses.
+    """
     ended = (
         update(TaskRow)
         .values(values_of_picked(events, locked.c.event, given))
@@ -65,14 +68,14 @@ _asked = unnested(
     delay_seconds=Double(),
 )
 _event = pick(RECORD_EVENTS, {Guard.LEASE_TOKEN: TaskRow.lease_token == _asked.c.lease_token}, asked=_asked.c.event)
-# Told which rows to change, the statement waits for each, in the order of the arrays: that of the ids.
+# The rows to change are given, so the statement waits for each, in the order of the arrays, which is that of the ids.
 _row = (
     select(TaskRow.id, _event.label("event"))
     .where(TaskRow.id == _asked.c.id, _event.is_not(None))
     .with_for_update()
     .lateral("row")
 )
-_told = (
+_locked = (
     select(_row.c.id, _row.c.event, _asked.c.result, _asked.c.error, _asked.c.traceback, _asked.c.delay_seconds)
     .select_from(_asked.join(_row, true()))
     .cte("locked")
@@ -80,14 +83,14 @@ _told = (
 
 RECORD = Statement(
     _end(
-        _told,
+        _locked,
         RECORD_EVENTS,
         {
-            "result": cast(_told.c.result, JSONB),
-            "error": cast(_told.c.error, JSONB),
-            "delay": func.make_interval(0, 0, 0, 0, 0, 0, _told.c.delay_seconds),
+            "result": cast(_locked.c.result, JSONB),
+            "error": cast(_locked.c.error, JSONB),
+            "delay": func.make_interval(0, 0, 0, 0, 0, 0, _locked.c.delay_seconds),
         },
-        _told.c.traceback,
+        _locked.c.traceback,
     ),
     "Ends attempts as their worker asks, and adds a row to `task_attempts` for each that did not complete. The arrays"
     " have one length and are sorted by id; `result` and `error` are JSON texts. Returns the rows that were changed:"

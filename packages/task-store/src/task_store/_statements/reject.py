@@ -1,4 +1,4 @@
-"""REJECT: the leader's end for what nobody will run."""
+"""REJECT: the leader fails tasks that no worker will run."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from task_store._statements.workers import is_live
 
 _rows: BindParameter[int] = parameter("rows", Integer())
 
-# REJECT. The distinct types that wait are read by hopping along the index of waiting tasks, so that a million tasks
-# of one type cost one hop.
+# The types that wait are found by going from one to the next in the index of waiting tasks: a million tasks of one type
+# cost one step.
 _server = aliased(WorkerRow)
 _queue = func.unnest(_server.queues).table_valued("queue").render_derived(name="served")
 _served = (

@@ -1,4 +1,4 @@
-"""How the server is set up, and which revision its schema has."""
+"""Reads how the server is set up, and the revision of the schema."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 **Invariants**
 
-- No other module spells a status in a guard or sets one.
-- An expression for a guard or a write that the table names and nobody supplies is an error at import, not a wrong row.
+- No other module names a status, in a guard or to set it.
+- A guard or a write of the table without an expression is an error at import, never a wrong row.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ ValueExpressions: TypeAlias = Mapping[str, ColumnElement[Any]]
 """Values that a statement supplies as SQL, by the name of the column or of the value."""
 
 NOW: ColumnElement[Any] = func.statement_timestamp(type_=DateTime(timezone=True))
-"""The database's clock. Fresh for each statement and stable within it, so it may bound an index."""
+"""The database's clock: new for each statement and constant within it, so that an index can be searched by it."""
 
 
 def constant(word: str | int) -> ColumnElement[Any]:
-    """Return a word or number of ours as a literal of the SQL text.
+    """Return a constant of the code as a literal in the SQL.
 
-    As a parameter it would hide from the planner that a partial index fits (`status IN ($1, $2)` proves nothing).
+    With a parameter the planner could not know that a partial index fits: `status IN ($1, $2)` proves nothing.
     """
     kind = Integer if isinstance(word, int) else Text
     return literal_column(str(word) if isinstance(word, int) else f"'{word}'", kind)
@@ -55,12 +55,12 @@ def is_status(statuses: Iterable[TaskStatus], task: type[TaskRow] = TaskRow) -> 
 
 
 def is_waiting() -> ColumnElement[bool]:
-    """Return the condition that a task can be claimed, as far as its status goes."""
+    """Return the condition that the status of a task lets it be claimed."""
     return is_status(sources(Event.CLAIM))
 
 
 def is_held(task: type[TaskRow] = TaskRow) -> ColumnElement[bool]:
-    """Return the condition that some worker holds a task: that an attempt is under way."""
+    """Return the condition that a worker holds a task: an attempt has begun and has not ended."""
     return is_status(sources(*RECORD), task)
 
 
@@ -96,7 +96,7 @@ _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]
     Write.RESULT: lambda given: {"result": given["result"], "error": null()},
     Write.ERROR: lambda given: {"error": given["error"]},
     Write.FAILURE: lambda _: {"failures": TaskRow.failures + constant(1)},
-    # After a failover the clock may step back; the times of a row stay in order.
+    # After a failover the clock may have stepped back. The times of a row must stay in order.
     Write.FINISHED: lambda _: {"finished_at": func.greatest(NOW, TaskRow.created_at, TaskRow.started_at)},
     Write.DUE_NOW: lambda _: {"due_at": NOW},
     Write.DUE_AS_ASKED: lambda given: {"due_at": NOW + given["delay"]},
@@ -113,23 +113,33 @@ _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]
     },
     Write.FRESH_RUN: lambda _: _FRESH_RUN,
 }
-"""What each write sets. CREATION is not among them: CREATE is an INSERT, in `create.py`."""
+"""The columns that each write sets. CREATION is not among them: CREATE is an INSERT, in `create.py`."""
 
 
 def shown(guard: Guard) -> ColumnElement[bool]:
-    """Return a guard that the task's row shows by itself."""
+    """Return the condition of a guard that needs nothing but the row."""
     return _GUARDS[guard]
 
 
 def guards(event: Event, given: GuardExpressions | None = None) -> ColumnElement[bool]:
-    """Return the from-statuses and guards of an event, for a WHERE on the locked row of `tasks`."""
+    """Return the source statuses and the guards of an event, for a WHERE on the locked row of `tasks`.
+
+    Raises:
+        KeyError: the event has a guard that needs more than the row, and `given` lacks it.
+
+    """
     transition = LIFECYCLE[event]
     expressions = {**_GUARDS, **(given or {})}
     return and_(is_status(transition.sources), *(expressions[guard] for guard in transition.guards))
 
 
 def values(event: Event, given: ValueExpressions | None = None) -> dict[str, ColumnElement[Any]]:
-    """Return what an event sets, for `update(TaskRow).values(...)`."""
+    """Return the columns that an event sets, for `update(TaskRow).values(...)`.
+
+    Raises:
+        KeyError: one of its writes needs a value that `given` lacks.
+
+    """
     transition = LIFECYCLE[event]
     written: dict[str, ColumnElement[Any]] = {"version": TaskRow.version + constant(1)}
     if transition.target is not None:
@@ -144,8 +154,8 @@ def pick(
 ) -> ColumnElement[Any]:
     """Return the name of the first of `events` that the row allows, or NULL.
 
-    Where `asked` names the event that the worker wants, only that one counts, or CONFIRM_CANCEL in place of any but
-    COMPLETE: its guard, that a cancel was requested, is what keeps the others away.
+    With `asked`, the event that a worker asks for, only that one counts; or CONFIRM_CANCEL in its place, unless it is
+    COMPLETE. The guards see to it that exactly one of the two is allowed: a cancel was requested, or it was not.
     """
     ways = []
     for event in events:
@@ -160,7 +170,7 @@ def pick(
 def values_of_picked(
     events: Iterable[Event], picked: ColumnElement[str], given: ValueExpressions | None = None
 ) -> dict[str, ColumnElement[Any]]:
-    """Return what the picked event sets, column by column, as a CASE over `picked`; other columns stay."""
+    """Return what the picked event sets: a CASE over `picked` for each column that any of `events` sets."""
     by_event = {event: values(event, given) for event in events}
     columns = dict.fromkeys(name for written in by_event.values() for name in written)
     return {name: _column_case(name, by_event, picked) for name in columns}
@@ -184,10 +194,11 @@ def _column_case(
 
 
 def _takes_place(picked: ColumnElement[str], events: Sequence[Event]) -> ColumnElement[bool]:
-    """Return the condition that one of `events` was picked, and that the row at hand is the one it was picked for.
+    """Return the condition that one of `events` was picked, and that the row is in one of their source statuses.
 
-    An UPDATE first makes its row from the version that its statement's snapshot saw, checks the constraints on that,
-    and only then finds the version that was locked, and makes the row again: a REQUEST_CANCEL picked on a row that was
-    claimed while we waited for its lock would otherwise break the constraint of the PENDING one.
+    The second part is needed since PostgreSQL builds the new row twice. First from the version in the statement's
+    snapshot, on which it checks the constraints; then, as that version has changed, from the locked one. Suppose that
+    a PENDING task was claimed while we waited for its lock: REQUEST_CANCEL was picked for the locked version, and on
+    the PENDING one of the snapshot it would violate a constraint.
     """
     return and_(picked.in_([constant(event) for event in events]), is_status(sources(*events)))

@@ -1,4 +1,4 @@
-"""Leases, ticks and offers: what workers write about themselves, and what they read of one another."""
+"""Leases, elections and offers: what workers write about themselves and read about one another."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _is_mine = and_(_this_worker, WorkerRow.dead_at.is_(None))
 
 
 def is_live(worker: type[WorkerRow] = WorkerRow) -> ColumnElement[bool]:
-    """Return the condition that a worker may act: not declared dead, its lease not over."""
+    """Return the condition that a worker may act: it was not declared dead, and its lease has not expired."""
     return and_(worker.dead_at.is_(None), worker.expires_at > NOW)
 
 
@@ -81,8 +81,8 @@ RETIRE = Statement(
 )
 
 
-# ELECT. Among the live workers that ticked within three intervals, the leader is the first by: steady for a lease,
-# reaching the broker, smallest id. A draining worker leads no more.
+# ELECT. The leader is the first of the live workers that ticked within three intervals, ordered by: ticks without a gap
+# for a lease, reaching the broker, the smallest id. A draining worker does not lead.
 _interval = parameter("interval", Interval())
 _can_lead = and_(is_live(), WorkerRow.draining_at.is_(None))
 
@@ -96,7 +96,7 @@ _ticked = (
     .values(
         ticked_at=NOW,
         reaches_broker=parameter("reaches_broker", Boolean()),
-        # A gap of over two intervals begins the steadiness anew.
+        # After a gap of more than two intervals the worker is steady from now on only.
         steady_since=case((WorkerRow.ticked_at >= _ago(2), WorkerRow.steady_since), else_=NOW),
     )
     .where(_is_mine)
@@ -124,9 +124,10 @@ ELECT = Statement(
 )
 
 
-# The sweep's first two steps. Deaths are declared only by a worker whose own ticks have been steady for a lease, up to
-# now: after an outage or a clock jump nobody has renewed, and healthy work must not run again everywhere. (Told by
-# `steady_since` alone, a statement that a frozen server carries out when it thaws would declare the whole fleet dead.)
+# The first two steps of the sweep. Only a worker whose own ticks have come without a gap for a lease, up to now, may
+# declare others dead: after an outage or a jump of the clock nobody has renewed, and healthy work must not run again
+# everywhere. (`steady_since` alone is not enough: a statement that a frozen server runs once it thaws would declare all
+# workers dead.)
 _steady_me = aliased(WorkerRow)
 _third_of_lease = _lease.op("/", return_type=Interval())(constant(3))  # two intervals
 _i_am_steady = exists(

@@ -1,6 +1,7 @@
-"""A PostgreSQL of one's own, for a machine that has none: nothing to install, its data kept in a folder.
+"""Runs a PostgreSQL server of this process alone, on a machine that has none; its data is kept in a folder.
 
-Needs the extra `embedded`. It is our own supervisor over PostgreSQL's own programs, and knows nothing of tasks.
+Needs the extra `embedded`. It runs PostgreSQL's own programs, and knows nothing of tasks. Why it is our own code:
+docs/decisions/0010.
 """
 
 from task_store.embedded._binaries import PostgresBinaries, all_binaries, find_binaries, find_binaries_of

@@ -1,11 +1,13 @@
-"""Who the server runs as. PostgreSQL refuses to run as root, so root finds somebody else.
+"""Chooses the account that the server runs as.
 
-1. A user namespace in which root is called `nobody` (`unshare`): the files belong to root as ever, and every folder
-   that root can read can be read.
-2. Where namespaces are forbidden (most containers): the user `nobody` itself, with the one capability to pass
-   through root's folders (`setpriv`), since binaries and data often lie below a home that only root may enter. The
-   server is thus as mighty as in 1. Nobody's other processes cannot reach it: the folder that holds its files and
-   the folder of its socket belong to root alone.
+PostgreSQL refuses to run as root, so for root it is one of these:
+
+1. A user namespace in which root has the name `nobody` (`unshare`). The files still belong to root, and the server can
+   read every folder that root can read.
+2. Where namespaces are forbidden (in most containers), the user `nobody` itself with one capability: to pass through
+   root's folders (`setpriv`), since programs and data are often below a home that only root may enter. The server can
+   then read as much as in 1. Other processes of `nobody` cannot reach it: the folder of its files and the folder of its
+   socket belong to root alone.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _CAPABILITY = "-all,+dac_override"
 
 @dataclass(frozen=True)
 class Account:
-    """The owner of the server's files as this process sees it, and what stands before each command to become it."""
+    """The owner of the server's files, as this process sees it, and the words before a command that run it as that."""
 
     uid: int
     gid: int
@@ -34,10 +36,10 @@ class Account:
 
 
 def choose_account(binaries: PostgresBinaries, owner_uid: int | None = None) -> Account:
-    """Return the account that can run `binaries`, on files of `owner_uid` where there are some.
+    """Return an account that can run `binaries`: as `owner_uid`, if there are files of that owner already.
 
     Raises:
-        NoServerAccountError: this process cannot run a server as that owner, or, being root, as anybody.
+        NoServerAccountError: this process cannot run a server as that owner; or it is root and cannot at all.
 
     """
     accounts = list(_accounts())
@@ -59,7 +61,7 @@ def _accounts() -> Iterator[Account]:
     if os.geteuid() != 0:
         yield Account(os.geteuid(), os.getegid())
         return
-    # initdb looks its user up by number: 1000, the usual choice, exists on few servers and in no slim image.
+    # The user must exist, since initdb looks up its name. 1000, the usual choice, exists in no slim image.
     nobody = min((user for user in pwd.getpwall() if user.pw_uid != 0), key=lambda user: user.pw_name != "nobody")
     uid, gid = nobody.pw_uid, nobody.pw_gid
     if unshare := shutil.which("unshare"):
@@ -71,7 +73,7 @@ def _accounts() -> Iterator[Account]:
 
 
 def works(account: Account, binaries: PostgresBinaries) -> bool:
-    """Tell whether a program runs as `account`, by running one."""
+    """Return whether a program can run as `account`, by running `postgres --version`."""
     try:
         trial = subprocess.run(  # noqa: S603 # fixed programs of this machine
             [*account.prefix, binaries.program("postgres"), "--version"],

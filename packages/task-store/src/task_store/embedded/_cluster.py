@@ -1,9 +1,9 @@
-"""The files of one PostgreSQL server: created whole or not at all.
+"""Creates the files of one PostgreSQL server (PostgreSQL calls them a cluster): all of them or none.
 
 **Invariants**
-- `initdb` works in a folder of its own, which gets its final name by one rename. A start that was killed in the
-  middle leaves rubbish under another name, and never half a cluster.
-- Whoever calls holds the lock of the data folder.
+- `initdb` works in a folder of its own, which then gets its final name by a rename. A start that is killed before that
+  leaves a folder under another name, never half a cluster.
+- The caller holds the lock of the data folder.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from task_store.embedded.errors import ProgramFailedError, ServerDidNotStartErro
 
 SUPERUSER = "task"
 UNFINISHED = ".unfinished-"
-"""Stands in the name of a folder that a start or a restore has not finished."""
+"""Part of the name of a folder that a start or a restore has not finished."""
 
 _INITDB_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A folder of PostgreSQL's files, the programs that read it and the account that owns it."""
+    """A folder of PostgreSQL's files, the programs that can read it, and the account that owns it."""
 
     folder: Path
     binaries: PostgresBinaries
     account: Account
 
     def command(self, settings: Mapping[str, str]) -> list[str]:
-        """Return the command that runs a server on it; `settings` win over those in its postgresql.conf."""
+        """Return the command that runs a server on it. `settings` override its postgresql.conf."""
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [*self.account.prefix, self.binaries.program("postgres"), "-D", str(self.folder), *options]
 
     async def create(self, settings: Mapping[str, str], *initdb_options: str) -> None:
-        """Create the files, with the superuser `task` whom the local socket trusts. `folder` must not exist.
+        """Create the files. `folder` must not exist. The superuser `task` needs no password on the local socket.
 
         Raises:
-            ServerDidNotStartError: initdb failed; nothing is left of it.
+            ServerDidNotStartError: initdb failed. Nothing is left behind.
 
         """
         new = Path(tempfile.mkdtemp(prefix=self.folder.name + UNFINISHED, dir=self.folder.parent))
@@ -69,9 +69,9 @@ class Cluster:
 
 
 async def remove_unfinished(folder: Path) -> None:
-    """Remove what starts and restores that were killed left beside `folder`, the server of a restore included.
+    """Remove what killed starts and restores left beside `folder`, and stop the server of such a restore.
 
-    What cannot be removed now is left for next time.
+    What cannot be removed now is removed next time.
     """
     for rubbish in folder.parent.glob(folder.name + UNFINISHED + "*"):
         if server := Server.find(rubbish / folder.name):
@@ -80,7 +80,7 @@ async def remove_unfinished(folder: Path) -> None:
 
 
 def durable_settings(major: int) -> dict[str, str]:
-    """Return postgresql.conf for one service on one machine; fsync and synchronous_commit stay on."""
+    """Return the settings for one service on one machine. fsync and synchronous_commit stay on."""
     settings = {
         "listen_addresses": "",
         "unix_socket_permissions": "0700",
@@ -91,11 +91,11 @@ def durable_settings(major: int) -> dict[str, str]:
         "timezone": "UTC",
         "log_timezone": "UTC",
         "log_checkpoints": "off",
-        # The text of a statement and the row in an error's DETAIL hold payloads.
+        # The text of a statement, and the row in the DETAIL of an error, may hold a payload.
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",
     }
-    if major >= 18:  # three processes of its own for reading ahead, which a queue does not do
+    if major >= 18:  # otherwise three more processes, for reading ahead, which a queue does not do
         settings["io_method"] = "sync"
     return settings
 

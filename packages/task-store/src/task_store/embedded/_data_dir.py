@@ -1,16 +1,16 @@
-"""The folder that the embedded PostgreSQL keeps everything in, and the lock that keeps a second service off it.
+"""The data folder of the embedded PostgreSQL, and the lock by which only one service uses it.
 
     postgres/        PostgreSQL's own files
-    postgres.log     what the server says (the one before it: postgres.log.old)
-    service.lock     held by the service that runs on this folder; holds its process id
+    postgres.log     the server's log (the one before it: postgres.log.old)
+    service.lock     locked by the service that uses the folder; contains its process id
     socket           the folder of the server's socket, or a link to it
-    postgres.replaced-<when>   what `postgres` was before a restore; nothing removes it but its owner
+    postgres.replaced-<when>   what `postgres` was before a restore; only its owner removes it
 
 **Invariants**
-- Whatever is done to the folder is done by the holder of the lock. The kernel drops the lock when its process ends,
-  however it ends, and the server does not inherit it: after a kill -9 the next service gets it at once.
-- The file of the lock is never removed: two services could then hold two locks of one name.
-- Where a restore put the old files aside and was killed before the new ones had their place, nothing begins anew.
+- Only the holder of the lock changes the folder. The kernel drops the lock when its process ends, however that happens,
+  and the server does not inherit it: after a kill -9 the next service gets it at once.
+- The lock file is never removed: otherwise two services could each lock a file of this name.
+- If a restore has moved the old files aside and was killed before the new ones had their name, no new database is made.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _SOCKET = "socket"
 _REPLACED = f"{_CLUSTER}.replaced-"
 _OURS = {_LOG, f"{_LOG}.old", _LOCK, _SOCKET, "lost+found"}
 _LEFT = (_CLUSTER + UNFINISHED, _REPLACED)
-"""How the names of what is no stranger's begin."""
+"""How other names of ours begin."""
 _LOG_BYTES = 10 << 20
 
 
 class DataDir:
-    """The folder at `path`, made on the first `acquire`."""
+    """The folder at `path`, which the first `acquire` makes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -54,7 +54,7 @@ class DataDir:
 
     @property
     def log(self) -> Path:
-        """What the server writes."""
+        """The server's log."""
         return self.path / _LOG
 
     @property
@@ -64,14 +64,14 @@ class DataDir:
 
     @property
     def has_cluster(self) -> bool:
-        """Whether PostgreSQL's files are there, readable or not."""
+        """Whether PostgreSQL's files are there; they may be unreadable."""
         return (self.cluster / "PG_VERSION").exists()
 
     def acquire(self) -> None:
-        """Make the folder where it is missing, and keep other services off it until `release`.
+        """Make the folder if it is missing, and lock it until `release`.
 
         Raises:
-            DataDirInUseError: another service has it.
+            DataDirInUseError: another service has locked it.
             UnusableDataDirError: it cannot be made or written.
 
         """
@@ -85,16 +85,16 @@ class DataDir:
             raise UnusableDataDirError(self.path, f"cannot be used: {error.strerror}") from error
 
     def release(self) -> None:
-        """Let another service have the folder. Harmless if this one does not hold it."""
+        """Unlock the folder. Does nothing if this service has not locked it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def major(self) -> int | None:
-        """Return the major version whose data the folder holds, or None if it is free for a new cluster.
+        """Return the major version that wrote the data, or None if there is none and a new cluster may be made.
 
         Raises:
-            UnusableDataDirError: it holds something that is not ours, or lacks what was put aside.
+            UnusableDataDirError: the folder holds something that is not ours, or its data was moved aside.
 
         """
         try:
@@ -105,11 +105,11 @@ class DataDir:
             return None
 
     def data_major(self) -> int:
-        """Return the major version whose data the folder holds. May be asked without the lock.
+        """Return the major version that wrote the data. The lock is not needed.
 
         Raises:
-            NoDatabaseError: it holds none, or is not there.
-            UnusableDataDirError: it cannot be read.
+            NoDatabaseError: the folder holds no data, or does not exist.
+            UnusableDataDirError: the version cannot be read.
 
         """
         try:
@@ -120,7 +120,7 @@ class DataDir:
             raise UnusableDataDirError(self.path, f"holds {_CLUSTER}/PG_VERSION, which cannot be read") from error
 
     def check_major(self, needed: int) -> bool:
-        """Tell whether there is data yet.
+        """Return whether there is data yet.
 
         Raises:
             WrongMajorVersionError: there is, of another major version than `needed`.
@@ -133,15 +133,15 @@ class DataDir:
         return found is not None
 
     def aside(self) -> Path:
-        """Return a free name for a cluster that another one is to replace."""
+        """Return a new name for a cluster that is to be replaced."""
         return self.path / f"{_REPLACED}{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%fZ}"
 
     def replace_cluster(self, new: Path, aside: Path | None) -> None:
-        """Make `new`, of the same file system, the cluster; the one that is there, if any, gets the name `aside`.
+        """Make `new` the cluster; the one that is there, if any, gets the name `aside`. Both on one file system.
 
         Raises:
-            UnusableDataDirError: it cannot be done; the old one is in its place. Where the disk does not confirm the
-                new names, the new one is, and a power cut may undo that.
+            UnusableDataDirError: it failed and the old cluster is in place. Only if the disk did not confirm the new
+                names the new one is, and a power cut may undo that.
 
         """
         try:
@@ -158,10 +158,10 @@ class DataDir:
             raise UnusableDataDirError(self.path, f"cannot be used: {error}") from error
 
     def check_free(self) -> None:
-        """Make sure that a new cluster puts nobody else's files among ours.
+        """Check that the folder holds no files of others, among which a new cluster would be made.
 
         Raises:
-            UnusableDataDirError: there are some.
+            UnusableDataDirError: it does.
 
         """
         strangers = [name for name in self._names() if name not in _OURS and not name.startswith(_LEFT)]
@@ -171,7 +171,7 @@ class DataDir:
             )
 
     def rotate_log(self) -> None:
-        """Put a log of over 10 MiB aside. For a moment when no server writes it."""
+        """Rename a log of more than 10 MiB to postgres.log.old. Call it while no server writes to it."""
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
             self.log.replace(self.log.with_name(f"{_LOG}.old"))
 

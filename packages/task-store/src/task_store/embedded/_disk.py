@@ -1,4 +1,4 @@
-"""Names of files that survive a power cut."""
+"""Renames files so that the new name survives a power cut."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to disk: until then a power cut may undo a rename.
+    """Write the names in a folder to disk. Until then a power cut may undo a rename.
 
     Raises:
-        OSError: the disk does not confirm it.
+        OSError: the disk has not confirmed it.
 
     """
     descriptor = os.open(folder, os.O_RDONLY)
@@ -21,6 +21,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def rename_synced(file: Path, to: Path) -> None:
-    """Rename a file or a folder, and write the new name to disk. `to` is replaced if it is a file."""
+    """Rename a file or a folder and write its new name to disk. If `to` is a file, it is replaced."""
     file.rename(to)
     sync_folder(to.parent)

@@ -1,8 +1,8 @@
-"""The database that a data folder already holds, reached for a moment, whether its service runs or not.
+"""Opens the database that a data folder holds, for a while, whether its service runs or not.
 
 **Invariants**
-- It is run by binaries of the major version that wrote it, whatever a service would prefer now.
-- A service that runs is not disturbed: its database is reached through its socket, and left as it is.
+- It is run by programs of the major version that wrote it, even if a service would now prefer others.
+- A running service is not disturbed: its database is reached over its socket and goes on running.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ _STANDARD_OUTPUT = 1
 
 @dataclass(frozen=True)
 class ExistingDatabase:
-    """A database that answers at `url`, and the programs that fit it."""
+    """A database that answers at `url`, and the programs of its version."""
 
     url: str
     binaries: PostgresBinaries
 
     async def dump(self, file: Path | None) -> None:
-        """Write a dump of it, in pg_dump's custom format, to a file, or else to this process's standard output.
+        """Write a dump in pg_dump's custom format to a file, or to this process's standard output if it is None.
 
-        All of it is as of one moment, and on disk in the end. Takes as long as there is data. A call that fails or is
-        cancelled leaves half of it.
+        The dump shows the database at one moment. A file is synced to disk. There is no time limit. A call that fails
+        or is cancelled leaves an incomplete dump.
 
         Raises:
-            ProgramFailedError: pg_dump failed; says why.
+            ProgramFailedError: pg_dump failed. Its text says why.
 
         """
         options = ["--format=custom", f"--lock-wait-timeout={_LOCK_TIMEOUT}", f"--dbname={self.url}", "--no-password"]
         if file is not None:
-            # Not by its standard output: a file it brings to disk itself, and every byte of that counts, while to the
-            # other it appends a second table of contents (18.6), of which some can be missing unnoticed.
-            options.append(f"--file={file.absolute()}")  # noqa: ASYNC240 # which asks no disk
+            # Not through standard output: pg_dump syncs a file itself, and a file that was cut short is noticed. To its
+            # standard output it appends a second table of contents (18.6), of which a part can be missing unnoticed.
+            options.append(f"--file={file.absolute()}")  # noqa: ASYNC240 # does not touch the disk
         await run_program(self.binaries, "pg_dump", *options, output=_STANDARD_OUTPUT if file is None else DEVNULL)
 
 
 def binaries_for(data_dir: Path) -> PostgresBinaries:
-    """Return the binaries of the major version that wrote the data in a folder.
+    """Return the programs of the major version that wrote the data in a folder.
 
     Raises:
-        NoDatabaseError: it holds none.
-        BinariesNotFoundError: there are none of that version here.
-        UnusableDataDirError: it cannot be read.
+        NoDatabaseError: the folder holds no data.
+        BinariesNotFoundError: there are no programs of that version here.
+        UnusableDataDirError: the version cannot be read.
 
     """
     return find_binaries_of(DataDir(data_dir).data_major())
@@ -68,13 +68,13 @@ def binaries_for(data_dir: Path) -> PostgresBinaries:
 
 @asynccontextmanager
 async def open_existing(data_dir: Path, *, timings: ServerTimings = USUAL_TIMINGS) -> AsyncIterator[ExistingDatabase]:
-    """Give the database in a folder: the one that its service runs, else one that is started and stopped again.
+    """Open the database in a folder: over the socket of its running service, or else by starting it for a while.
 
     Raises:
-        NoDatabaseError: the folder holds none; nothing was made.
-        BinariesNotFoundError: the major version that wrote it is not on this machine.
-        DataDirInUseError: somebody has the folder, and runs no database on it.
-        EmbeddedPostgresError: it cannot be started.
+        NoDatabaseError: the folder holds none. Nothing was made.
+        BinariesNotFoundError: there are no programs of the version that wrote it.
+        DataDirInUseError: another process has locked the folder, and no database answers there.
+        EmbeddedPostgresError: the database cannot be started.
 
     """
     binaries = binaries_for(data_dir)
@@ -86,14 +86,14 @@ async def open_existing(data_dir: Path, *, timings: ServerTimings = USUAL_TIMING
     try:
         yield ExistingDatabase(url, binaries)
     finally:
-        await postgres.stop()  # which does nothing to the database of another one
+        await postgres.stop()  # does nothing to the database of a running service
 
 
 async def _url_of_running(data_dir: DataDir, in_use: DataDirInUseError, timings: ServerTimings) -> str:
     clock = asyncio.get_running_loop().time
     give_up_at = clock() + timings.join_seconds  # a service that starts has the lock before its database answers
     while True:
-        url = socket_url(data_dir.socket.resolve(), DATABASE)  # a link that each start makes anew
+        url = socket_url(data_dir.socket.resolve(), DATABASE)  # a link may be replaced by each start
         try:
             connection = await asyncpg.connect(url, timeout=timings.connect_seconds)
         except (OSError, asyncpg.PostgresError):

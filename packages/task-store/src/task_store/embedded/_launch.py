@@ -1,7 +1,7 @@
-"""Starting a server process and waiting until it answers.
+"""Starts a server process and waits until it answers.
 
 **Invariants**
-- Either a server that answers is returned, or none is left: also when the caller is cancelled.
+- Either a server that answers is returned, or no process is left; also if the caller is cancelled.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from task_store.embedded._timings import USUAL_TIMINGS, ServerTimings
 from task_store.embedded.errors import ServerDidNotStartError
 
 _START_SECONDS = 300.0
-"""For a server that was killed and replays its log from a slow disk."""
+"""Long enough for a server that was killed and replays its log from a slow disk."""
 _REMAINS_SECONDS = 10.0
-"""How long processes of a server that was killed may still hold its memory."""
+"""How long processes of a server that was killed may still hold its shared memory."""
 _REMAINS_PAUSE_SECONDS = 0.2
 _LOG_LINES = 8
 
 
 async def launch(command: Sequence[str], log: Path, url: str, timings: ServerTimings = USUAL_TIMINGS) -> Server:
-    """Run `command`, its output added to `log`, and return the server once a connection to `url` succeeds.
+    """Run `command`, with its output appended to `log`, and return the server once it accepts a connection to `url`.
 
     Raises:
-        ServerDidNotStartError: it ended, or refused, or did not answer in five minutes.
+        ServerDidNotStartError: it ended, refused the connection, or has not answered in five minutes.
 
     """
     clock = asyncio.get_running_loop().time

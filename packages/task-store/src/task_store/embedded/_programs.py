@@ -1,8 +1,8 @@
-"""Running one of PostgreSQL's programs to its end: initdb, pg_dump, pg_restore.
+"""Runs one of PostgreSQL's programs to its end: initdb, pg_dump, pg_restore.
 
 **Invariants**
-- A program that is waited for no more, because its time is over or its caller is cancelled, is killed.
-- It has a session of its own: Ctrl-C reaches us, and we end it.
+- A program that takes too long, or whose caller is cancelled, is killed.
+- It has a session of its own: Ctrl-C reaches only this process, which then ends the program.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from task_store.embedded._binaries import PostgresBinaries
 from task_store.embedded.errors import ProgramFailedError
 
 PROGRAM_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
-"""Nothing of ours: PG* variables would redirect the program, and the service's secrets are none of its business."""
+"""The whole environment of a program. PG* variables would redirect it, and the service's secrets must not reach it."""
 
 _LINES = 5
 
@@ -31,18 +31,18 @@ async def run_program(
     output: int = DEVNULL,
     seconds: float | None = None,
 ) -> bytes:
-    """Run a program to its end and return what it wrote, which is nothing unless `output` is PIPE.
+    """Run a program to its end and return what it wrote; empty unless `output` is PIPE.
 
     Args:
         binaries: where the program is.
-        name: such as "pg_dump".
+        name: the program, such as "pg_dump".
         arguments: its arguments.
-        prefix: what stands before the command, to run it as another account.
-        output: where its standard output goes, as a descriptor or a constant of `subprocess`.
-        seconds: how long it may take; None for what takes as long as there is data.
+        prefix: words before the command that run it as another account.
+        output: where its standard output goes: a descriptor or a constant of `subprocess`.
+        seconds: how long it may take; None for no limit.
 
     Raises:
-        ProgramFailedError: it failed, was not there, or took too long.
+        ProgramFailedError: it failed, does not exist, or took too long.
 
     """
     try:
@@ -64,7 +64,7 @@ async def run_program(
         raise ProgramFailedError(name, ()) from error
     finally:
         if process.returncode is None:
-            with suppress(ProcessLookupError):  # ended, and not yet known to have
+            with suppress(ProcessLookupError):  # it has ended, and we had not noticed
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
@@ -73,7 +73,7 @@ async def run_program(
 
 
 def _reasons(name: str, lines: list[str]) -> tuple[str, ...]:
-    """Return what is worth showing: around the errors there may be statements and rows."""
+    """Return the error lines if there are any: other lines may contain statements and rows."""
     mark = f"{name}: error: "
     errors = [line.removeprefix(mark) for line in lines if line.startswith(mark)]
     return tuple((errors or lines)[-_LINES:])

@@ -1,11 +1,11 @@
-"""A dump becomes the database of a data folder: whole, or not at all.
+"""Makes a dump the database of a data folder: all of it or nothing.
 
 **Invariants**
-- The dump is restored into a data folder of its own inside the folder, and looked at there; its files get their place
-  by a rename when its server has stopped. A restore that fails or is killed leaves rubbish under another name, which
-  the next start removes.
-- What had that place is never removed: it is kept under another name.
-- Whoever restores holds the lock of the folder: no service runs on it.
+- The dump is restored into a data folder of its own inside the folder, and checked there. Its files are moved into
+  place by a rename once its server has stopped. A restore that fails or is killed leaves files under another name,
+  which the next start removes.
+- The files that were in place are never removed: they get another name.
+- A restore holds the lock of the folder, so no service runs on it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from task_store.embedded.errors import DatabaseExistsError, ProgramFailedError, 
 
 _LIST_SECONDS = 60.0
 _TABLE = re.compile(r"^\d+; \d+ \d+ TABLE DATA \S+ (\S+) ", re.MULTILINE)
-"""A line of `pg_restore --list`: a table whose rows are in the dump, behind its schema."""
+"""Matches a line of `pg_restore --list` that names a table whose rows are in the dump."""
 
 
 @dataclass(frozen=True)
 class Dump:
-    """A file that pg_dump wrote, the programs that can read it, and the names of the tables whose rows are in it."""
+    """A file that pg_dump wrote, the programs that read it, and the names of the tables whose rows are in it."""
 
     file: Path
     binaries: PostgresBinaries
@@ -43,22 +43,25 @@ class Dump:
 
 @dataclass(frozen=True)
 class Restored:
-    """The restored database, at `url` for as long as it is looked at; `replaced` is where the old files will be."""
+    """The restored database, which answers at `url` while it is checked.
+
+    `replaced` is where the old files will be; None if there are none.
+    """
 
     url: str
     replaced: Path | None
 
 
 async def read_dump(file: Path) -> Dump:
-    """Return what a file says it holds. That all of it is there shows when it is restored.
+    """Return what a dump holds by its table of contents. Whether its data is complete is seen only by a restore.
 
     Raises:
-        UnusableDumpError: it is no dump, or one of a PostgreSQL that is newer than ours.
+        UnusableDumpError: the file is no dump, or one of a newer PostgreSQL than there is here.
         BinariesNotFoundError: there is no PostgreSQL here.
 
     """
     binaries = find_binaries()
-    file = file.absolute()  # noqa: ASYNC240 # which asks no disk
+    file = file.absolute()  # noqa: ASYNC240 # does not touch the disk
     try:
         listed = await run_program(binaries, "pg_restore", "--list", str(file), output=PIPE, seconds=_LIST_SECONDS)
     except ProgramFailedError as error:
@@ -68,21 +71,21 @@ async def read_dump(file: Path) -> Dump:
 
 @asynccontextmanager
 async def restoring(data_dir: Path, dump: Dump, *, replace: bool = False) -> AsyncIterator[Restored]:
-    """Restore a dump and give the new database to look at; the folder has it once the block has ended well.
+    """Restore a dump and let the caller check the new database in the block; then it becomes that of the folder.
 
-    An error in the block leaves the folder as it was. The server is stopped afterwards in any case.
+    If the block raises an error, the folder stays as it was. The new server is stopped in any case.
 
     Args:
-        data_dir: the folder; made where missing.
-        dump: as `read_dump` returned it. Only one of your own: what a dump says is done.
-        replace: put aside the database that the folder holds.
+        data_dir: the folder; made if it is missing.
+        dump: as `read_dump` returned it. Restore only dumps you trust: their SQL is executed.
+        replace: move aside the database that the folder holds.
 
     Raises:
         DataDirInUseError: a service runs on the folder.
-        DatabaseExistsError: it holds a database, and that is not to be replaced.
-        UnusableDataDirError: it cannot be used, or holds something else.
-        ProgramFailedError: the dump is broken, or the disk is full; says why.
-        EmbeddedPostgresError: there can be no server.
+        DatabaseExistsError: the folder holds a database, and `replace` is false.
+        UnusableDataDirError: the folder cannot be used, or holds something else.
+        ProgramFailedError: the dump is broken, or the disk is full. Its text says why.
+        EmbeddedPostgresError: no server can be started.
 
     """
     data = DataDir(data_dir)
@@ -127,6 +130,6 @@ async def _load(dump: Dump, url: str) -> None:
 
 
 async def _stop_left_server(data: DataDir) -> None:
-    """Stop the server that a killed service left running on what is to be put aside."""
+    """Stop the server that a killed service left running on the files that are to be moved aside."""
     if server := Server.find(data.cluster):
         await server.stop()

@@ -1,10 +1,10 @@
 """One PostgreSQL server process, started here or found running.
 
 **Invariants**
-- psutil tells a process by its id and its time of birth, so a signal never reaches a stranger who got the same id.
-- The server has a session of its own, so that Ctrl-C ends the service first and the service then ends it. It
-  outlives us: who finds it again may stop it, for it holds no lock of ours.
-- A child of ours is reaped only by `ended` or `is_running`.
+- psutil identifies a process by its id and its start time, so a signal never reaches another process with the same id.
+- The server has a session of its own: Ctrl-C ends the service, and the service then ends the server. The server may
+  outlive the service. It holds no lock of the service, so the next one may find and stop it.
+- Only `ended` and `is_running` wait for a child process (reap it).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Server:
-    """A postmaster (or one of its children), by its process."""
+    """The process of a postmaster, or of one of its children."""
 
     def __init__(self, process: psutil.Process, timings: ServerTimings = USUAL_TIMINGS) -> None:
         self._process = process
@@ -41,11 +41,11 @@ class Server:
 
     @classmethod
     def find(cls, cluster: Path, timings: ServerTimings = USUAL_TIMINGS) -> Server | None:
-        """Return the server that runs on the folder `cluster`, as its postmaster.pid says; None if there is none.
+        """Return the server that runs on the folder `cluster`, by its postmaster.pid; None if there is none.
 
-        Removes a postmaster.pid whose process is alive and somebody else's (after a crash of the machine, or in a
-        new container): PostgreSQL itself would refuse to start. Should a process of the old server be left, its
-        shared memory still keeps a second one off.
+        Removes a postmaster.pid that names a running process of another program (after a crash of the machine, or in a
+        new container): PostgreSQL itself would refuse to start. If a process of the old server is left after all, its
+        shared memory still prevents a second one.
         """
         pid_file = cluster / "postmaster.pid"
         try:
@@ -76,24 +76,24 @@ class Server:
             return False
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the postmaster; nothing if it has ended."""
+        """Send a signal to the postmaster. Does nothing if it has ended."""
         with suppress(psutil.NoSuchProcess):
             self._process.send_signal(number)
 
     def family(self) -> list[Server]:
-        """Return this process and those that it began. Each of them has a session of its own, so no group does it."""
+        """Return this process and its children. Each has a session of its own, so a process group has only one."""
         try:
             return [self, *map(Server, self._process.children(recursive=True))]
         except psutil.NoSuchProcess:
             return [self]
 
     async def ended(self) -> None:
-        """Return once the postmaster has ended. The caller sets the deadline."""
+        """Return when the postmaster has ended. The caller sets the deadline."""
         while self.is_running:
-            await _news_of(self.pid)
+            await _wait_for_end(self.pid)
 
     async def stop(self, *, immediate: bool = False) -> None:
-        """End the server, `immediate` without a checkpoint: by one signal after another. Safe to repeat."""
+        """End the server by stronger and stronger signals; `immediate` without a checkpoint. Safe to repeat."""
         for number, seconds in self._signals(immediate=immediate):
             self.send(number)
             with suppress(TimeoutError):
@@ -103,8 +103,8 @@ class Server:
             _log.warning("postgres_stop_slow", extra={"pid": self.pid, "signal": number.name, "seconds": seconds})
 
     async def answers(self, url: str, seconds: float) -> bool:
-        """Wait until a connection to `url` succeeds; False if it is refused, the server ends or `seconds` are over."""
-        # There is nothing to wait on: PostgreSQL tells systemd when it is ready, if it was built to, and nobody else.
+        """Return True when a connection to `url` succeeds; False if it is refused, the server ends, or time is over."""
+        # It must be polled: PostgreSQL announces that it is ready to systemd alone, and only if it was built for that.
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + seconds
         while self.is_running and clock() < give_up_at:
@@ -120,7 +120,7 @@ class Server:
         return False
 
     def _signals(self, *, immediate: bool) -> list[tuple[signal.Signals, float]]:
-        """Return the signals to stop by, each with the seconds that it gets. Without SIGINT there is no checkpoint."""
+        """Return the signals to send, each with the seconds to wait after it. Only SIGINT writes a checkpoint."""
         fast = [] if immediate else [(signal.SIGINT, self._timings.fast_seconds)]
         return [
             *fast,
@@ -138,8 +138,8 @@ def _runs_on(command: list[str], cluster: Path) -> bool:
         return False
 
 
-async def _news_of(pid: int) -> None:
-    """Return when the process has ended, or after a moment where the system cannot say when."""
+async def _wait_for_end(pid: int) -> None:
+    """Return when the process has ended, or after a moment if the system cannot announce that."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

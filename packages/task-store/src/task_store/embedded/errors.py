@@ -1,19 +1,19 @@
-"""What can keep the embedded PostgreSQL from running.
+"""Errors of the embedded PostgreSQL.
 
     EmbeddedPostgresError
-    ├── BinariesNotFoundError        no PostgreSQL of the kind that is needed on this machine
-    ├── NoServerAccountError         PostgreSQL refuses root, and there is no way to run it as somebody else
+    ├── BinariesNotFoundError        there are no programs of the needed version on this machine
+    ├── NoServerAccountError         PostgreSQL refuses root, and cannot be run as another user
     ├── DataDirError
-    │   ├── UnusableDataDirError     holds something else, belongs to another user, cannot be written
-    │   ├── DataDirInUseError        another service runs on it
-    │   ├── WrongMajorVersionError   its data is of another major version than the binaries
-    │   ├── NoDatabaseError          there is none in it
-    │   └── DatabaseExistsError      there is one in it, where a restore wants to put its own
+    │   ├── UnusableDataDirError     it holds something else, belongs to another user, or cannot be written
+    │   ├── DataDirInUseError        another service has locked it
+    │   ├── WrongMajorVersionError   its data is of another major version than the programs
+    │   ├── NoDatabaseError          it holds no database
+    │   └── DatabaseExistsError      it holds a database, and a restore was not told to replace it
     ├── UnusableDumpError            a file is no dump, or one that these programs cannot read
-    └── ProgramFailedError           a program of PostgreSQL failed; carries the end of what it wrote
-        └── ServerDidNotStartError   initdb or the server
+    └── ProgramFailedError           a program of PostgreSQL failed; has the last lines that it wrote
+        └── ServerDidNotStartError   that program was initdb or the server
 
-Each text is one line that a person can act on. None of them has changed the data, and trying again is safe.
+Each text is one line that tells a person what to do. No error has changed the data; trying again is safe.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class EmbeddedPostgresError(Exception):
 
 
 class BinariesNotFoundError(EmbeddedPostgresError):
-    """There is no usable PostgreSQL server where we looked."""
+    """There are no usable programs of PostgreSQL where they were looked for."""
 
 
 class NoServerAccountError(EmbeddedPostgresError):
-    """PostgreSQL cannot run as this user: it refuses root, and wants to own its files."""
+    """PostgreSQL cannot run as this user: it refuses root, and its files must belong to the user it runs as."""
 
 
 class DataDirError(EmbeddedPostgresError):
-    """Something about the data folder `path`."""
+    """Base of the errors about the data folder `path`."""
 
     def __init__(self, path: Path, text: str) -> None:
         super().__init__(f"the data folder {path} {text}")
@@ -42,11 +42,11 @@ class DataDirError(EmbeddedPostgresError):
 
 
 class UnusableDataDirError(DataDirError):
-    """The folder cannot be ours: another folder, or another user, is needed."""
+    """The folder cannot be used: another folder, or another user, is needed."""
 
 
 class DataDirInUseError(DataDirError):
-    """Another service holds the folder; `pid` is its process, or None where it had not written it yet."""
+    """Another service has locked the folder. `pid` is its process, or None if it has not written that yet."""
 
     def __init__(self, path: Path, pid: int | None) -> None:
         holder = "another process" if pid is None else f"process {pid}"
@@ -72,14 +72,14 @@ class WrongMajorVersionError(DataDirError):
 
 
 class NoDatabaseError(DataDirError):
-    """There is nothing to back up: no service has run on this folder."""
+    """The folder holds no database: no service has run on it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "holds no database")
 
 
 class DatabaseExistsError(DataDirError):
-    """A restore is not to replace what is there unless it is told to."""
+    """The folder holds a database, and the restore was not told to replace it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "holds a database already: name another folder, or have it replaced")
@@ -94,7 +94,7 @@ class UnusableDumpError(EmbeddedPostgresError):
 
 
 class ProgramFailedError(EmbeddedPostgresError):
-    """A program of PostgreSQL ended, or did not answer in time; `log_lines` is the end of what it wrote."""
+    """A program of PostgreSQL failed or took too long. `log_lines` are the last lines that it wrote."""
 
     def __init__(self, program: str, log_lines: tuple[str, ...]) -> None:
         super().__init__(f"{program} failed: {' | '.join(log_lines) or 'it did not answer in time'}")
@@ -103,4 +103,4 @@ class ProgramFailedError(EmbeddedPostgresError):
 
 
 class ServerDidNotStartError(ProgramFailedError):
-    """There is no server: `initdb` or `postgres` failed."""
+    """`initdb` or `postgres` failed, so there is no server."""

@@ -1,6 +1,7 @@
 """The fixtures: a server for each session, a fresh database for each test.
 
-They run what they do on an event loop of their own, between the tests' loops: so they serve tests of any kind.
+They work on an event loop of their own, between the loops of the tests: so they serve async tests of any plugin, and
+tests that are not async.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ _SECONDS = 60.0
 
 @pytest.fixture(scope="session")
 def testing_runner() -> Iterator[asyncio.Runner]:
-    """Give the loop that the other fixtures work on."""
-    # With a factory the runner leaves the thread's current loop alone, which is that of the tests.
+    """Provide the event loop that the other fixtures work on."""
+    # With a factory the runner does not replace the thread's current loop, which is that of the tests.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         yield runner
 
 
 @pytest.fixture(scope="session")
 def postgres_server(request: pytest.FixtureRequest, testing_runner: asyncio.Runner) -> Iterator[PostgresServer]:
-    """Give a server: the one that TASK_TEST_DATABASE_URL names, else a private one.
+    """Provide a server: the one that TASK_TEST_DATABASE_URL names, or else a private one.
 
-    Its parameter is the private one's major version (`server_majors`). Fails where none can be had.
+    Its parameter is the major version of the private one (`server_majors`). Fails if there is none.
     """
     if given := given_server():
         yield given
@@ -50,16 +51,16 @@ def postgres_server(request: pytest.FixtureRequest, testing_runner: asyncio.Runn
 
 @pytest.fixture(scope="session")
 def prepare_database() -> PrepareDatabase | None:
-    """Give what creates the schema in an empty database, by its URL. Override it; by default there is no schema.
+    """Provide the function that creates the schema in an empty database, given its URL. To be overridden.
 
-    It runs once a session, on a template which `database_url` copies: so give the same function each time. It must
-    close its connections.
+    By default there is no schema. The function runs once a session, on a template that `database_url` copies: so return
+    the same function each time. It must close its connections.
     """
     return None
 
 
 class DatabaseTemplates:
-    """A prepared database for each `prepare_database`: where one run has several, each gets its own."""
+    """The databases that others are copied from: one for each `prepare_database`, since a run may have several."""
 
     def __init__(self, server: PostgresServer, runner: asyncio.Runner) -> None:
         self._server = server
@@ -68,7 +69,7 @@ class DatabaseTemplates:
         self._names: dict[PrepareDatabase | None, str] = {None: "template1"}
 
     def of(self, prepare: PrepareDatabase | None) -> str:
-        """Return the name of the database that `prepare` has worked on, to be copied; an empty one for None."""
+        """Return the name of the database to copy, on which `prepare` has worked; an empty database for None."""
         if prepare is not None and prepare not in self._names:
             name = _new_name()
             self._runner.run(_execute(self._server, f"CREATE DATABASE {name}"))
@@ -85,7 +86,7 @@ class DatabaseTemplates:
 
 @pytest.fixture(scope="session")
 def database_templates(postgres_server: PostgresServer, testing_runner: asyncio.Runner) -> Iterator[DatabaseTemplates]:
-    """Give the databases that others are copies of."""
+    """Provide the databases that others are copied from."""
     templates = DatabaseTemplates(postgres_server, testing_runner)
     yield templates
     templates.drop()
@@ -98,7 +99,7 @@ def database_url(
     prepare_database: PrepareDatabase | None,
     testing_runner: asyncio.Runner,
 ) -> Iterator[str]:
-    """Give the URL of a database of this test alone, dropped after it whoever is still connected."""
+    """Provide the URL of a database of this test alone; dropped after it, even if somebody is still connected."""
     name, template = _new_name(), database_templates.of(prepare_database)
     testing_runner.run(_execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE {template}"))
     yield postgres_server.url(name)

@@ -1,7 +1,7 @@
-"""The folders of throw-away servers: made, locked, and removed by a later one where their owner was killed.
+"""Makes, locks and removes the folders of throw-away servers, also those whose owner was killed.
 
 **Invariants**
-- The lock in a folder is held as long as its owner lives; a folder whose lock is free is rubbish.
+- A folder is locked as long as its owner lives. One that is not locked may be removed by anybody.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MEMORY_BYTES = 2 << 30
 
 
 def new_folder() -> DataDir:
-    """Make a folder and lock it, and remove the rubbish beside it.
+    """Make and lock a folder, and remove what killed owners left beside it.
 
-    It is in memory where there is plenty: a database is made there in 10 ms, on a disk in 25 to 250.
+    In memory if there is enough: there a database is made in 10 ms, on a disk in 25 to 250.
     """
     has_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES
     root = _MEMORY if has_memory else Path(tempfile.gettempdir())
@@ -32,18 +32,18 @@ def new_folder() -> DataDir:
         data_dir = DataDir(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root)))
         with suppress(DataDirError):
             data_dir.acquire()
-            if data_dir.path.is_dir():  # before it was locked, another one may have taken it for rubbish
+            if data_dir.path.is_dir():  # before it was locked, another process may have removed it
                 return data_dir
 
 
 def remove_folder(data_dir: DataDir) -> None:
-    """Remove a folder whose lock we hold."""
+    """Remove a folder that this process has locked."""
     shutil.rmtree(data_dir.path, ignore_errors=True)
     data_dir.release()
 
 
 def _remove_rubbish(root: Path) -> None:
-    for folder in filter(is_private, root.glob(_PREFIX + "*")):  # anybody may put a link of that name there
+    for folder in filter(is_private, root.glob(_PREFIX + "*")):  # another user may have put a link there
         data_dir = DataDir(folder)
         with suppress(DataDirError):  # in use
             data_dir.acquire()

@@ -1,11 +1,12 @@
-"""A throw-away PostgreSQL server for tests, up in half a second, which may be stopped, killed and frozen.
+"""A throw-away PostgreSQL server for tests. It starts in half a second, and can be stopped, killed and frozen.
 
 **Invariants**
-- Nothing outlives the tests: the system ends the server when their process is killed (where `setpriv` can ask for
-  it), and the next one removes the folder, whose lock is then free.
-- The port stays the same over every stop and start, and lies below the system's range for outgoing connections: a
-  client that tries a closed port of that range again and again meets itself there one day.
-- Nothing is synced to disk, yet commits survive the death of all its processes: they are in the system's cache.
+- Nothing outlives the tests: the kernel ends the server when their process is killed (if `setpriv` can ask for that),
+  and the next server removes the folder, which is then no longer locked.
+- The port stays the same over every stop and start. It is below the system's range for outgoing connections: a client
+  that keeps trying a closed port of that range would one day connect to itself.
+- Nothing is synced to disk, but commits survive the death of all processes of the server: they are in the system's
+  cache.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ _PORTS = range(20_000, 30_000)
 class PrivatePostgres:
     """A PostgreSQL server on a port of 127.0.0.1, with a random password.
 
-    As a context manager it is started on the way in, and on the way out nothing is left of it. To be started on a
-    thread that lives as long as it: its end ends the server.
+    As a context manager it starts on entry, and on exit nothing is left of it. Start it on a thread that lives as long
+    as the server: when that thread ends, the kernel ends the server.
 
     Args:
-        binaries: PostgreSQL's programs (`task_store.embedded.all_binaries` has a choice); the preferred ones if left
-            out.
-        settings: of postgresql.conf, such as `{"max_connections": "10"}`, on top of those for tests.
+        binaries: PostgreSQL's programs, such as one of `task_store.embedded.all_binaries`; the preferred ones by
+            default.
+        settings: settings of postgresql.conf beside those for tests, such as `{"max_connections": "10"}`.
 
     """
 
@@ -55,16 +56,16 @@ class PrivatePostgres:
         self._server: Server | None = None
 
     def url(self, database: str = "postgres") -> str:
-        """Return the URL of a database, as a superuser; the same for the whole life of the server."""
+        """Return the URL of a database, for a superuser. It stays the same over stop and start."""
         return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self._port}/{database}"
 
     @property
     def pid(self) -> int | None:
-        """The process id of the postmaster; None if there is none."""
+        """The process id of the postmaster; None if it does not run."""
         return self._server.pid if self._server and self._server.is_running else None
 
     async def start(self) -> None:
-        """Start the server, the first time with new files, later on those that it had. Not while it runs.
+        """Start the server: the first time with new files, later with the files that it had. Not while it runs.
 
         Raises:
             EmbeddedPostgresError: it did not start.
@@ -73,21 +74,21 @@ class PrivatePostgres:
         if self._data_dir is None:
             self._data_dir = new_folder()
         if self._cluster is None:
-            account = _mortal(choose_account(self.binaries), self.binaries)
+            account = _ending_with_parent(choose_account(self.binaries), self.binaries)
             cluster = Cluster(self._data_dir.cluster, self.binaries, account)
             await self._create(cluster)
             self._cluster = cluster
         self._server = await launch(self._cluster.command({}), self._data_dir.log, self.url())
 
     async def stop(self, *, immediate: bool = False) -> None:
-        """Stop the server and keep its files; `immediate` as a crash, without a checkpoint. Safe to repeat."""
+        """Stop the server and keep its files; `immediate` without a checkpoint, like a crash. Safe to repeat."""
         if self._server is not None:
             self.resume()
             await self._server.stop(immediate=immediate)
 
     async def kill(self) -> None:
-        """Kill all processes of the server at once, and return when they are gone."""
-        self.pause()  # so that no process is begun that the next line does not see
+        """Kill all processes of the server and return when they have ended."""
+        self.pause()  # so that no new process begins after the next line
         family = self._server.family() if self._server else []
         for member in family:
             member.send(signal.SIGKILL)
@@ -95,14 +96,14 @@ class PrivatePostgres:
             await member.ended()
 
     def pause(self) -> None:
-        """Freeze all processes of the server: connections stay open, and nothing is answered any more."""
+        """Freeze all processes of the server: connections stay open, but nothing is answered."""
         if self._server is not None:
-            self._server.send(signal.SIGSTOP)  # first, so that it begins no more processes
+            self._server.send(signal.SIGSTOP)  # first, so that it starts no more processes
             for member in self._server.family():
                 member.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """End what `pause` began. Harmless otherwise."""
+        """Let frozen processes continue. Does nothing otherwise."""
         for member in self._server.family() if self._server else []:
             member.send(signal.SIGCONT)
 
@@ -132,7 +133,7 @@ class PrivatePostgres:
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
             "unix_socket_directories": "",
-            "dynamic_shared_memory_type": "mmap",  # files in its folder: what is killed leaves nothing elsewhere
+            "dynamic_shared_memory_type": "mmap",  # in files of its folder: a killed server leaves nothing elsewhere
             "fsync": "off",
             "full_page_writes": "off",
             "max_wal_size": "128MB",
@@ -154,8 +155,8 @@ def _free_port() -> int:
             return port
 
 
-def _mortal(account: Account, binaries: PostgresBinaries) -> Account:
-    """Return the account with the wish that the server may end with its parent, where the system has a way."""
+def _ending_with_parent(account: Account, binaries: PostgresBinaries) -> Account:
+    """Return the account with a prefix that has the kernel end the server with its parent, if the system can."""
     setpriv = shutil.which("setpriv")
-    mortal = replace(account, prefix=(*account.prefix, setpriv or "", "--pdeathsig=QUIT"))
-    return mortal if setpriv and works(mortal, binaries) else account
+    ending = replace(account, prefix=(*account.prefix, setpriv or "", "--pdeathsig=QUIT"))
+    return ending if setpriv and works(ending, binaries) else account

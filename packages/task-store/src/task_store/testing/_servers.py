@@ -1,4 +1,4 @@
-"""The server that tests run on: one that was named, or one of our own."""
+"""Chooses the server that tests run on: one that a variable names, or a private one."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ class PostgresServer(Protocol):
 
 
 class GivenPostgres:
-    """A server that somebody else runs, named by the URL of any database on it; its role may create databases."""
+    """A server that somebody else runs, given by the URL of a database on it. Its role must be able to create some."""
 
     def __init__(self, url: str) -> None:
         self._url = url.replace("postgresql+asyncpg:", "postgresql:", 1)
 
     def url(self, database: str = "") -> str:
-        """Return the URL of one of its databases; without a name, the one it was named by."""
+        """Return the URL of one of its databases; without a name, the URL that was given."""
         return urlsplit(self._url)._replace(path=f"/{database}").geturl() if database else self._url
 
 
 def given_server() -> GivenPostgres | None:
-    """Return the server that TASK_TEST_DATABASE_URL names; None if it is not set."""
+    """Return the server that TASK_TEST_DATABASE_URL names; None if that is not set."""
     url = os.environ.get(VARIABLE)
     return GivenPostgres(url) if url else None
 
 
 def private_server(major: int | None = None) -> PrivatePostgres:
-    """Return a server of one's own, yet to be started, of a major version or of the preferred one.
+    """Return a private server, not started yet, of a major version or of the preferred one.
 
     Raises:
-        BinariesNotFoundError: none is on this machine.
+        BinariesNotFoundError: there are no programs of PostgreSQL for it on this machine.
 
     """
     return PrivatePostgres() if major is None else PrivatePostgres(find_binaries_of(major))
@@ -49,8 +49,8 @@ def private_server(major: int | None = None) -> PrivatePostgres:
 def server_majors() -> list[int | None]:
     """Return the major versions to try, for `metafunc.parametrize("postgres_server", ..., indirect=True)`.
 
-    All that are on this machine; only None, "whatever there is", where TASK_TEST_DATABASE_URL names a server or none
-    is found (the fixture then says so).
+    All that are on this machine. Only None, for any version, if TASK_TEST_DATABASE_URL names a server, or if no version
+    is found (then the fixture fails).
     """
     majors = [] if os.environ.get(VARIABLE) else [binaries.major for binaries in all_binaries()]
     return [*majors] or [None]
