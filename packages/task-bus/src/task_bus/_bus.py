@@ -50,15 +50,6 @@ class TaskBus(Protocol):
     def is_connected(self) -> bool:
         """Whether messages would be taken and delivered now: both sides connected, everything declared, no alarm."""
 
-    def start(self) -> None:
-        """Begin to connect, in the background and for as long as it takes. Never raises because of the broker."""
-
-    async def aclose(self) -> None:
-        """Disconnect. Verdicts given so far are sent; what is unsettled goes back to its broker queue.
-
-        A broker that was told much at the last moment may forget some of it: those messages come again.
-        """
-
     async def wait_connected(self, timeout: float) -> None:
         """Wait until both sides are connected.
 

@@ -21,18 +21,18 @@ class EnteredOnce(ABC):
         if self._was_entered:
             raise RuntimeError(f"this {type(self).__name__} was entered before: open another one")
         self._was_entered = True
-        self.start()
+        self._connect()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self._disconnect()
 
     @abstractmethod
-    def start(self) -> None:
+    def _connect(self) -> None:
         """Begin to connect, in the background. Never raises because of the broker."""
 
     @abstractmethod
-    async def aclose(self) -> None:
+    async def _disconnect(self) -> None:
         """Disconnect within a few seconds, whatever the broker does."""

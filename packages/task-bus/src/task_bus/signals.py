@@ -46,12 +46,6 @@ class Signals(Protocol):
     def is_connected(self) -> bool:
         """Whether signals would go out now, no alarm being on, and come in if anything listens."""
 
-    def start(self) -> None:
-        """Begin to connect, in the background and for as long as it takes. Never raises because of the broker."""
-
-    async def aclose(self) -> None:
-        """Disconnect. What has not gone out is dropped."""
-
     async def wait_connected(self, timeout: float) -> None:
         """Wait until connected.
 

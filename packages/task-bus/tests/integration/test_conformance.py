@@ -60,13 +60,13 @@ async def test_two_consumers_share_the_messages(world, high, inbox, another_inbo
 
 
 async def test_what_was_acked_is_gone(world, high, inbox, another_inbox, eventually):
-    bus = await world.bus()
-    await bus.publish(high, [an_id()], timeout=5)
-    subscription = await bus.consume(high, prefetch=1, on_delivery=inbox)
+    async with world.make_bus() as bus:
+        await bus.wait_connected(20)
+        await bus.publish(high, [an_id()], timeout=5)
+        subscription = await bus.consume(high, prefetch=1, on_delivery=inbox)
 
-    (await inbox.next()).ack()
-    await subscription.cancel()
-    await bus.aclose()
+        (await inbox.next()).ack()
+        await subscription.cancel()
 
     later = await world.bus("later")
     await later.publish(high, last := (an_id(),), timeout=5)
@@ -160,15 +160,15 @@ async def test_a_second_verdict_counts_for_nothing(world, high, inbox, some_ids)
     assert bus.is_connected
 
 
-async def test_closing_gives_back_what_is_unsettled_in_order(world, high, inbox, another_inbox, some_ids):
-    leaver, stayer = await world.bus("leaver"), await world.bus("stayer")
+async def test_leaving_gives_back_what_is_unsettled_in_order(world, high, inbox, another_inbox, some_ids):
+    stayer = await world.bus("stayer")
     published = some_ids(4)
     for ids in published:
         await stayer.publish(high, ids, timeout=5)
-    await leaver.consume(high, prefetch=3, on_delivery=inbox)
-    deliveries = await inbox.take(3)
 
-    await leaver.aclose()
+    async with world.make_bus("leaver") as leaver:
+        await leaver.consume(high, prefetch=3, on_delivery=inbox)
+        deliveries = await inbox.take(3)
     for delivery in deliveries:
         delivery.ack()
 
@@ -176,17 +176,17 @@ async def test_closing_gives_back_what_is_unsettled_in_order(world, high, inbox,
     assert [delivery.ids for delivery in await another_inbox.take(4)] == published
 
 
-async def test_verdicts_given_just_before_closing_are_kept(world, high, inbox, some_ids):
+async def test_verdicts_given_just_before_leaving_are_kept(world, high, inbox, some_ids):
     # Not many more: RabbitMQ passes 32 verdicts of a channel on to a quorum queue at a time and forgets the others of a
     # channel that closes, so those messages come again.
-    leaver, stayer = await world.bus("leaver"), await world.bus("stayer")
+    stayer = await world.bus("stayer")
     for ids in some_ids(20):
         await stayer.publish(high, ids, timeout=5)
-    await leaver.consume(high, prefetch=20, on_delivery=inbox)
 
-    for delivery in await inbox.take(20):
-        delivery.ack()
-    await leaver.aclose()
+    async with world.make_bus("leaver") as leaver:
+        await leaver.consume(high, prefetch=20, on_delivery=inbox)
+        for delivery in await inbox.take(20):
+            delivery.ack()
 
     assert await stayer.depth(high) == 0
 
@@ -275,27 +275,23 @@ async def test_a_cancelled_publish_leaves_the_bus_in_order(world, high, some_ids
     assert bus.is_connected
 
 
-async def test_a_consumer_from_before_the_start_gets_what_comes_after(world, high, inbox):
-    url = world.url
-    early = open_bus(url, queues=["default"], name="early", hub=world.hub)
+async def test_a_consumer_from_before_the_entering_gets_what_comes_after(world, high, inbox):
+    early = world.make_bus("early")
     await early.consume(high, prefetch=1, on_delivery=inbox)
     with pytest.raises(BusUnavailableError):
         await early.publish(high, [an_id()], timeout=5)
     assert not early.is_connected
 
-    early.start()
-    early.start()
-    await early.wait_connected(20)
-    await early.publish(high, ids := (an_id(),), timeout=5)
+    async with early:
+        await early.wait_connected(20)
+        await early.publish(high, ids := (an_id(),), timeout=5)
 
-    assert (await inbox.next()).ids == ids
-    await early.aclose()
+        assert (await inbox.next()).ids == ids
     assert not early.is_connected
     with pytest.raises(BusUnavailableError):
         await early.publish(high, [an_id()], timeout=5)
     with pytest.raises(BusUnavailableError):
         await early.depth(high)
-    await early.aclose()
 
 
 async def test_a_bus_is_connected_from_entering_to_leaving(world, high):

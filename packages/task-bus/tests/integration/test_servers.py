@@ -18,9 +18,9 @@ pytestmark = pytest.mark.private_servers
 
 
 async def test_a_named_server_is_emptied_of_what_tests_left_and_of_nothing_else(private_world, high):
-    bus = await private_world.bus()
-    await bus.publish(high, [an_id()], timeout=5)
-    await bus.aclose()
+    async with private_world.make_bus() as bus:
+        await bus.wait_connected(20)
+        await bus.publish(high, [an_id()], timeout=5)
     async with await aio_pika.connect(private_world.url) as connection, connection.channel() as channel:
         await channel.declare_queue("of-somebody-else", durable=True)
 

@@ -127,10 +127,9 @@ async def test_a_listener_from_after_the_leaving_connects_to_nothing(world, inbo
 
 
 async def test_sending_without_a_connection_is_silent(world, inbox):
-    signals = await world.signals()
-    await signals.listen([SignalKind.DUE], inbox)
+    async with world.make_signals() as signals:
+        await signals.listen([SignalKind.DUE], inbox)
 
-    await signals.aclose()
     signals.send(Signal(kind=SignalKind.DUE))
 
     assert not signals.is_connected

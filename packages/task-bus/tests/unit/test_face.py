@@ -62,8 +62,7 @@ def test_memory_needs_a_hub():
         open_bus("memory://", queues=["default"], name="bus")
 
 
-async def test_amqp_needs_none_and_connects_to_nothing_yet():
+def test_amqp_needs_none_and_connects_to_nothing_yet():
     bus = open_bus("amqps://guest:guest@nowhere.invalid/", queues=["default"], name="bus", hub=MemoryHub())
 
     assert not bus.is_connected
-    await bus.aclose()

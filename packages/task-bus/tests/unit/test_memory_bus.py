@@ -11,11 +11,14 @@ from task_contracts.testing import an_id
 
 
 @pytest.fixture
-async def bus():
-    bus = open_bus("memory://", queues=["default"], name="bus", hub=MemoryHub())
-    bus.start()
-    yield bus
-    await bus.aclose()
+def hub() -> MemoryHub:
+    return MemoryHub()
+
+
+@pytest.fixture
+async def bus(hub):
+    async with open_bus("memory://", queues=["default"], name="bus", hub=hub) as bus:
+        yield bus
 
 
 async def test_what_was_on_its_way_at_cancel_goes_back(bus, high, inbox):
@@ -29,12 +32,11 @@ async def test_what_was_on_its_way_at_cancel_goes_back(bus, high, inbox):
     assert await bus.depth(high) == 1
 
 
-async def test_what_was_on_its_way_at_closing_goes_back(bus, high, inbox, another_inbox):
+async def test_what_was_on_its_way_at_leaving_goes_back(bus, hub, high, inbox, another_inbox):
     await bus.publish(high, ids := (an_id(),), timeout=1)
-    await bus.consume(high, prefetch=1, on_delivery=inbox)
 
-    await bus.aclose()
-    bus.start()
+    async with open_bus("memory://", queues=["default"], name="leaver", hub=hub) as leaver:
+        await leaver.consume(high, prefetch=1, on_delivery=inbox)
     await bus.consume(high, prefetch=1, on_delivery=another_inbox)
 
     assert (await another_inbox.next()).ids == ids

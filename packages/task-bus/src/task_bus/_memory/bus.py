@@ -1,6 +1,6 @@
 """The bus within one process.
 
-**Invariant**: after `aclose` nothing more is handed over, and what its consumers held is back in its queue.
+**Invariant**: once it is left, nothing more is handed over, and what its consumers held is back in its queue.
 """
 
 from __future__ import annotations
@@ -34,21 +34,6 @@ class MemoryBus(EnteredOnce):
         """See `TaskBus`."""
         return self._is_open
 
-    def start(self) -> None:
-        """See `TaskBus`."""
-        if not self._is_open:
-            self._is_open = True
-            for subscription in self._subscriptions:
-                subscription.begin()
-
-    async def aclose(self) -> None:
-        """See `TaskBus`."""
-        self._is_open = False
-        for subscription in self._subscriptions:
-            await subscription.cancel()
-        for subscription in self._subscriptions:
-            subscription.give_back()
-
     async def wait_connected(self, timeout: float) -> None:
         """See `TaskBus`."""
         if not self._is_open:
@@ -77,6 +62,18 @@ class MemoryBus(EnteredOnce):
         if self._is_open:
             subscription.begin()
         return subscription
+
+    def _connect(self) -> None:
+        self._is_open = True
+        for subscription in self._subscriptions:
+            subscription.begin()
+
+    async def _disconnect(self) -> None:
+        self._is_open = False
+        for subscription in self._subscriptions:
+            await subscription.cancel()
+        for subscription in self._subscriptions:
+            subscription.give_back()
 
     def _require_open(self) -> None:
         if not self._is_open:

@@ -27,18 +27,6 @@ class MemorySignals(EnteredOnce):
         """See `Signals`."""
         return self._is_open
 
-    def start(self) -> None:
-        """See `Signals`."""
-        self._is_open = True
-        for listening in self._listening:
-            listening.begin()
-
-    async def aclose(self) -> None:
-        """See `Signals`."""
-        self._is_open = False
-        for listening in self._listening:
-            listening.end()
-
     async def wait_connected(self, timeout: float) -> None:
         """See `Signals`."""
         if not self._is_open:
@@ -60,6 +48,16 @@ class MemorySignals(EnteredOnce):
         if self._is_open:
             listening.begin()
         return listening
+
+    def _connect(self) -> None:
+        self._is_open = True
+        for listening in self._listening:
+            listening.begin()
+
+    async def _disconnect(self) -> None:
+        self._is_open = False
+        for listening in self._listening:
+            listening.end()
 
     def _flush(self) -> None:
         self._is_flushing = False

@@ -38,15 +38,6 @@ class RabbitBus(EnteredOnce):
         """See `TaskBus`."""
         return self._publisher.can_publish and self._consumers.reconnector.connection is not None
 
-    def start(self) -> None:
-        """See `TaskBus`."""
-        self._publisher.reconnector.start()
-        self._consumers.reconnector.start()
-
-    async def aclose(self) -> None:
-        """See `TaskBus`."""
-        await asyncio.gather(self._consumers.aclose(), self._publisher.reconnector.aclose())
-
     async def wait_connected(self, timeout: float) -> None:
         """See `TaskBus`."""
         await asyncio.gather(
@@ -70,3 +61,10 @@ class RabbitBus(EnteredOnce):
         subscription = RabbitSubscription(self._consumers, queue, prefetch, on_delivery)
         await self._consumers.add(subscription)
         return subscription
+
+    def _connect(self) -> None:
+        self._publisher.reconnector.start()
+        self._consumers.reconnector.start()
+
+    async def _disconnect(self) -> None:
+        await asyncio.gather(self._consumers.aclose(), self._publisher.reconnector.aclose())

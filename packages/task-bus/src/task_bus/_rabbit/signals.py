@@ -45,18 +45,6 @@ class RabbitSignals(EnteredOnce):
         is_sending = (connection := self._reconnector.connection) is not None and not connection.is_blocked
         return is_sending and (not self._is_listening or self._consumers.reconnector.connection is not None)
 
-    def start(self) -> None:
-        """See `Signals`."""
-        self._is_open = True
-        self._reconnector.start()
-        if self._is_listening:
-            self._consumers.reconnector.start()
-
-    async def aclose(self) -> None:
-        """See `Signals`."""
-        self._is_open = False
-        await asyncio.gather(self._consumers.aclose(), self._reconnector.aclose())
-
     async def wait_connected(self, timeout: float) -> None:
         """See `Signals`."""
         await self._reconnector.wait_connected(timeout)
@@ -76,6 +64,16 @@ class RabbitSignals(EnteredOnce):
         if self._is_open:
             self._consumers.reconnector.start()
         return listening
+
+    def _connect(self) -> None:
+        self._is_open = True
+        self._reconnector.start()
+        if self._is_listening:
+            self._consumers.reconnector.start()
+
+    async def _disconnect(self) -> None:
+        self._is_open = False
+        await asyncio.gather(self._consumers.aclose(), self._reconnector.aclose())
 
     async def _set_up(self, connection: BrokerConnection) -> None:
         channel = await connection.channel(confirms=True)
