@@ -19,7 +19,7 @@ DEADLINE_SECONDS = 20
 
 
 class Inbox:
-    """Something to hand to `consume` or `listen`, and to wait at."""
+    """A callback for `consume` or `listen`. It keeps what it gets, and tests wait for the next."""
 
     def __init__(self) -> None:
         self._arrived: asyncio.Queue[Any] = asyncio.Queue()
@@ -53,7 +53,7 @@ def another_inbox() -> Inbox:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]:
-    """Wait until a question that crosses the network has the answer that it must come to."""
+    """Wait until an async question, which crosses the network, is answered with something true."""
 
     async def ask_until_true(question: Callable[[], Awaitable[object]], seconds: float = DEADLINE_SECONDS) -> None:
         async with asyncio.timeout(seconds):
@@ -75,5 +75,5 @@ def low() -> BrokerQueue:
 
 @pytest.fixture
 def some_ids() -> Callable[[int], list[tuple[UUID, ...]]]:
-    """Make the ids of so many messages, one in each."""
+    """Make the ids of so many messages, one id in each."""
     return lambda number: [(an_id(),) for _ in range(number)]

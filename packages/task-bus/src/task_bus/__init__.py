@@ -1,4 +1,4 @@
-"""Tasks that are due, through RabbitMQ or in process. Signals are in `task_bus.signals`."""
+"""Messages that say which tasks are due, through RabbitMQ or within one process. Signals: `task_bus.signals`."""
 
 from task_bus._bus import Subscription, TaskBus
 from task_bus._delivery import Delivery

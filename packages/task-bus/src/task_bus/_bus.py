@@ -1,4 +1,4 @@
-"""The face of the bus: what both implementations do."""
+"""The interface of the bus, which both implementations have."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from task_bus._queues import BrokerQueue
 
 
 class Subscription(Protocol):
-    """A consumer of one broker queue, from `consume` to `cancel`, over whatever happens to the connection."""
+    """A consumer of one broker queue. It lasts from `consume` to `cancel` and survives lost connections."""
 
     async def cancel(self) -> None:
         """Stop deliveries.
 
-        From the call on nothing is handed over any more. Deliveries handed over before can still be acked or put
-        back. Takes a few seconds where the broker does not answer. Never raises; safe to repeat.
+        Nothing is handed over after the call has begun. Deliveries that were handed over before can still be acked or
+        put back. Takes a few seconds where the broker does not answer. Never raises; safe to repeat.
         """
 
 
 class TaskBus(Protocol):
-    """Delivers ids of due tasks from whoever publishes them to whoever consumes them.
+    """Carries ids of due tasks from publishers to consumers.
 
-    Made by `open_bus`, used on one event loop. It never decides anything: losing a message costs time. `async with`
-    connects it.
+    Made by `open_bus`, connected by `async with`, used on one event loop. It decides nothing: a lost message costs
+    time, never a task.
     """
 
     async def __aenter__(self) -> Self:
@@ -42,16 +42,16 @@ class TaskBus(Protocol):
     ) -> None:
         """Disconnect within 3 seconds, whatever the broker does.
 
-        Verdicts given so far are sent; what is unsettled goes back to its broker queue. A broker that was told much at
-        the last moment may forget some of it: those messages come again.
+        Verdicts given so far are sent; what is unsettled goes back to its broker queue. Where many verdicts are given
+        just before, the broker may miss some of them: those messages are delivered again.
         """
 
     @property
     def is_connected(self) -> bool:
-        """Whether messages would be taken and delivered now: both sides connected, everything declared, no alarm."""
+        """Whether the broker accepts and delivers messages now: both connections are set up, and no alarm is on."""
 
     async def wait_connected(self, timeout: float) -> None:
-        """Wait until both sides are connected.
+        """Wait until the connections for publishing and for consuming are set up.
 
         Raises:
             TimeoutError: they were not within `timeout` seconds.
@@ -61,34 +61,38 @@ class TaskBus(Protocol):
     async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], *, timeout: float) -> None:
         """Publish one message that names 1 to 50 tasks of `queue`, and wait until the broker has it on disk.
 
-        Call it as often at once as you like: the messages and their confirms share one channel. `timeout` is in
-        seconds; it can take once more that long, and five seconds, where the queue had been deleted.
+        Any number of calls may run at the same time: they share one channel. `timeout` is in seconds. Where the queue
+        had been deleted, the call declares it again and may take twice `timeout` and five seconds more.
 
         Raises:
             BusUnavailableError: nothing was sent.
-            UnroutableError: `queue` is none of this bus's and does not exist.
-            PublishUnconfirmedError: whether it arrived, or will, is unknown.
-            ValueError: no ids, or too many.
+            UnroutableError: `queue` does not exist, and this bus was not opened with it.
+            PublishUnconfirmedError: no confirm came in time: the message may have arrived, or may still arrive.
+            ValueError: no ids, or more than 50.
 
         """
 
     async def depth(self, queue: BrokerQueue) -> int:
-        """Return how many messages are ready in `queue`, those already handed to a consumer not counted.
+        """Return how many messages wait in `queue`; those that a consumer holds do not count.
 
-        One round trip. A queue of this bus that was deleted is declared again, and is empty.
+        Takes one round trip. A queue of this bus that was deleted is declared again, and the answer is 0.
 
         Raises:
             BusUnavailableError: the broker gave no answer within five seconds, or an alarm is on.
-            UnroutableError: `queue` is none of this bus's and does not exist.
+            UnroutableError: `queue` does not exist, and this bus was not opened with it.
 
         """
 
     async def consume(
         self, queue: BrokerQueue, *, prefetch: int, on_delivery: Callable[[Delivery], None]
     ) -> Subscription:
-        """Have deliveries of `queue` handed to `on_delivery`, with at most `prefetch` of them unsettled.
+        """Begin a consumer that calls `on_delivery` with each message of `queue`, at most `prefetch` of them unsettled.
 
-        `on_delivery` is called on the event loop, only hands over, and must not raise. Messages that are not of this
-        version go to the dead-letter queue instead. Without a connection it begins with the next one. After a lost
-        connection it begins again by itself; what was unsettled comes again, to this consumer or another.
+        `on_delivery` runs on the event loop: it must return at once and must not raise. Messages that are not of this
+        version go to the dead-letter queue instead. Without a connection the consumer begins on the next one. After a
+        lost connection it begins again by itself, and what was unsettled is delivered again, to it or to another.
+
+        Raises:
+            UnroutableError: this bus was not opened with `queue`.
+
         """

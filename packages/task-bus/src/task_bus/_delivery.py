@@ -1,4 +1,4 @@
-"""What a consumer gets: ids, and the duty to say what became of them."""
+"""A message as a consumer gets it, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from task_bus._queues import BrokerQueue
 
 
 class Verdict(Enum):
-    """What became of a delivery."""
+    """What the broker is to do with a message that was delivered."""
 
     ACK = "ack"
+    """Remove it."""
     PUT_BACK = "put_back"
+    """Deliver it again, before what waits in its queue."""
     DEAD_LETTER = "dead_letter"
+    """Move it to the queue of dead letters, for an operator to read."""
 
 
 class Delivery:
-    """One message: tasks of one broker queue that are due.
+    """One message, which names due tasks of one broker queue.
 
     It counts against its subscription's prefetch until `ack` or `put_back` is called. Both return at once and never
-    raise: the verdict is sent in the background, in the order of the calls. Only the first verdict counts. If the
-    connection is lost before the broker has read it, the message comes again, and claiming its ids returns nothing.
+    raise: verdicts are sent in the background, in the order of the calls. Only the first verdict counts. If the
+    connection is lost before the broker has read it, the message is delivered again, and a claim of its ids returns
+    nothing.
     """
 
     __slots__ = ("_settle", "ids", "queue")
@@ -33,11 +37,11 @@ class Delivery:
         self._settle: Callable[[Verdict], None] | None = settle
 
     def ack(self) -> None:
-        """Say that every id has been tried: the message is done with."""
+        """Remove the message from its queue: a claim of each of its ids has been tried."""
         self._end(Verdict.ACK)
 
     def put_back(self) -> None:
-        """Give the message back to the head of its broker queue, for whoever has room."""
+        """Return the message to the head of its broker queue, for any consumer with room."""
         self._end(Verdict.PUT_BACK)
 
     def _end(self, verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""The life of a bus or of signals: one `async with`."""
+"""What buses and signals have in common: `async with` connects and disconnects them, once."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What can go wrong between us and the broker.
+"""The errors of the bus.
 
     BusError
-    ├── BusUnavailableError       not connected, or the broker takes nothing now; nothing was sent
-    ├── UnroutableError           the broker gave the message back: no such queue; nothing was delivered
-    └── PublishUnconfirmedError   sent, but no confirm came: it may or may not be in its queue
+    ├── BusUnavailableError       not connected, or the broker accepts nothing now; nothing was sent
+    ├── UnroutableError           there is no such broker queue; nothing was delivered
+    └── PublishUnconfirmedError   sent, but not confirmed: it may or may not be in its queue
 
-A task waits in its row whatever happens here. A second message costs one claim that returns nothing.
+None of them loses a task: tasks are rows in PostgreSQL. A second message costs one claim that returns nothing.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import ClassVar
 
 
 class BusError(Exception):
-    """Base of all errors of this package. `is_repeat_safe` says whether a repeat cannot deliver twice."""
+    """Base of all errors of this package. `is_repeat_safe`: repeating the call cannot deliver a message twice."""
 
     is_repeat_safe: ClassVar[bool]
 
 
 class BusUnavailableError(BusError):
-    """The broker cannot be reached or takes nothing now (a memory or disk alarm). Nothing was sent; retry later."""
+    """The broker cannot be reached, or a memory or disk alarm is on. Nothing was sent; try again later."""
 
     is_repeat_safe = True
 
 
 class UnroutableError(BusError):
-    """No queue takes the message, and nothing was delivered. `queue` is the name of the missing broker queue."""
+    """There is no such broker queue, and nothing was delivered. `queue` is its name."""
 
     is_repeat_safe = True
 
@@ -36,6 +36,6 @@ class UnroutableError(BusError):
 
 
 class PublishUnconfirmedError(BusError):
-    """The message was sent, and whether it arrived is unknown; it may even arrive later. A repeat may deliver twice."""
+    """The message was sent, but whether it arrived is unknown; it may still arrive. A repeat may deliver it twice."""
 
     is_repeat_safe = False

@@ -1,4 +1,4 @@
-"""Picks the implementation that a URL asks for."""
+"""Opens the bus that a URL names: over RabbitMQ, or in memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from task_bus._rabbit.bus import RabbitBus
 
 
 def open_bus(url: str, *, queues: Sequence[str], name: str, hub: MemoryHub | None = None) -> TaskBus:
-    """Return a bus that is not started yet: nothing is connected here.
+    """Return a bus, which `async with` connects. Nothing is connected here.
 
     Args:
         url: `amqp://` or `amqps://`, with `?heartbeat=` (seconds, 10 unless given) and aio-pika's options for TLS if
             wanted; or `memory://`.
-        queues: every queue that will be published to or consumed.
-        name: what the broker shows for the connections.
-        hub: for `memory://`, what the other end has too.
+        queues: the name of every queue that will be published to or consumed.
+        name: how the broker's list of connections calls them.
+        hub: required for `memory://`: the one that the other end has too.
 
     Raises:
         ValueError: another kind of URL, or `memory://` without a hub.
@@ -29,10 +29,10 @@ def open_bus(url: str, *, queues: Sequence[str], name: str, hub: MemoryHub | Non
 
 
 def hub_for(url: str, hub: MemoryHub | None) -> MemoryHub | None:
-    """Return the hub where `url` means one, None where it means a broker.
+    """Return `hub` for `memory://`, None for the URL of a broker.
 
     Raises:
-        ValueError: another kind of URL, or `memory://` without a hub. The URL is not repeated: it holds a password.
+        ValueError: another kind of URL, or `memory://` without a hub. The text leaves out the URL: it holds a password.
 
     """
     if url.startswith(("amqp://", "amqps://")):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from task_contracts import Priority
 
 DEAD_MAX = 1000
-"""Dead letters kept for an operator to read; the oldest make room for newer ones."""
+"""Dead letters kept for an operator to read; where there are more, the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerQueue:
-    """The broker's queue of one queue and one priority."""
+    """The queue in the broker that serves one queue and one priority."""
 
     queue: str
     priority: Priority

@@ -1,9 +1,9 @@
-"""Signals on their way out: what says the same is said once.
+"""Signals that wait to be sent, merged.
 
 **Invariants**
 
-- `add` costs two look-ups, whoever calls it and however often: it is on the way of every commit.
-- What waits is bounded; what comes on top is dropped, for a signal may be lost.
+- `add` costs two look-ups in dictionaries and never waits: it is called for every commit.
+- The number of ids that wait is bounded. Further ones are dropped, since a signal may be lost.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from uuid import UUID
 from task_contracts import Signal, SignalKind
 
 WAITING_IDS_MAX = 10_000
-"""For each kind and queue."""
+"""Ids that may wait, for each kind and queue."""
 SIGNAL_IDS_MAX = 500
-"""In one signal, so that its body stays small."""
+"""Ids in one signal, so that its body stays small."""
 
 
 class SignalBuffer:
-    """Gathers signals until they are taken: one for each kind and queue, with the ids of all."""
+    """Collects signals until they are taken: those of one kind and queue become one, with the ids of all."""
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[SignalKind, str | None], dict[UUID, None]] = {}
         self._has_some = asyncio.Event()
 
     def add(self, signal: Signal) -> None:
-        """Have `signal` go out with the next taking."""
+        """Add `signal` to what the next `take` returns."""
         ids = self._waiting.setdefault((signal.kind, signal.queue), {})
         if signal.ids and len(ids) < WAITING_IDS_MAX:
             ids.update(dict.fromkeys(signal.ids))
         self._has_some.set()
 
     def take(self) -> list[Signal]:
-        """Return what waits, and keep nothing."""
+        """Return the signals that wait, and empty the buffer. Many ids of a kind and queue make several signals."""
         waiting, self._waiting = self._waiting, {}
         self._has_some.clear()
         return [
@@ -44,7 +44,7 @@ class SignalBuffer:
         ]
 
     async def wait(self) -> None:
-        """Wait until there is something to take."""
+        """Wait until there is a signal to take."""
         await self._has_some.wait()
 
 

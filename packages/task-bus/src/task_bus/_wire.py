@@ -1,4 +1,4 @@
-"""Between bytes on the broker and the models of `task_contracts`."""
+"""Turns the models of `task_contracts` into bodies of messages, and back."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from uuid import UUID
 from task_contracts import DueTasks, Signal
 
 BODY_BYTES_MAX = 64 << 10
-"""No message of ours comes near this; a larger body is refused unread."""
+"""A larger body is refused without parsing it; messages of ours are far smaller."""
 
 
 class ForeignMessageError(ValueError):
-    """A body that is not a message of this version: garbage, or made by another version."""
+    """A body that is not a message of this version: garbage, or a message of another version."""
 
 
 def encode_due_tasks(ids: Iterable[UUID]) -> bytes:
-    """Return the body that names `ids`.
+    """Return the body of a message that names `ids`.
 
     Raises:
         ValueError: there are none, or more than 50.

@@ -1,7 +1,7 @@
-"""Signals: hints from whoever changed something to whoever wants to look at once.
+"""Signals: short messages that tell other processes to look at something now.
 
-The only part of this package that an API needs, and all it may import: with it nobody can publish tasks. A signal may
-be lost, and nothing rests on it: each receiver also finds out by itself, later.
+This is the only part of the package that an API needs and may import: nobody can publish tasks with it. A signal may be
+lost. Nothing depends on it, since each receiver also finds out by itself, only later.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["Listening", "MemoryHub", "Signals", "open_signals"]
 
 
 class Listening(Protocol):
-    """A listener, from `listen` to `cancel`, over whatever happens to the connection."""
+    """A listener. It lasts from `listen` to `cancel` and survives lost connections."""
 
     async def cancel(self) -> None:
         """Stop listening. Never raises; safe to repeat."""
 
 
 class Signals(Protocol):
-    """Sends signals and listens to them. Made by `open_signals`, used on one event loop. `async with` connects it."""
+    """Sends signals and listens to them. Made by `open_signals`, connected by `async with`, used on one event loop."""
 
     async def __aenter__(self) -> Self:
         """Begin to connect, in the background and for as long as it takes. Never raises because of the broker.
@@ -40,43 +40,44 @@ class Signals(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Disconnect within 3 seconds, whatever the broker does. What has not gone out is dropped."""
+        """Disconnect within 3 seconds, whatever the broker does. What has not been sent is dropped."""
 
     @property
     def is_connected(self) -> bool:
-        """Whether signals would go out now, no alarm being on, and come in if anything listens."""
+        """Whether signals can be sent now (no alarm is on) and, if there is a listener, received."""
 
     async def wait_connected(self, timeout: float) -> None:
-        """Wait until connected.
+        """Wait until the connection for sending is set up, and the one for listening if there is a listener.
 
         Raises:
-            TimeoutError: it was not within `timeout` seconds.
+            TimeoutError: one of them was not within `timeout` seconds.
 
         """
 
     def send(self, signal: Signal) -> None:
-        """Have `signal` sent in the background. Never waits, never raises; without a connection it is dropped.
+        """Send `signal` in the background. Never waits, never raises; without a connection the signal is dropped.
 
-        What is sent while an earlier signal of that kind and queue is on its way goes into the next one: thousands of
-        `due` in a second are a few on the broker, and ids of `changed` and `cancel` travel together.
+        Signals that are sent while an earlier one is under way are merged by kind and queue: thousands of `due` in a
+        second become a few messages, and ids of `changed` and `cancel` travel together.
         """
 
     async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> Listening:
-        """Have each signal of these kinds that arrives from now on handed to `callback`.
+        """Call `callback` with each signal of these kinds that arrives from now on.
 
-        `callback` is called on the event loop, only hands over, and must not raise. Signals may have been merged or
-        dropped on the way: a `due` means "look", at whichever queue. Without a connection it begins with the next
-        one, and after a lost connection again.
+        `callback` runs on the event loop: it must return at once and must not raise. Signals may have been merged or
+        dropped on the way, so a `due` only says "look", whatever queue it names. Without a connection listening begins
+        on the next one; after a lost connection it begins again.
         """
 
 
 def open_signals(url: str, *, name: str, hub: MemoryHub | None = None) -> Signals:
-    """Return signals that are not started yet: nothing is connected here.
+    """Return signals, which `async with` connects. Nothing is connected here.
 
     Args:
         url: as for `task_bus.open_bus`.
-        name: what the broker shows for the connections (one for sending; one for listening, once something does).
-        hub: for `memory://`, what the other end has too.
+        name: how the broker's list of connections calls them: one for sending, and one for listening once there is a
+            listener.
+        hub: required for `memory://`: the one that the other end has too.
 
     Raises:
         ValueError: another kind of URL, or `memory://` without a hub.

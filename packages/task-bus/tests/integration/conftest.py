@@ -1,4 +1,4 @@
-"""A world to run in: a broker that both ends of a test are connected to."""
+"""Brokers for tests. A `World` is one that both ends of a test connect to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUEUES = ("default", "reports")
 
 
 class World(Protocol):
-    """What a test may do to a broker, besides using it."""
+    """A broker, in memory or RabbitMQ: what opens buses on it, and what a test may do past them."""
 
     def make_bus(self, name: str = "bus") -> TaskBus: ...
 
@@ -117,7 +117,7 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 class Faults:
-    """What a test does to a server of our own. The calls block for as long as the server needs, but not the loop."""
+    """Breaks and repairs a private server. The calls wait until the server is done, without blocking the loop."""
 
     def __init__(self, server: RabbitServer, vhost: str) -> None:
         self._server = server
@@ -142,8 +142,8 @@ class Faults:
         await asyncio.to_thread(self._server.stop)
 
     async def kill(self) -> None:
-        # RabbitMQ writes its books of a new quorum queue within seconds; killed before that, 3.10 finds the queue again
-        # but never elects a leader for it. The queues of a test are that new: have the books written.
+        # RabbitMQ writes what it knows of a new quorum queue to disk within seconds. Killed before that, 3.10 finds the
+        # queue again but never elects a leader for it. The queues of a test are that new, so write it now.
         await self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
         self._is_down = True
         await asyncio.to_thread(self._server.kill)

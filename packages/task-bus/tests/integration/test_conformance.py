@@ -1,4 +1,4 @@
-"""What both implementations promise, tried on both."""
+"""What both implementations promise, tested on both."""
 
 from __future__ import annotations
 
@@ -177,8 +177,8 @@ async def test_leaving_gives_back_what_is_unsettled_in_order(world, high, inbox,
 
 
 async def test_verdicts_given_just_before_leaving_are_kept(world, high, inbox, some_ids):
-    # Not many more: RabbitMQ passes 32 verdicts of a channel on to a quorum queue at a time and forgets the others of a
-    # channel that closes, so those messages come again.
+    # No more than 20: RabbitMQ passes 32 verdicts of a channel on to a quorum queue at a time and forgets the others
+    # when the channel closes, so those messages are delivered again.
     stayer = await world.bus("stayer")
     for ids in some_ids(20):
         await stayer.publish(high, ids, timeout=5)

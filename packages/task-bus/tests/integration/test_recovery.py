@@ -1,4 +1,4 @@
-"""What a broken broker does to the bus: it costs time, and everything goes on by itself."""
+"""A broken broker costs time, and then the bus goes on by itself."""
 
 from __future__ import annotations
 
@@ -386,7 +386,7 @@ async def _goes_on(consuming, high, inbox, eventually) -> None:
 
 
 def _events(caplog) -> list[str]:
-    """What we logged; the library logs each of its attempts too."""
+    """Return the events of this package; the library logs each of its tries too."""
     return [record.message for record in caplog.records if record.name.startswith("task_bus")]
 
 

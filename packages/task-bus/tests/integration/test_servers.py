@@ -1,4 +1,4 @@
-"""Servers for tests, for real."""
+"""Servers for tests, with real ones."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ async def test_a_listener_hears_only_its_kinds(world, inbox, another_inbox):
 
 async def test_every_listener_hears_a_signal(world, inbox, another_inbox):
     sender = await world.signals("sender")
-    for ear in (inbox, another_inbox):
+    for callback in (inbox, another_inbox):
         listener = await world.signals("listener")
-        await listener.listen(EVERY_KIND, ear)
+        await listener.listen(EVERY_KIND, callback)
         await listener.wait_connected(20)
 
     sender.send(Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
@@ -52,7 +52,7 @@ async def test_every_listener_hears_a_signal(world, inbox, another_inbox):
     assert await inbox.next() == await another_inbox.next()
 
 
-async def test_a_thousand_rings_at_once_are_few_on_the_broker(world, inbox):
+async def test_a_thousand_signals_at_once_are_few_messages(world, inbox):
     sender, listener = await world.signals("sender"), await world.signals("listener")
     await listener.listen([SignalKind.DUE, SignalKind.CHANGED], inbox)
     await listener.wait_connected(20)
@@ -150,8 +150,8 @@ async def test_what_is_no_signal_is_passed_over(rabbit_world, inbox):
     assert signals.is_connected
 
 
-async def test_a_slow_leader_finds_one_ring_and_not_a_thousand(rabbit_world, inbox):
-    """The queue for `due` keeps one: what it cannot hand over at once makes room for what is newer."""
+async def test_a_slow_leader_finds_one_due_signal_and_not_a_thousand(rabbit_world, inbox):
+    """The queue for `due` holds one message: a newer one replaces it."""
     signals = await rabbit_world.signals()
     await signals.listen([SignalKind.DUE], inbox)
     await signals.wait_connected(20)

@@ -27,7 +27,7 @@ def test_signals_give_no_way_to_publish_tasks():
     assert not {"TaskBus", "open_bus", "RabbitBus", "MemoryBus"} & set(vars(module))
 
 
-def test_every_error_says_whether_a_retry_is_safe():
+def test_every_error_says_whether_a_repeat_is_safe():
     assert all(isinstance(error.is_repeat_safe, bool) for error in BusError.__subclasses__())
     assert UnroutableError("tasks.x.low").queue == "tasks.x.low"
 

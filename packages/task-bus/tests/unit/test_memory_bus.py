@@ -1,4 +1,4 @@
-"""What only the in-process bus can be caught at: the moment between taking and handing over."""
+"""The bus in memory, between taking a message and handing it over: a moment that RabbitMQ does not show."""
 
 from __future__ import annotations
 

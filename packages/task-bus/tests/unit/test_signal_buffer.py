@@ -14,7 +14,7 @@ def buffer() -> SignalBuffer:
     return SignalBuffer()
 
 
-def test_any_number_of_rings_for_a_queue_is_one(buffer):
+def test_any_number_of_due_signals_for_a_queue_is_one(buffer):
     for _ in range(1000):
         buffer.add(Signal(kind=SignalKind.DUE, queue="default"))
         buffer.add(Signal(kind=SignalKind.DUE, queue="reports"))

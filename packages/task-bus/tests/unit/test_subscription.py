@@ -1,4 +1,4 @@
-"""A consumer of RabbitMQ, at moments that a server cannot be made to produce."""
+"""A consumer in RabbitMQ, in situations that a real server cannot be made to produce."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _message() -> SimpleNamespace:
 
 @pytest.fixture
 def depth(monkeypatch, subscription):
-    """How many messages wait, as the broker would say."""
+    """Stand in for the broker's answer: how many messages wait."""
     answer = SimpleNamespace(depth=0, asked=0)
 
     async def count_ready(connection):
@@ -88,28 +88,28 @@ async def test_a_verdict_of_an_earlier_connection_frees_no_room_on_this_one(subs
     assert (ack_sender.verdicts, later.verdicts) == ([Verdict.ACK], [])
 
 
-async def test_messages_that_wait_over_two_looks_show_that_the_broker_forgot_us(subscription, depth):
+async def test_messages_that_wait_at_two_checks_in_a_row_show_that_the_broker_forgot_the_consumer(subscription, depth):
     depth.depth = 3
 
     assert [await subscription.is_forgotten(None) for _ in range(2)] == [False, True]
 
 
-async def test_an_empty_queue_starves_nobody(subscription, depth):
+async def test_an_empty_queue_shows_nothing_wrong(subscription, depth):
     assert not any([await subscription.is_forgotten(None) for _ in range(5)])
 
 
-async def test_a_delivery_between_two_looks_shows_that_all_is_well(subscription, ack_sender, depth):
+async def test_a_delivery_between_two_checks_shows_that_all_is_well(subscription, ack_sender, depth):
     depth.depth = 3
-    looks = []
+    checks = []
     for _ in range(4):
-        looks.append(await subscription.is_forgotten(None))
+        checks.append(await subscription.is_forgotten(None))
         await subscription._on_message(ack_sender, _message())
         subscription._settle(ack_sender, None, Verdict.ACK)
 
-    assert looks == [False] * 4
+    assert checks == [False] * 4
 
 
-async def test_whoever_holds_all_it_may_is_owed_nothing_and_asks_nothing(subscription, ack_sender, depth):
+async def test_a_consumer_that_holds_all_it_may_is_not_checked(subscription, ack_sender, depth):
     depth.depth = 3
     for _ in range(2):
         await subscription._on_message(ack_sender, _message())

@@ -1,1 +1,1 @@
-"""The bus and the signals within one process."""
+"""The bus and the signals within one process: both ends share a `MemoryHub`."""

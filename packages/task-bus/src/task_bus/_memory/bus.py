@@ -1,6 +1,6 @@
 """The bus within one process.
 
-**Invariant**: once it is left, nothing more is handed over, and what its consumers held is back in its queue.
+**Invariant**: once the bus is left, nothing more is handed over, and what its consumers held is back in its queue.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MemoryBus(EnteredOnce):
         """See `TaskBus`."""
         self._require_open()
         self._hub.queue(queue).put(encode_due_tasks(ids))
-        # As over a network, whoever publishes without end lets others run.
+        # As over a network, a caller that publishes in a loop lets other tasks run.
         await asyncio.sleep(0)
 
     async def depth(self, queue: BrokerQueue) -> int:

@@ -1,11 +1,11 @@
-"""The broker of `memory://`: an object that both ends hold.
+"""The broker of `memory://`: an object that both ends share.
 
 **Invariants**
 
-- One event loop, and nothing here awaits between looking and changing.
-- A message is in exactly one place: ready in its queue, or held by one consumer. What is given back stands before
-  what is ready, in the order in which it was given back: as a quorum queue does it.
-- Messages are the same bytes as in RabbitMQ, so both ways read and refuse them alike.
+- It is used on one event loop and nothing here awaits, so each call is atomic.
+- A message is in exactly one place: ready in its queue, or held by one consumer. Messages that were put back come
+  before those that are ready, in the order in which they were put back, as in a quorum queue.
+- Messages are the same bytes as in RabbitMQ, so both buses accept and refuse the same ones.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from task_contracts import Signal, SignalKind
 
 
 class MemoryHub:
-    """Whoever opens a bus or signals with the same hub is connected to the others.
+    """Connects all buses and signals that are opened with it.
 
-    Made by whoever puts the process together, and handed to both ends. Its contents go with it.
+    The code that puts the process together makes it and passes it to both ends. Its messages end with it.
     """
 
     def __init__(self) -> None:
         self.queues: dict[str, MemoryQueue] = {}
         self.dead: deque[bytes] = deque(maxlen=DEAD_MAX)
-        """What was rejected, for somebody to read."""
+        """Dead letters, for an operator to read; the oldest are dropped."""
         self.listeners: dict[SignalKind, list[Callable[[Signal], None]]] = {kind: [] for kind in SignalKind}
 
     def declare(self, queue: BrokerQueue) -> None:
-        """Have a queue of that name. Safe to repeat."""
+        """Create `queue`, unless it exists."""
         self.queues.setdefault(queue.name, MemoryQueue())
 
     def queue(self, queue: BrokerQueue) -> MemoryQueue:
-        """Return what holds the messages of `queue`.
+        """Return the messages of `queue`.
 
         Raises:
-            UnroutableError: nobody has declared it.
+            UnroutableError: it was not declared.
 
         """
         try:
@@ -49,18 +49,18 @@ class MemoryHub:
 
 
 class HubConsumer(Protocol):
-    """Something that takes messages."""
+    """A consumer of a `MemoryQueue`."""
 
     @property
     def has_room(self) -> bool:
-        """Whether it may hold one more."""
+        """Whether it may hold one more message."""
 
     def take(self, body: bytes) -> None:
-        """Hold `body`. Called from within `put` and its like, so it only notes it."""
+        """Hold `body`. Called within `put` and the like, so it only keeps the body and hands it over later."""
 
 
 class MemoryQueue:
-    """The messages of one broker queue that nobody holds, and who wants them."""
+    """The messages of one broker queue that no consumer holds, and its consumers."""
 
     def __init__(self) -> None:
         self._returned: deque[bytes] = deque()
@@ -76,22 +76,22 @@ class MemoryQueue:
         self.hand_out()
 
     def put_back(self, body: bytes) -> None:
-        """Give a message back: it is the next one, after those given back before it."""
+        """Return a message: it is delivered next, after those that were put back before it."""
         self._returned.append(body)
         self.hand_out()
 
     def join(self, consumer: HubConsumer) -> None:
-        """Let `consumer` have messages."""
+        """Begin to deliver to `consumer`."""
         self._consumers.append(consumer)
         self.hand_out()
 
     def leave(self, consumer: HubConsumer) -> None:
-        """Let it have no more. Safe to repeat."""
+        """Deliver no more to `consumer`. Safe to repeat."""
         if consumer in self._consumers:
             self._consumers.remove(consumer)
 
     def hand_out(self) -> None:
-        """Give messages to the consumers that have room, in turn."""
+        """Deliver messages to the consumers that have room, in turn."""
         while len(self) and (consumer := self._next_consumer()) is not None:
             consumer.take((self._returned or self._ready).popleft())
 

@@ -9,14 +9,14 @@ from task_contracts import Signal, SignalKind
 
 
 class MemoryListening:
-    """A callback for some kinds."""
+    """Calls `callback` with each signal of `kinds`."""
 
     def __init__(self, hub: MemoryHub, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> None:
         self._lists = [hub.listeners[kind] for kind in frozenset(kinds)]
         self._callback = callback
 
     def begin(self) -> None:
-        """Get signals, unless it has ended. Called once."""
+        """Begin to get signals, unless it has ended. Called once."""
         for callbacks in self._lists:
             callbacks.append(self._on_signal)
 
@@ -25,7 +25,7 @@ class MemoryListening:
         self.end()
 
     def end(self) -> None:
-        """Get no more of them. Safe to repeat."""
+        """Get no more signals. Safe to repeat."""
         for callbacks in self._lists:
             if self._on_signal in callbacks:
                 callbacks.remove(self._on_signal)

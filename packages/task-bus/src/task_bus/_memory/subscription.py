@@ -2,8 +2,8 @@
 
 **Invariants**
 
-- Callbacks run from the loop, never within somebody's `publish` or `ack`.
-- After `cancel` nothing more is handed over; what was on its way goes back.
+- `on_delivery` is called by the event loop, never within a `publish` or an `ack`.
+- After `cancel` nothing more is handed over. Messages that are held and not yet handed over are put back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class MemorySubscription:
-    """Hands deliveries of one queue to `on_delivery`, at most `prefetch` unsettled at a time."""
+    """Calls `on_delivery` with each message of one queue, at most `prefetch` unsettled at a time."""
 
     def __init__(
         self, hub: MemoryHub, queue: BrokerQueue, prefetch: int, on_delivery: Callable[[Delivery], None]
@@ -45,16 +45,16 @@ class MemorySubscription:
 
     @property
     def is_over(self) -> bool:
-        """Whether it gets nothing more and holds nothing."""
+        """Whether it was cancelled and holds no message any more."""
         return self._is_cancelled and not self._held
 
     def begin(self) -> None:
-        """Get messages, unless it was cancelled meanwhile."""
+        """Begin to get messages, unless it was cancelled."""
         if not self._is_cancelled:
             self._messages.join(self)
 
     def take(self, body: bytes) -> None:
-        """Hold `body`, and hand it over from the loop."""
+        """Hold `body`, and hand it over in the next turn of the event loop."""
         tag = next(self._tags)
         self._held[tag] = body
         asyncio.get_running_loop().call_soon(self._hand_over, tag)
@@ -65,7 +65,7 @@ class MemorySubscription:
         self._messages.leave(self)
 
     def give_back(self) -> None:
-        """Put back everything that is held: the owner is gone."""
+        """Put back all messages that are held: the bus is being left."""
         for tag in tuple(self._held):
             self._settle(tag, Verdict.PUT_BACK)
 

@@ -1,1 +1,1 @@
-"""The bus and the signals over RabbitMQ."""
+"""The bus and the signals over RabbitMQ. The README draws which module uses which."""

@@ -1,4 +1,4 @@
-"""Tells the broker what became of deliveries, so that nobody has to wait for it.
+"""Sends verdicts on deliveries to the broker, in the background.
 
 **Invariants**
 
@@ -21,14 +21,14 @@ _log = logging.getLogger(__name__)
 
 
 class AckSender:
-    """Takes verdicts at once and sends them from its own task."""
+    """Accepts verdicts without waiting, and sends them from a task."""
 
     def __init__(self) -> None:
         self._pending: asyncio.Queue[tuple[AbstractIncomingMessage, Verdict]] = asyncio.Queue()
         self._is_open = True
 
     def settle(self, message: AbstractIncomingMessage, verdict: Verdict) -> None:
-        """Have the verdict sent. Never raises, never waits."""
+        """Send `verdict` on `message` in the background. Never raises, never waits."""
         if self._is_open:
             self._pending.put_nowait((message, verdict))
         else:
@@ -51,7 +51,7 @@ class AckSender:
 
 
 async def _send(message: AbstractIncomingMessage, verdict: Verdict) -> None:
-    # AMQP answers none of these: they return when they are written.
+    # The broker answers none of these: they return once they are written.
     match verdict:
         case Verdict.ACK:
             await message.ack()

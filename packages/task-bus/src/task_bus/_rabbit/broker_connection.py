@@ -1,11 +1,11 @@
-"""One connection to the broker, from its opening to the first sign of trouble.
+"""One connection to the broker, from its opening to its first failure.
 
 **Invariants**
 
 - Whatever goes wrong ends the whole connection: a closed channel, a cancelled consumer, an answer that does not come, a
   task of the connection that fails. So there is one way to recover, and every fault exercises it.
-- `failed` is settled once, by the first trouble. What old callbacks say later changes nothing.
-- Tasks of a connection end with it.
+- `failed` is set once, by the first failure. Callbacks that come later change nothing.
+- The tasks of a connection end with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from task_bus._rabbit.timings import BrokerTimings
 
 
 class BrokerConnection:
-    """A connection, its channels and its tasks. Opened once; a lost one is replaced, never mended."""
+    """A connection with its channels and tasks. It is opened once; a lost one is replaced, never repaired."""
 
     def __init__(self, url: str, name: str, timings: BrokerTimings) -> None:
         address = make_url(url)
@@ -35,7 +35,7 @@ class BrokerConnection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_checking = False
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Settled with the reason when the connection is of no more use."""
+        """Set to the reason when the connection can no longer be used."""
 
     @property
     def is_blocked(self) -> bool:
@@ -43,7 +43,7 @@ class BrokerConnection:
         transport = self._amqp.transport
         if transport is None:
             return True
-        # The library tells it only by what it waits for: take one step, and see whether there is a wait.
+        # The library shows it only by waiting while it is blocked: run one step of that, and see whether it ends.
         ready = transport.connection.ready()
         try:
             ready.send(None)
@@ -56,13 +56,13 @@ class BrokerConnection:
         """Connect.
 
         Raises:
-            ConnectionError, OSError, AMQPError: the broker cannot be reached or does not want us.
+            ConnectionError, OSError, AMQPError: the broker cannot be reached or refuses the connection.
 
         """
         await call_broker(self._timings.connect_seconds, self._amqp.connect())
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
-        """Open a channel that the connection cannot do without. With `confirms`, what cannot be routed is an error."""
+        """Open a channel whose loss fails the connection. With `confirms`, a message without a queue is an error."""
         channel = self._amqp.channel(publisher_confirms=confirms, on_return_raises=confirms)
         channel.close_callbacks.add(self._on_close)
         await channel.initialize()
@@ -71,7 +71,7 @@ class BrokerConnection:
         return channel
 
     async def disposable_channel(self) -> AbstractChannel:
-        """Open a channel that may be lost: for questions which the broker answers by closing it."""
+        """Open a channel that may be lost, for queries that the broker may answer by closing it."""
         channel = self._amqp.channel(publisher_confirms=False)
         await channel.initialize()
         return channel
@@ -83,22 +83,22 @@ class BrokerConnection:
         task.add_done_callback(self._on_task_done)
 
     def fail(self, reason: str) -> None:
-        """Give the connection up. Safe to repeat; the first reason counts."""
+        """Mark the connection as failed. Safe to repeat; the first reason counts."""
         if not self.failed.done():
             self.failed.set_result(reason)
 
     def check(self) -> None:
-        """Find out in the background whether the broker still answers; the connection has failed if not.
+        """Check in the background whether the broker still answers; if not, the connection has failed.
 
-        Costs one round trip, however often it is called meanwhile. A blocked connection is not asked: the broker does
-        not read what it says, and says so.
+        Takes one round trip; calls meanwhile begin no second check. A blocked connection is not checked: the broker has
+        said that it reads nothing from it.
         """
         if not (self._is_checking or self.is_blocked or self.failed.done()):
             self._is_checking = True
             self.run(self._check())
 
     async def aclose(self) -> None:
-        """End the tasks of the connection and close the connection. Takes a few seconds where nobody answers."""
+        """End the tasks and close the connection. Takes twice `close_seconds` at most, where the broker is silent."""
         self.fail("closed")
         for task in self._tasks:
             task.cancel()
@@ -125,5 +125,5 @@ class BrokerConnection:
 
 
 def describe(error: BaseException | None) -> str:
-    """Say what happened to a connection, for a log line."""
+    """Return what happened to a connection, as text for the log."""
     return f"{type(error).__name__}: {error}" if error is not None else "closed"

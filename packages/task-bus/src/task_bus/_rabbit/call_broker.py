@@ -1,9 +1,9 @@
-"""Calls into the broker's library, each with a deadline that holds.
+"""Runs calls into the broker's library, each with a deadline that always holds.
 
 The library answers a lost or frozen connection with a `CancelledError` that nobody asked for, or with a bare
 `Exception`; and while it cleans up after a cancelled call, it can wait for ever for a writer that is stuck (aiormq
-7.2). So each call runs in a task of its own: that task's cancellation cannot be mistaken for the caller's, and it is
-left behind when it does not end.
+7.2). So each call runs in a task of its own: that task's cancellation cannot be mistaken for the caller's, and the
+task is left to itself if it does not end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class ConnectionGivenUpError(ConnectionError):
-    """The connection was given up while a call was under way."""
+    """The library gave the connection up during a call."""
 
 
 CONNECTION_LOST: tuple[type[BaseException], ...] = CONNECTION_EXCEPTIONS
@@ -26,13 +26,13 @@ CONNECTION_LOST: tuple[type[BaseException], ...] = CONNECTION_EXCEPTIONS
 
 
 async def call_broker(seconds: float, call: Awaitable[T]) -> T:
-    """Return what `call` returns.
+    """Run `call` for at most `seconds`, and return what it returns.
 
     Raises:
         TimeoutError: there was no answer in time; the call was told to stop and its outcome is unknown.
         ConnectionGivenUpError: the library gave the connection up.
 
-    Whatever else `call` raises comes through; the caller's own cancellation too, which stops the call.
+    Other errors of `call` are raised as they are. If the caller is cancelled, `call` is cancelled too.
 
     """
     task = asyncio.ensure_future(call)
@@ -49,12 +49,12 @@ async def call_broker(seconds: float, call: Awaitable[T]) -> T:
     try:
         return task.result()
     except Exception as error:
-        if type(error) is Exception:  # the library rejects what waits with a bare one where it was told no reason
+        if type(error) is Exception:  # what the library raises in calls that wait, where it knows no reason
             raise ConnectionGivenUpError("the connection was given up") from error
         raise
 
 
 def _leave(task: asyncio.Future[T]) -> None:
     task.cancel()
-    # Read whatever comes of it, or asyncio reports an exception that nobody retrieved.
+    # Retrieve its exception, or asyncio reports that nobody did.
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())

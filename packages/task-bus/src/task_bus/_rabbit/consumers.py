@@ -1,12 +1,11 @@
-"""The consuming side of a process: consumers on one channel of a connection of its own.
+"""Runs the consumers of a process, on one channel of a connection of their own.
 
 **Invariants**
 
 - Every consumer that was added and not removed is begun on each new connection, after `prepare`.
-- Beginning and ending is one at a time (`_lock`): the prefetch that a channel is told counts for the consumer that
-  begins next on it.
-- A consumer that cannot be begun or ended fails the connection: the next one starts from what is wanted. So does one
-  that the broker has forgotten, and a broker that no longer answers the question.
+- Consumers begin and end one at a time (`_lock`): a channel's prefetch applies to the consumer that begins next on it.
+- If a consumer cannot be begun or ended, the connection has failed, and on the next one all that are wanted begin. The
+  same holds for a consumer that the broker has forgotten, and for a broker that does not answer whether it has.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from task_bus._rabbit.timings import BrokerTimings
 
 
 class Consumer(Protocol):
-    """Something that gets messages."""
+    """What `Consumers` runs."""
 
     async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
-        """Ask the broker for messages, through a channel that is new or used by other consumers too."""
+        """Begin to get messages through `channel`, which other consumers may use too."""
 
     async def end(self) -> None:
-        """Ask for no more of them."""
+        """Get no more messages."""
 
     async def is_forgotten(self, connection: BrokerConnection) -> bool:
-        """Look whether messages wait for it that the broker does not send. Asked every `watch_seconds`."""
+        """Return whether messages wait and the broker sends it none. Called every `watch_seconds`."""
 
 
 class Consumers:
-    """Keeps consumers going, over whatever happens to the connection."""
+    """Runs consumers, and begins them again on each new connection."""
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class Consumers:
             try:
                 await self._call(connection, consumer.begin(channel, ack_sender))
             except asyncio.CancelledError:
-                # Whether it has begun is unknown, and nobody would own it.
+                # Whether it has begun is unknown, and the caller has nothing to end it with.
                 self._wanted.remove(consumer)
                 connection.fail("a consumer was abandoned")
                 raise
@@ -81,7 +80,7 @@ class Consumers:
                 await self._call(self._current[0], consumer.end())
 
     async def aclose(self) -> None:
-        """Send what verdicts there are, then close: what is unsettled goes back to the broker."""
+        """Send the verdicts that are pending, then close: the broker takes back what is unsettled."""
         if self._current is not None and self.reconnector.connection is not None:
             with suppress(*CONNECTION_LOST):
                 await call_broker(self._timings.flush_seconds, self._current[2].flush())

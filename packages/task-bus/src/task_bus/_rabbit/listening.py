@@ -1,4 +1,4 @@
-"""A listener to signals in RabbitMQ: an exclusive queue for each kind, and a callback."""
+"""A listener to signals in RabbitMQ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class RabbitListening:
-    """A queue of its own for each kind, and a callback."""
+    """Calls `callback` with each signal of `kinds`. Each kind has a queue in the broker."""
 
     def __init__(self, consumers: Consumers, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> None:
         self._consumers = consumers
@@ -35,21 +35,21 @@ class RabbitListening:
         await self._consumers.remove(self)
 
     async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
-        """Declare and consume the queues; those of an earlier connection are gone with it."""
+        """Declare and consume the queues. They are exclusive: those of an earlier connection were deleted with it."""
         self._consuming = []
-        # One at a time, so that what is too much is dropped in the queue (of `due` all but the last) and not here.
+        # One message at a time, so that what is too much is dropped in the queue: of `due` all but the last.
         await channel.set_qos(prefetch_count=1)
         for kind in self._kinds:
             queue = await declare_listener(channel, kind)
             self._consuming.append((queue, await queue.consume(partial(self._on_message, ack_sender))))
 
     async def end(self) -> None:
-        """Have the broker delete the queues."""
+        """Stop consuming. The broker then deletes the queues."""
         for queue, tag in self._consuming:
             await queue.cancel(tag)
 
     async def is_forgotten(self, connection: BrokerConnection) -> bool:
-        """Signals may be lost: nobody looks."""
+        """Return False without a check: signals may be lost."""
         return False
 
     async def _on_message(self, ack_sender: AckSender, message: AbstractIncomingMessage) -> None:

@@ -1,11 +1,11 @@
-"""The publishing side of a process.
+"""Publishes messages, and counts those that wait.
 
 **Invariants**
 
 - All messages go through one long-lived channel with confirms: any number of calls may be under way at once, and
   their confirms come back together.
-- Questions about queues go through another channel, which the broker may close in answer.
-- Nothing is sent on a connection that the broker has blocked: the caller hears at once that nothing was sent.
+- Queries about queues use another channel, since the broker answers some of them by closing it.
+- Nothing is sent on a connection that the broker has blocked: the call fails at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Publisher:
-    """Publishes to the broker queues it knows, and tells how deep they are."""
+    """Publishes to broker queues, and counts the messages that are ready in them."""
 
     def __init__(self, url: str, name: str, queues: Sequence[BrokerQueue], timings: BrokerTimings) -> None:
         self.reconnector = Reconnector(url, name, timings, set_up=self._set_up)
@@ -53,7 +53,7 @@ class Publisher:
         return (connection := self.reconnector.connection) is not None and not connection.is_blocked
 
     async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], timeout: float) -> None:
-        """Publish one message; a queue of ours that somebody deleted is made again on the way."""
+        """Publish one message. If a queue of this bus was deleted, declare it again and repeat."""
         body = encode_due_tasks(ids)
         repairs = self._repairs
         try:
@@ -63,7 +63,7 @@ class Publisher:
             await self._send(queue, body, timeout)
 
     async def depth(self, queue: BrokerQueue) -> int:
-        """Return how many messages are ready in `queue`; a queue of ours that somebody deleted is made again."""
+        """Return how many messages are ready in `queue`. If a queue of this bus was deleted, declare it again: 0."""
         repairs = self._repairs
         try:
             return await self._query(partial(count_ready, queue=queue))
@@ -90,7 +90,7 @@ class Publisher:
             raise PublishUnconfirmedError(f"no confirm from the broker: {error}") from error
 
     async def _repair(self, queue: BrokerQueue, seen: int) -> None:
-        """Declare everything again: once for all who found something missing after `seen` repairs."""
+        """Declare everything again, once for all callers that found a queue missing after `seen` repairs."""
         if queue not in self._queues:
             raise UnroutableError(queue.name)
         await self._query(partial(self._declare, seen=seen))

@@ -1,9 +1,9 @@
-"""Keeps a connection to the broker.
+"""Keeps a connection to the broker, and makes a new one when it is lost.
 
 **Invariants**
 
 - Only `_keep` opens and closes connections, one at a time. It ends only when it is cancelled.
-- `connection` is set exactly while everything that `set_up` makes is in place and no trouble has been seen.
+- `connection` is set exactly while `set_up` has succeeded on it and it has not failed.
 - The broker may be away for as long as it likes, from the start too: nothing here raises because of that.
 """
 
@@ -28,14 +28,16 @@ from task_bus._rabbit.timings import BrokerTimings
 _log = logging.getLogger(__name__)
 
 _NEEDS_OPERATOR = (AuthenticationError, ProbableAuthenticationError, ChannelPreconditionFailed)
-"""Trying again does not mend these: wrong credentials, a queue that exists with other arguments."""
+"""These are logged as errors, since trying again does not help: wrong credentials, or a queue that exists with other
+arguments."""
 
 
 class Reconnector:
-    """A connection for as long as it is wanted: made in the background, and made again whenever it is lost.
+    """Connects in the background, from `start` to `aclose`, and connects again whenever the connection is lost.
 
-    `set_up` makes what is wanted on each new connection. The library's own robust connection is not used: it restores
-    channel by channel, so that nobody can say when all is in place, and it waits where we must refuse at once.
+    `set_up` is called on each new connection, to declare and begin everything. The library's own robust connection is
+    not used: it restores channel by channel, so nothing says when all is in place, and it waits where this bus must
+    fail at once.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Reconnector:
 
     @property
     def connection(self) -> BrokerConnection | None:
-        """The connection, if there is one in good order now."""
+        """The connection, if it is set up and has not failed; else None."""
         return self._connection if self._connection is not None and not self._connection.failed.done() else None
 
     def require_connection(self) -> BrokerConnection:

@@ -2,9 +2,9 @@
 
 **Invariants**
 
-- At most one signal of a kind and queue is on its way: the next is taken when the broker has confirmed the last, and
-  says all that came meanwhile. So the broker sets the pace, and `send` never waits for it.
-- Sending and listening have a connection each; the listening one is made when something first listens.
+- Signals are sent one at a time, and those that come before the broker has confirmed the last are merged. So the
+  broker sets the pace, and `send` never waits for it.
+- Sending and listening have a connection each. The one for listening is made when there is a first listener.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class RabbitSignals(EnteredOnce):
             return
         message = Message(encode_signal(signal), delivery_mode=DeliveryMode.NOT_PERSISTENT)
         try:
-            # Not mandatory: often nobody listens.
+            # Not mandatory: often there is no listener.
             await call_broker(self._timings.call_seconds, exchange.publish(message, signal.kind.value, mandatory=False))
         except TimeoutError:
             connection.check()

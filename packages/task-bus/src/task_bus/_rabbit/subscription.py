@@ -2,9 +2,9 @@
 
 **Invariants**
 
-- The library runs what it calls in tasks that a lost connection cancels, so `_on_message` awaits nothing: it hands
-  over. What is handed over and not settled when the connection is lost comes again.
-- After `cancel` was called nothing more is handed over; what still arrives goes back at once.
+- The library calls `_on_message` in tasks that a lost connection cancels, so it awaits nothing. What is handed over
+  and not settled when the connection is lost is delivered again.
+- After `cancel` was called nothing more is handed over; messages that still arrive are put back at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class RabbitSubscription:
-    """Hands deliveries of `queue` to `on_delivery`, at most `prefetch` unsettled at a time."""
+    """Calls `on_delivery` with each message of `queue`, at most `prefetch` unsettled at a time."""
 
     def __init__(
         self,
@@ -54,19 +54,19 @@ class RabbitSubscription:
         await self._consumers.remove(self)
 
     async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
-        """Consume on this channel, with what was held on an earlier one forgotten."""
+        """Consume on `channel`. What was held on an earlier one counts no more: the broker has taken it back."""
         self._ack_sender, self._held, self._idle_checks = ack_sender, 0, 0
         await channel.set_qos(prefetch_count=self._prefetch)
         self._queue = await channel.get_queue(self.queue.name, ensure=False)
         self._tag = await self._queue.consume(partial(self._on_message, ack_sender))
 
     async def end(self) -> None:
-        """Have the broker send no more."""
+        """Tell the broker to send no more messages."""
         if self._queue is not None:
             await self._queue.cancel(self._tag)
 
     async def is_forgotten(self, connection: BrokerConnection) -> bool:
-        """Look whether messages have waited over two looks in a row although the broker owes us a delivery."""
+        """Return whether messages waited at two checks in a row, though there was room for them and none came."""
         lacks_delivery = self._held < self._prefetch and not self._has_received
         self._has_received = False
         waiting = await self._count_ready(connection) if lacks_delivery else 0

@@ -1,11 +1,11 @@
-"""Everything that exists in the broker, declared here and nowhere else.
+"""Declares everything that this package has in the broker; no other module declares anything.
 
     exchange tasks    direct   ─► tasks.<queue>.<high|medium|low>   quorum, durable
-    what is rejected           ─► tasks.dead                        quorum, durable, nothing consumes it
+    dead letters               ─► tasks.dead                        quorum, durable, nothing consumes it
     exchange signals  direct   ─► one exclusive queue for each kind that a process listens to
 
-Declaring again with other arguments is refused by the broker (406): a changed argument needs a new name.
-RabbitMQ 3.10 to 4.x take these as they are.
+The broker refuses to declare a queue again with other arguments (406), so a changed argument needs a new name.
+RabbitMQ 3.10 to 4.x accept these declarations.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _DEAD_QUEUE: dict[str, str | int] = {
 }
 
 SIGNALS_MAX = 10_000
-"""Signals that wait for a listener that is slow to read. `due` says nothing more when said twice: one is enough."""
+"""Signals that may wait for a slow listener. Of `due` one may wait: a second says nothing more."""
 
 
 async def declare_tasks(channel: AbstractChannel, queues: Sequence[BrokerQueue]) -> AbstractExchange:
-    """Declare all that tasks travel through, and return the exchange to publish to. Safe to repeat."""
+    """Declare the exchange and the queues of messages, and return the exchange to publish to. Safe to repeat."""
     exchange = await channel.declare_exchange(TASKS, durable=True)
     await channel.declare_queue(DEAD, durable=True, arguments={**_DEAD_QUEUE})
     for queue in queues:

@@ -1,8 +1,8 @@
 """RabbitMQ for tests: `pytest_plugins = ["task_bus.testing"]`, or `start_server()` without pytest.
 
 The server is, in this order: the one that `TASK_TEST_BROKER_URL` names; an installed one, started privately; the
-distribution's packages, unpacked into a cache folder (Debian, Ubuntu); a container. Where none can be had, tests
-fail: they never skip. No other server is ever touched, and `TASK_BROKER_URL` is not read.
+distribution's packages, unpacked into a cache folder (Debian, Ubuntu); a container. Where none is available, tests
+fail; they never skip. No other server is ever touched, and `TASK_BROKER_URL` is not read.
 
 PYTEST_DONT_REWRITE: nothing here asserts, and pytest warns of a plugin that a conftest has imported before.
 """
@@ -48,15 +48,15 @@ _ADVICE = (
 
 
 def start_server(say: Callable[[str], None] | None = None) -> RabbitServer:
-    """Start a server of our own and return it; whoever asked must `close` it. Blocks for some 6 s.
+    """Start a private server and return it; the caller must `close` it. Blocks for some 6 s.
 
-    `say` is told when something is downloaded; it prints to stderr unless given.
+    `say` is called with a line of text when something is downloaded; by default that is printed to stderr.
 
     Raises:
-        NoServerError: none can be had; the text says what to do.
+        NoServerError: none is available; the text says what to do.
 
     """
-    say = say or (lambda text: print(text, file=sys.stderr))  # noqa: T201 # for whoever waits at a terminal
+    say = say or (lambda text: print(text, file=sys.stderr))  # noqa: T201 # for a person at a terminal
     server = _find_server(say)
     try:
         server.start()
@@ -80,7 +80,7 @@ def _find_server(say: Callable[[str], None]) -> RabbitServer:
 
 @pytest.fixture(scope="session")
 def rabbitmq_server(request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
-    """Give a server of our own: a test may stop, freeze or kill it if it leaves it running again."""
+    """Give a private server. A test may stop, freeze or kill it, and must leave it running."""
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
     try:
         server = start_server(reporter.write_line if reporter is not None else None)
@@ -92,7 +92,7 @@ def rabbitmq_server(request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
 
 @pytest.fixture(scope="session")
 def rabbitmq_vhosts(request: pytest.FixtureRequest) -> VirtualHosts:
-    """Give a broker on which virtual hosts can be created: the named one, where its management API is named too."""
+    """Give a broker on which virtual hosts can be created: one named with its management API, else a private one."""
     given, management = os.environ.get(BROKER_URL_VARIABLE), os.environ.get(MANAGEMENT_URL_VARIABLE)
     if given and management:
         return GivenRabbit(given, management)
@@ -104,8 +104,8 @@ def rabbitmq_vhosts(request: pytest.FixtureRequest) -> VirtualHosts:
 def broker_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URL of an empty virtual host, deleted after the test.
 
-    On a broker that `TASK_TEST_BROKER_URL` names without its management API nothing can be created: there it is that
-    URL as it is, after our exchanges and the broker queues of `GIVEN_QUEUES` have been deleted.
+    On a broker that `TASK_TEST_BROKER_URL` names without its management API, no virtual host can be created. There it
+    gives that URL as it is, after deleting our exchanges and the broker queues of `GIVEN_QUEUES`.
     """
     given = os.environ.get(BROKER_URL_VARIABLE)
     if given and not os.environ.get(MANAGEMENT_URL_VARIABLE):

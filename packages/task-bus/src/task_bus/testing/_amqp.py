@@ -1,4 +1,4 @@
-"""Whether something at a port speaks AMQP, found out without the library under test."""
+"""Finds free ports, and ports where a broker answers, without the library under test."""
 
 from __future__ import annotations
 

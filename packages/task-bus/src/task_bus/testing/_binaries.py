@@ -26,7 +26,8 @@ class RabbitBinaries:
 def find_installed() -> RabbitBinaries | None:
     """Return what is installed on this machine, None if RabbitMQ or Erlang is missing.
 
-    The scripts that packages put on the PATH are left aside: they insist on a user, and on the machine's one server.
+    The scripts that packages put on the PATH are not used: they require a certain user, and manage the machine's own
+    server.
     """
     erl = shutil.which("erl")
     scripts = next(_scripts(Path("/")), None)
@@ -43,7 +44,7 @@ def find_below(root: Path) -> RabbitBinaries | None:
 
 
 def erlang_folder(erl: Path) -> Path:
-    """Return the folder with both `erl` and `epmd`: not every system links both into its PATH."""
+    """Return the folder that has both `erl` and `epmd`: not every system links both into a folder of the PATH."""
     return erl.resolve().parent if (erl.resolve().parent / "epmd").exists() else erl.parent
 
 

@@ -1,6 +1,6 @@
 """RabbitMQ on Debian and Ubuntu without installing it: the distribution's packages, unpacked into a cache folder.
 
-Needs no root, and is kept: about 33 MB to load once.
+Needs no root. The folder is kept, so its 33 MB are downloaded once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from task_bus.testing._server import NoServerError
 COMMAND_SECONDS = 300
 
 _AS_ROOT = ("-o", "APT::Sandbox::User=root")
-"""Where root runs apt, it loads as another user, who may not write into our folders."""
+"""Makes apt, when root runs it, download as root: by default it becomes a user who may not write into our folders."""
 
 
 def cache_folder() -> Path:
@@ -29,12 +29,12 @@ def cache_folder() -> Path:
 
 
 def unpack(say: Callable[[str], None], cache: Path | None = None) -> RabbitBinaries | None:
-    """Return the server from the cache, unpacked now if it is not there; None where there is no apt.
+    """Return the server in the cache, which is filled now if it is empty; None where there is no apt.
 
-    `say` is told when packages are loaded. Safe to run twice at once.
+    `say` is called with a line of text when packages are downloaded. Two processes may run it at once.
 
     Raises:
-        NoServerError: a package could not be loaded or unpacked.
+        NoServerError: a package could not be downloaded or unpacked.
 
     """
     if not all(map(shutil.which, ("apt-get", "apt-cache", "dpkg"))):
@@ -46,13 +46,13 @@ def unpack(say: Callable[[str], None], cache: Path | None = None) -> RabbitBinar
     say(f"RabbitMQ: unpacking this distribution's packages into {folder} (some 33 MB, once; installs nothing)")
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         root = _unpack(_load(Path(name)), folder)
-        with suppress(OSError):  # somebody else was faster
+        with suppress(OSError):  # another process was faster
             root.rename(folder)
     return find_below(folder)
 
 
 def _load(work: Path) -> Path:
-    """Load the packages and return their folder: by the machine's package lists, or by lists of our own."""
+    """Download the packages by the machine's package lists, or by lists of our own, and return their folder."""
     archives = work / "archives"
     archives.mkdir()
     try:
@@ -63,7 +63,7 @@ def _load(work: Path) -> Path:
 
 
 def _own_lists(work: Path) -> list[str]:
-    """Load the package lists into a folder of ours; return the options that make apt use them."""
+    """Download package lists into a folder of ours, and return the options that make apt use them."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     options = ["-o", f"Dir::State::lists={work / 'lists'}", "-o", f"Dir::Cache={work / 'cache'}", *_AS_ROOT]
@@ -74,7 +74,7 @@ def _own_lists(work: Path) -> list[str]:
 def _download(options: list[str], archives: Path) -> None:
     kinds = [f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
     listed = _run("apt-cache", *options, "depends", "--recurse", *kinds, "rabbitmq-server").split("\n")
-    # What else it depends on, a machine with Python has: libc, libssl, zlib.
+    # A machine with Python has the other dependencies: libc, libssl, zlib.
     packages = sorted(name for name in listed if name == "rabbitmq-server" or name.startswith("erlang-"))
     _run("apt-get", *options, *_AS_ROOT, "-qq", "download", *packages, folder=archives)
 

@@ -1,4 +1,4 @@
-"""A RabbitMQ server of our own in a container."""
+"""A private RabbitMQ server in a container."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class DockerRabbit:
         if self._exists:
             _docker("start", self._name)
         else:
-            # With a hostname, which is part of where its data is kept, so that it finds them again.
+            # The hostname is part of the path of its data: it must stay the same for the data to be found again.
             _docker("run", "-d", "--name", self._name, "--hostname", "rabbit", *self._ports, IMAGE)
             self._exists = True
         wait_until(lambda: speaks_amqp(self._amqp), START_SECONDS, f"starting {IMAGE}")

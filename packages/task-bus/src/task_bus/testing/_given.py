@@ -1,4 +1,4 @@
-"""A server that somebody named, for whom it is to judge what tests may do to it."""
+"""A server that the environment names for tests: its virtual hosts, and how it is cleaned."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from task_bus._rabbit.topology import DEAD, SIGNALS, TASKS
 from task_bus.testing._server import ManagementApi
 
 GIVEN_QUEUES = ("default", "reports")
-"""Tests that run on a named server use these queues only: nobody else's are touched."""
+"""Tests that run on a named server use these queues only; other queues are not touched."""
 CLEAN_SECONDS = 30.0
 
 
 class GivenRabbit:
-    """`VirtualHosts` of a broker that somebody named together with its management API."""
+    """`VirtualHosts` on a broker that is named together with its management API."""
 
     def __init__(self, url: str, management_url: str) -> None:
         self._parts = urlsplit(url)
@@ -40,7 +40,7 @@ class GivenRabbit:
 
 def clean(url: str) -> None:
     """Delete what earlier tests left in the virtual host of `url`: our exchanges, and the broker queues of tests."""
-    with ThreadPoolExecutor(1) as thread:  # the caller's event loop is none of our business
+    with ThreadPoolExecutor(1) as thread:  # the caller may be on an event loop, where asyncio.run is refused
         thread.submit(asyncio.run, call_broker(CLEAN_SECONDS, _clean(url))).result()
 
 

@@ -1,11 +1,11 @@
-"""A RabbitMQ server of our own, from binaries on this machine.
+"""A private RabbitMQ server, from binaries on this machine.
 
 **Invariants**
 
 - It shares nothing with a server of the machine: node name, ports, folders, cookie, epmd are its own, and it listens
   on 127.0.0.1 only.
-- Its processes are in process groups that we started, and are ended by those ids. A guard ends them when the process
-  that started them is gone, however it went.
+- Its processes run in process groups of their own and are ended by the ids of those groups. A guard process ends them
+  when the process that started them has ended, by kill -9 too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ disk_free_limit.absolute = 1MB
 log.file.level = info
 """
 
-# Reads from the process that started it; the end of that process is the end of the input.
+# Its input is a pipe from the process that started it: the input ends when that process ends.
 _GUARD = 'read -r _; folder=$1; shift; for group in "$@"; do kill -s KILL -- "-$group"; done; rm -rf -- "$folder"'
 
 
@@ -92,7 +92,7 @@ class PrivateRabbit:
     def stop(self) -> None:
         """See `RabbitServer`."""
         if self._server is not None:
-            # The server's script passes it on, and ends when the server has ended.
+            # The server's script passes SIGTERM on, and ends when the server has ended.
             self._server.terminate()
             self._server.wait(STOP_SECONDS)
             self.kill()

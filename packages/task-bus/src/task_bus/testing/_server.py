@@ -1,4 +1,4 @@
-"""What a RabbitMQ server for tests can do, wherever it comes from."""
+"""The interface of a RabbitMQ server for tests, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Whatever proxy the environment names, it is not to hear the passwords of servers for tests."""
+"""Uses no proxy: one that the environment names must not see the passwords of servers for tests."""
 
 
 class NoServerError(Exception):
-    """There is no RabbitMQ to be had here; the text says in one line what to do."""
+    """No RabbitMQ is available; the text says in one line what to do."""
 
 
 class VirtualHosts(Protocol):
@@ -31,7 +31,7 @@ class VirtualHosts(Protocol):
 
 
 class RabbitServer(VirtualHosts, Protocol):
-    """A RabbitMQ server of our own."""
+    """A private RabbitMQ server."""
 
     management_url: str
     """Where its management API listens."""
@@ -48,7 +48,7 @@ class RabbitServer(VirtualHosts, Protocol):
         """
 
     def start(self) -> None:
-        """Start it, again after `stop` or `kill` with the same URL and data, and wait until it takes connections.
+        """Start it and wait until it accepts connections. After `stop` or `kill` its URL and data are as before.
 
         Raises:
             NoServerError: it does not start.
@@ -72,7 +72,7 @@ class RabbitServer(VirtualHosts, Protocol):
 
 
 class ManagementApi:
-    """The few calls to the management API that tests need: 25 ms where rabbitmqctl takes 350."""
+    """The few calls to the management API that tests need. They take 25 ms; rabbitmqctl takes 350."""
 
     def __init__(self, url: str) -> None:
         """`url` is where the management plugin listens, such as `http://guest:guest@127.0.0.1:15672`."""
@@ -103,10 +103,10 @@ class ManagementApi:
 
 
 def wait_until(happened: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look every 50 ms whether something outside this process has happened.
+    """Call `happened` every 50 ms until it returns True.
 
     Raises:
-        NoServerError: it has not within `seconds`; `what` says what it is.
+        NoServerError: it did not within `seconds`; the text has `what`, which says what was waited for.
 
     """
     deadline = time.monotonic() + seconds
