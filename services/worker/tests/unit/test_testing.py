@@ -389,8 +389,6 @@ class TestCodeThatDoesNotStop:
         code = f"""
 import asyncio, time
 from task_worker import Context, handler, testing
-from task_worker.testing import trial
-trial._STOPPING_SECONDS = 0.05
 @handler("t")
 {function}
     context.progress(0)

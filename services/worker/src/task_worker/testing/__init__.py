@@ -12,8 +12,8 @@ What runs is the worker's own code: the same lines validate the payload, underst
 cancelled, and make JSON of the result. The fixture of `task_worker.testing.plugin` does the same.
 """
 
-from task_worker.testing.outcome import RunOutcome
+from task_worker.testing.run_outcome import RunOutcome
 from task_worker.testing.runs import arun, run
-from task_worker.testing.trial import StillRunningError
+from task_worker.testing.single_attempt import StillRunningError
 
 __all__ = ["RunOutcome", "StillRunningError", "arun", "run"]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from task_worker.testing.outcome import RunOutcome
+from task_worker.testing.run_outcome import RunOutcome
 from task_worker.testing.runs import run
 
 

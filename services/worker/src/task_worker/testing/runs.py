@@ -15,13 +15,13 @@ import orjson
 from task_contracts import TaskCreate
 from task_store import Claim
 from task_worker.handlers import ExecutionMode, Handler, HandlerError, handler_of
-from task_worker.testing.outcome import RunOutcome
-from task_worker.testing.trial import Stage, StillRunningError, Trial
+from task_worker.testing.run_outcome import RunOutcome
+from task_worker.testing.single_attempt import RunOptions, SingleAttempt, StillRunningError
 from task_worker.timings import AttemptTimings
 
 Arguments = ParamSpec("Arguments")
 
-_left_running: list[asyncio.Runner] = []
+_unclosed_runners: list[asyncio.Runner] = []
 """Those with code that does not end: closing one would wait for it, and dropping one is a warning."""
 
 
@@ -82,39 +82,41 @@ async def arun(
         timeout_seconds=timeout_seconds,
         max_attempts=max_attempts,
     )
-    stage = Stage(
-        hears_stop=marked.mode is not ExecutionMode.PROCESS,
+    options = RunOptions(
+        is_stop_visible=marked.mode is not ExecutionMode.PROCESS,
         client=client,
         handlers_place=in_process_from,
         cancel_after_seconds=cancel_after_seconds,
         cancel_at_percent=cancel_at_percent,
         stop_seconds=stop_seconds,
     )
-    _check(marked, stage)
+    _check(marked, options)
     handler = _in_this_process(marked) if in_process_from is None else marked
-    return await Trial(handler, _claim(asked, marked.type, attempt), stage).run()
+    return await SingleAttempt(handler, _claim(asked, marked.type, attempt), options).run()
 
 
-def _for_plain_tests(twin: Callable[Arguments, Coroutine[Any, Any, RunOutcome]]) -> Callable[Arguments, RunOutcome]:
-    @functools.wraps(twin, assigned=("__module__", "__doc__"))
+def _blocking(
+    coroutine_function: Callable[Arguments, Coroutine[Any, Any, RunOutcome]],
+) -> Callable[Arguments, RunOutcome]:
+    @functools.wraps(coroutine_function, assigned=("__module__", "__doc__"))
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> RunOutcome:
         if _is_loop_running():
             raise RuntimeError("an event loop runs here: in an async test, `await arun(…)` in place of `run(…)`")
         # With a factory it leaves the current loop alone, which may be that of the async tests.
         runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         try:
-            return runner.run(twin(*args, **kwargs))
+            return runner.run(coroutine_function(*args, **kwargs))
         except StillRunningError:
-            _left_running.append(runner)
+            _unclosed_runners.append(runner)
             raise
         finally:
-            if runner not in _left_running:
+            if runner not in _unclosed_runners:
                 runner.close()
 
     return run
 
 
-run = _for_plain_tests(arun)
+run = _blocking(arun)
 
 
 def _is_loop_running() -> bool:
@@ -125,13 +127,13 @@ def _is_loop_running() -> bool:
     return True
 
 
-def _check(handler: Handler, stage: Stage) -> None:
-    is_marked, is_in_process = handler.mode is ExecutionMode.PROCESS, stage.handlers_place is not None
+def _check(handler: Handler, options: RunOptions) -> None:
+    is_marked, is_in_process = handler.mode is ExecutionMode.PROCESS, options.handlers_place is not None
     if is_in_process and not is_marked:
         raise ValueError(f"{handler.type} is not marked in_process: no worker runs it in a process of its own")
-    if is_in_process and stage.client is not None:
+    if is_in_process and options.client is not None:
         raise ValueError("a client cannot be handed to a process: leave out client or in_process_from")
-    if is_marked and not is_in_process and stage.is_cancelled:
+    if is_marked and not is_in_process and options.is_cancelled:
         raise ValueError(f"{handler.type} would be killed by a cancel: in_process_from=… gives it a process for that")
 
 

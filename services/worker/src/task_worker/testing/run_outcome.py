@@ -58,7 +58,7 @@ class RunOutcome:
         return f"{self.event}{again}{why}"
 
 
-def outcome_of(
+def outcome_of_ending(
     ending: Ending, *, is_cancel_requested: bool, progress: Iterable[Progress], created: Iterable[TaskCreate]
 ) -> RunOutcome:
     """Return the outcome that the database would make of an ending."""

@@ -8,10 +8,10 @@ from typing import cast
 from task_client import AsyncTaskClient, TaskClient
 from task_contracts import Progress
 from task_worker.context import Context, TaskDetails
-from task_worker.testing.api import API_URL, RecordingApi
+from task_worker.testing.recording_api import API_URL, RecordingApi
 
 
-class TrialContext(Context):
+class RunContext(Context):
     """Its clients speak to a recording API, or are both `given_client`, which is closed by whoever made it."""
 
     def __init__(

@@ -25,9 +25,9 @@ from task_worker.handlers import Handler
 from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
 from task_worker.settings import WorkerSettings
-from task_worker.testing.api import API_URL, RecordingApi
-from task_worker.testing.context import TrialContext
-from task_worker.testing.outcome import RunOutcome, outcome_of
+from task_worker.testing.recording_api import API_URL, RecordingApi
+from task_worker.testing.run_context import RunContext
+from task_worker.testing.run_outcome import RunOutcome, outcome_of_ending
 from task_worker.threads import DaemonThreads
 from task_worker.timings import AttemptTimings
 
@@ -40,13 +40,14 @@ class StillRunningError(AssertionError):
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What an attempt meets, as the arguments of `run` say it.
+class RunOptions:
+    """The arguments of `run` that are not the task's.
 
-    `hears_stop`: its context tells it when it is stopped. `handlers_place`: where a process of its own loads it from.
+    `is_stop_visible`: whether `context.is_stopped` turns true. `handlers_place`: from where a process of its own loads
+    the handler; None for no such process.
     """
 
-    hears_stop: bool
+    is_stop_visible: bool
     client: object
     handlers_place: str | None
     cancel_after_seconds: float | None
@@ -59,11 +60,11 @@ class Stage:
         return self.cancel_after_seconds is not None or self.cancel_at_percent is not None
 
 
-class Trial:
+class SingleAttempt:
     """One attempt, to be run once, on the event loop that it is made on."""
 
-    def __init__(self, handler: Handler, claim: Claim, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, handler: Handler, claim: Claim, options: RunOptions) -> None:
+        self._options = options
         self._claim = claim
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
@@ -83,7 +84,7 @@ class Trial:
                 record=self._note_ending,
                 release=self._release_nothing,
                 report=self._note_progress,
-                child=ChildSetup(stage.handlers_place, settings.log_level, settings.log_format),
+                child=ChildSetup(options.handlers_place, settings.log_level, settings.log_format),
                 timings=AttemptTimings(),
                 make_context=self._context,
                 threads=DaemonThreads("handler", 1),
@@ -102,20 +103,20 @@ class Trial:
         """
         self._executor.start(self._claim)
         (attempt,) = self._in_flight.attempts()
-        attempt.on_stop(lambda: self._later(self._stage.stop_seconds, self._give_up, attempt))
-        if self._stage.cancel_after_seconds is not None:
-            self._later(self._stage.cancel_after_seconds, self._cancel, attempt)
+        attempt.on_stop(lambda: self._later(self._options.stop_seconds, self._give_up, attempt))
+        if self._options.cancel_after_seconds is not None:
+            self._later(self._options.cancel_after_seconds, self._cancel, attempt)
         try:
             ending = await self._ending
-            await self._executor.wait_done(self._stage.stop_seconds)  # its clients are being closed
+            await self._executor.wait_done(self._options.stop_seconds)  # its clients are being closed
         except asyncio.CancelledError:
             attempt.stop(StopReason.DRAIN)
-            await self._executor.wait_done(self._stage.stop_seconds)
+            await self._executor.wait_done(self._options.stop_seconds)
             raise
         finally:
             for timer in self._timers:
                 timer.cancel()
-        return outcome_of(
+        return outcome_of_ending(
             ending, is_cancel_requested=self._is_cancel_requested, progress=self._progress, created=self._api.created
         )
 
@@ -129,7 +130,7 @@ class Trial:
 
     def _give_up(self, attempt: Attempt) -> None:
         if not self._ending.done():
-            self._ending.set_exception(StillRunningError(_goes_on(attempt, self._stage)))
+            self._ending.set_exception(StillRunningError(_still_running_text(attempt, self._options)))
 
     async def _note_ending(self, attempt: Attempt, ending: Ending) -> Ended:
         if not self._ending.done():
@@ -142,7 +143,7 @@ class Trial:
 
     def _note_progress(self, attempt: Attempt, progress: Progress) -> None:
         self._progress.append(progress)
-        at_percent = self._stage.cancel_at_percent
+        at_percent = self._options.cancel_at_percent
         if at_percent is not None and progress.percent >= at_percent:
             self._cancel(attempt)
 
@@ -156,17 +157,17 @@ class Trial:
                 self._loop.call_soon_threadsafe(taken.set)
                 taken.wait(_REPORT_SECONDS)
 
-        return TrialContext(
+        return RunContext(
             details,
             report=report_and_wait,
-            is_stopped=is_stopped if self._stage.hears_stop else lambda: False,
+            is_stopped=is_stopped if self._options.is_stop_visible else lambda: False,
             api=self._api,
-            given_client=self._stage.client,
+            given_client=self._options.client,
         )
 
 
-def _goes_on(attempt: Attempt, stage: Stage) -> str:
-    what = f"{attempt.claim.type} goes on {stage.stop_seconds:g} s after it was asked to stop ({attempt.stop_reason})"
-    if not stage.hears_stop:
+def _still_running_text(attempt: Attempt, options: RunOptions) -> str:
+    what = f"{attempt.claim.type} goes on {options.stop_seconds:g} s after it was asked to stop ({attempt.stop_reason})"
+    if not options.is_stop_visible:
         return f"{what}: in a process of its own it would be killed; in_process_from=... gives it one"
     return f"{what}: a plain function must look at context.is_stopped, an async one let its CancelledError pass"
