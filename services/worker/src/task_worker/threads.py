@@ -13,11 +13,11 @@ Value = TypeVar("Value")
 
 
 class DaemonThreads(Executor):
-    """Up to `most` threads of a name, each there as long as calls wait. A call beyond them waits for its turn."""
+    """Runs calls in up to `max_threads` threads called `name`, each of which ends when no call waits any more."""
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, max_threads: int) -> None:
         self._name = name
-        self._most = most
+        self._max_threads = max_threads
         self._running = 0
         self._waiting: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class DaemonThreads(Executor):
 
         with self._lock:
             self._waiting.append(call)
-            if self._running < self._most:
+            if self._running < self._max_threads:
                 threading.Thread(target=self._work, name=self._name, daemon=True).start()
                 self._running += 1
         return future

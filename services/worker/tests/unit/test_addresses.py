@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from task_worker.builtin.addresses import is_public, stands_for
+from task_worker.builtin.addresses import carried_ipv4, is_public
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_nothing_that_python_knows_to_be_special_is_public() -> None:
     ],
 )
 def test_an_address_that_carries_another_is_known(text: str, end: str | None) -> None:
-    assert stands_for(ip_address(text)) == (None if end is None else ip_address(end))
+    assert carried_ipv4(ip_address(text)) == (None if end is None else ip_address(end))

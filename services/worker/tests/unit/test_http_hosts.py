@@ -76,7 +76,7 @@ def test_what_only_looks_like_a_listed_host_is_none(text: str, host: str) -> Non
     ],
 )
 def test_a_host_may_lead_to_public_addresses_and_to_listed_networks(text: str, address: str, is_reached: bool) -> None:
-    assert HttpHosts.parse(text).reaches(ip_address(address), 443) is is_reached
+    assert HttpHosts.parse(text).allows_address(ip_address(address), 443) is is_reached
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_a_name_leads_to_a_listed_address_on_the_ports_of_that_one(
 ) -> None:
     hosts = HttpHosts.parse(text)
 
-    assert all(hosts.reaches(ip_address(address), port) for port in ports)
-    assert not any(hosts.reaches(ip_address(address), port) for port in refused)
+    assert all(hosts.allows_address(ip_address(address), port) for port in ports)
+    assert not any(hosts.allows_address(ip_address(address), port) for port in refused)
 
 
 @pytest.mark.parametrize(

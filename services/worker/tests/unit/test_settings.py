@@ -59,7 +59,7 @@ def test_hosts_are_read_with_their_ports_and_networks(monkeypatch: pytest.Monkey
 
     assert hosts is not None
     assert hosts.lists("api.internal", 8443)
-    assert hosts.reaches(ip_address("10.1.2.3"), 8443)
+    assert hosts.allows_address(ip_address("10.1.2.3"), 8443)
 
 
 @pytest.mark.parametrize(

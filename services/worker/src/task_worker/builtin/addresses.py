@@ -53,7 +53,7 @@ def is_public(address: Address) -> bool:
     return not any(address in network for network in _SPECIAL)
 
 
-def stands_for(address: Address) -> IPv4Address | None:
+def carried_ipv4(address: Address) -> IPv4Address | None:
     """Return the address at which what is sent to this one ends (IPv4-mapped, NAT64, 6to4); None if at itself."""
     if isinstance(address, IPv4Address):
         return None

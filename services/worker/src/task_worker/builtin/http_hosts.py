@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 
-from task_worker.builtin.addresses import Address, Network, is_public, stands_for
+from task_worker.builtin.addresses import Address, Network, carried_ipv4, is_public
 
 Host: TypeAlias = str | Address
 """A name, in lower case, or an address."""
@@ -68,14 +68,14 @@ class HttpHosts:
     def lists(self, host: Host, port: int) -> bool:
         """Whether a URL may name this host and port."""
         ports = (port, None) if port in _PORTS else (port,)
-        return any((spelling, each) in self.hosts for spelling in _spellings(host) for each in ports)
+        return any((spelling, each) in self.hosts for spelling in _entries_that_match(host) for each in ports)
 
-    def reaches(self, address: Address, port: int) -> bool:
+    def allows_address(self, address: Address, port: int) -> bool:
         """Whether a listed host may lead here. An address that stands for another needs both to be allowed."""
-        end = stands_for(address)
+        carried = carried_ipv4(address)
         is_inside = any(address in network for network in self.networks)
         is_allowed = is_public(address) or is_inside or self.lists(address, port)
-        return is_allowed and (end is None or self.reaches(end, port))
+        return is_allowed and (carried is None or self.allows_address(carried, port))
 
 
 def host_of(text: str) -> Host:
@@ -110,7 +110,7 @@ def _host_and_port(entry: str) -> tuple[Host, int | None]:
     return f"*.{below}", port
 
 
-def _spellings(host: Host) -> Iterator[Host]:
+def _entries_that_match(host: Host) -> Iterator[Host]:
     """Yield what a list may call a host: by its own name, or as one below another."""
     yield host
     if isinstance(host, str):

@@ -13,16 +13,16 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from task_contracts import JsonObject
-from task_worker.builtin.http_answer import check_status, read_result
 from task_worker.builtin.http_hosts import HttpHosts
-from task_worker.builtin.pinned import answered
+from task_worker.builtin.http_response import check_status, read_result
+from task_worker.builtin.pinned_request import open_response
 from task_worker.exceptions import Retry
 from task_worker.handlers import HandlerError, handler
 
 TIMEOUT_SECONDS_MAX = 300.0
 CONNECT_SECONDS = 5.0
 _CLOSING_SECONDS = 10.0
-_OURS = frozenset(
+_FORBIDDEN_HEADERS = frozenset(
     {
         "accept-encoding",
         "connection",
@@ -44,7 +44,7 @@ _OURS = frozenset(
 
 
 def _check_name(name: str) -> str:
-    if name.lower() in _OURS:
+    if name.lower() in _FORBIDDEN_HEADERS:
         raise ValueError("is a header that may not be set")
     return name
 
@@ -129,7 +129,7 @@ def http_request(
         try:
             async with (
                 asyncio.timeout(payload.timeout_seconds),
-                answered(request, hosts, tls, connect_seconds=connect_seconds) as response,
+                open_response(request, hosts, tls, connect_seconds=connect_seconds) as response,
             ):
                 check_status(response.status_code, response.headers.get("retry-after"), call)
                 return await read_result(response)

@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def answered(
+async def open_response(
     request: httpx2.Request, hosts: HttpHosts, tls: ssl.SSLContext, *, connect_seconds: float
 ) -> AsyncIterator[httpx2.Response]:
     """Send a request and give its answer, the body yet unread, over a connection of its own.
@@ -48,7 +48,7 @@ async def answered(
         httpx2.RequestError: there is no answer; while the body is read, it broke off.
 
     """
-    host, addresses = await _checked(request.url, hosts)
+    host, addresses = await _check_host(request.url, hosts)
     async with httpx2.AsyncHTTPTransport(verify=tls) as transport:
         response = await _send(
             transport, request, addresses, {"sni_hostname": str(host), "timeout": {"connect": connect_seconds}}
@@ -59,7 +59,7 @@ async def answered(
             await response.aclose()
 
 
-async def _checked(url: httpx2.URL, hosts: HttpHosts) -> tuple[Host, list[Address]]:
+async def _check_host(url: httpx2.URL, hosts: HttpHosts) -> tuple[Host, list[Address]]:
     port = _PORTS[url.scheme] if url.port is None else url.port
     try:
         host = host_of(url.raw_host.decode())
@@ -68,7 +68,7 @@ async def _checked(url: httpx2.URL, hosts: HttpHosts) -> tuple[Host, list[Addres
     if not hosts.lists(host, port):
         raise _not_allowed(url, "is not a host that http.request may call")
     addresses = await _resolve(host, port) if isinstance(host, str) else [host]
-    if not all(hosts.reaches(address, port) for address in addresses):
+    if not all(hosts.allows_address(address, port) for address in addresses):
         # Which address is told to the operator alone: callers could map our network with it.
         _log.warning("http_address_refused", host=str(host), addresses=[str(address) for address in addresses])
         raise _not_allowed(url, "leads to an address that http.request may not reach")

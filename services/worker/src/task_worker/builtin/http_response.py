@@ -27,7 +27,7 @@ HEADERS_CHARS = 16 << 10
 RETRY_AFTER_SECONDS_MIN = 1.0
 RETRY_AFTER_SECONDS_MAX = 3600.0
 
-_ASKS_FOR_ANOTHER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_RETRYABLE_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "utf-16"})
 """What a text may be read as. Python knows far more, some of which are no charsets, or slow on purpose."""
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
@@ -43,8 +43,8 @@ def check_status(status: int, retry_after: str | None, call: str) -> None:
     """
     if status < HTTPStatus.BAD_REQUEST:
         return
-    message, code = f"{call} answered {_named(status)}", f"http_{status}"
-    if status in _ASKS_FOR_ANOTHER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    message, code = f"{call} answered {_status_text(status)}", f"http_{status}"
+    if status in _RETRYABLE_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Retry(message, after_seconds=_bounded(retry_after_seconds(retry_after or "")), code=code)
     raise Fail(message, code=code)
 
@@ -60,7 +60,7 @@ async def read_result(response: httpx2.Response) -> JsonObject:
         httpx2.RequestError: the answer broke off, or is not encoded as it says.
 
     """
-    content, is_body_cut = await _beginning(response)
+    content, is_body_cut = await _read_start(response)
     headers, are_headers_cut = _kept_headers(response.headers)
     result: JsonObject = {
         "status": response.status_code,
@@ -76,7 +76,7 @@ async def read_result(response: httpx2.Response) -> JsonObject:
     return result
 
 
-async def _beginning(response: httpx2.Response) -> tuple[bytes, bool]:
+async def _read_start(response: httpx2.Response) -> tuple[bytes, bool]:
     if len(response.headers.get_list("content-encoding", split_commas=True)) > 1:
         # Asked for was none. Of several, the inner ones unpack what the outer ones made of a few bytes, between two
         # looks at the clock.
@@ -113,7 +113,7 @@ def _is_json(headers: httpx2.Headers) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _named(status: int) -> str:
+def _status_text(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
