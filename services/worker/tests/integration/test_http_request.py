@@ -27,7 +27,8 @@ from task_runtime import configure_logging
 from task_worker import Fail, Retry
 from task_worker.attempt.outcome import result_text
 from task_worker.builtin import HttpHosts
-from task_worker.builtin.http_request import HttpRequest, http_request
+from task_worker.builtin.http_payload import HttpRequest
+from task_worker.builtin.http_request import http_request
 from task_worker.builtin.http_response import BODY_BYTES
 from task_worker.timings import AttemptTimings, WorkerTimings
 

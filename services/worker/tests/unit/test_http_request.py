@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from task_worker import Fail, Retry
 from task_worker.builtin import HttpHosts
-from task_worker.builtin.http_request import HttpRequest, http_request
+from task_worker.builtin.http_payload import HttpRequest
+from task_worker.builtin.http_request import http_request
 from task_worker.handlers import Handler, handler_of
 
 LISTED = "api.example.org, *.example.net, 127.0.0.1, 10.0.0.0/8"
