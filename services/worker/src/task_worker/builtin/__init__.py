@@ -1,4 +1,4 @@
-"""The types that come with a worker: `echo`, and `http.request` where there are hosts that it may call."""
+"""The task types that every worker has: `echo`, and `http.request` if it may call any hosts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ __all__ = ["HttpHosts", "built_in", "is_built_in"]
 
 
 def built_in(http_hosts: HttpHosts | None) -> list[Callable[..., Any]]:
-    """Return the decorated functions. Without hosts there is no `http.request`, so a handler of one's own may be it."""
+    """Return the decorated functions of the built-in types.
+
+    Without hosts there is no `http.request`, and a user's handler may take that type.
+    """
     if http_hosts is None:
         return [echo]
-    from task_worker.builtin.http_request import http_request  # here: an HTTP stack that other workers do without
+    from task_worker.builtin.http_request import http_request  # here: others need no HTTP library
 
     return [echo, http_request(http_hosts)]
 
 
 def is_built_in(handler: Handler) -> bool:
-    """Whether a handler came with the worker."""
+    """Return whether a handler is a built-in one."""
     return handler.function.__module__.startswith(f"{__name__}.")

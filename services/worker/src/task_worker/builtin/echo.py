@@ -1,4 +1,4 @@
-"""`echo`: the default type, so that a task with nothing but a name completes."""
+"""`echo` returns its payload. It is the default type, so a task with nothing but a name completes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""TASK_WORKER_HTTP_HOSTS: which hosts `http.request` may call, and where these may lead. Pure.
+"""Reads TASK_WORKER_HTTP_HOSTS: which hosts `http.request` may call, and to which addresses they may lead. Pure.
 
-A URL's host must be listed, as a name, under a `*.` name, or as an address. Where a name leads must be public, listed
-itself with the same port, or lie in a listed network: else whoever has a say in that name sends our requests into our
-own network. A network lists no host: `10.0.0.0/8` lets a listed name lead there, and opens no address there to whoever
-creates tasks.
+The host of a URL must be listed: as a name, below a `*.` name, or as an address. An address that a name leads to must
+be public, listed itself with the same port, or in a listed network. Otherwise the owner of that name could direct
+requests into the worker's own network. A network lists no host: `10.0.0.0/8` lets listed names lead to addresses in it,
+but no task may call such an address directly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 from task_worker.builtin.addresses import Address, Network, carried_ipv4, is_public
 
 Host: TypeAlias = str | Address
-"""A name, in lower case, or an address."""
+"""A name in lower case, or an address."""
 
 _PORTS = frozenset({80, 443})
 _PORT_MAX = 65_535
@@ -25,7 +25,7 @@ _NAME_CHARS = 253
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-"""What ends in a number is an address to resolvers, in a spelling of old: 127.1, 0x7f.1, 2130706433."""
+"""Resolvers read a name that ends in a number as an address, in an old notation: 127.1, 0x7f.1, 2130706433."""
 _ENTRY = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?")
 _EXPECTED = (
     "must be a host (api.example.org, *.example.org, 10.0.0.5; with a :port or without) or a network (10.0.0.0/8)"
@@ -34,9 +34,10 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class HttpHosts:
-    """The hosts and networks that are listed; `text` is the list as it was written.
+    """The listed hosts and networks; `text` is the list as it was written.
 
-    A host stands with its port, or with None for 80 and 443; `*.example.org` for all names below, not for itself.
+    Each host comes with its port, or with None for 80 and 443. `*.example.org` lists all names below `example.org`, but
+    not `example.org` itself.
     """
 
     text: str
@@ -45,10 +46,11 @@ class HttpHosts:
 
     @classmethod
     def parse(cls, text: str) -> HttpHosts:
-        """Read a list with commas.
+        """Read a list separated by commas.
 
         Raises:
-            ValueError: an entry is nothing of the kind (named by its number, not repeated), or none is a host.
+            ValueError: an entry is neither a host nor a network (the text gives its number, not its content), or no
+                entry is a host.
 
         """
         hosts: set[tuple[Host, int | None]] = set()
@@ -66,12 +68,12 @@ class HttpHosts:
         return cls(text, frozenset(hosts), tuple(networks))
 
     def lists(self, host: Host, port: int) -> bool:
-        """Whether a URL may name this host and port."""
+        """Return whether a URL may name this host and port."""
         ports = (port, None) if port in _PORTS else (port,)
         return any((spelling, each) in self.hosts for spelling in _entries_that_match(host) for each in ports)
 
     def allows_address(self, address: Address, port: int) -> bool:
-        """Whether a listed host may lead here. An address that stands for another needs both to be allowed."""
+        """Return whether a listed host may lead to this address. If it carries an IPv4 one, both must be allowed."""
         carried = carried_ipv4(address)
         is_inside = any(address in network for network in self.networks)
         is_allowed = is_public(address) or is_inside or self.lists(address, port)
@@ -79,10 +81,10 @@ class HttpHosts:
 
 
 def host_of(text: str) -> Host:
-    """Read a host as a URL names it: ASCII, without brackets.
+    """Read the host of a URL: ASCII, without brackets.
 
     Raises:
-        ValueError: it is neither a name (one that ends in a dot is none) nor an address in its usual spelling.
+        ValueError: it is neither a name (a dot at the end is not allowed) nor an address in its usual notation.
 
     """
     name = text.lower()
@@ -90,7 +92,7 @@ def host_of(text: str) -> Host:
         return name
     address = ip_address(name)
     if isinstance(address, IPv6Address) and address.scope_id is not None:
-        raise ValueError("bears a zone")  # which of our networks it is in is not a caller's to say
+        raise ValueError("has a zone")  # a caller must not choose among the networks of this machine
     return address
 
 
@@ -100,18 +102,18 @@ def _host_and_port(entry: str) -> tuple[Host, int | None]:
         return host_of(entry), None  # an IPv6 address without brackets
     port = None if match["port"] is None else int(match["port"])
     if port is not None and not 1 <= port <= _PORT_MAX:
-        raise ValueError("is no port")
+        raise ValueError("is not a port")
     host = match["host"] if match["ipv6"] is None else match["ipv6"]
     if not host.startswith("*."):
         return host_of(host), port
     below = host_of(host.removeprefix("*."))
     if not isinstance(below, str):
-        raise ValueError("is an address")  # noqa: TRY004 # of the wrong value, as all else here
+        raise ValueError("is an address")  # noqa: TRY004 # ValueError like every other wrong entry
     return f"*.{below}", port
 
 
 def _entries_that_match(host: Host) -> Iterator[Host]:
-    """Yield what a list may call a host: by its own name, or as one below another."""
+    """Yield the entries that list a host: its own name, and `*.` with each name above it."""
     yield host
     if isinstance(host, str):
         labels = host.split(".")

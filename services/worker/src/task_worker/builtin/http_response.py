@@ -1,10 +1,10 @@
-"""What comes of an answer to `http.request`: a result, a `Retry` or a `Fail`. Reads no more of it than is kept.
+"""Turns the answer to an `http.request` into a result, a `Retry` or a `Fail`. Reads no more of it than is kept.
 
 **Invariants**
 
-- A result can always be stored: cut as it is below, it stays under `limits.RESULT_BYTES` however its characters are
-  escaped (at most six bytes for each of the body's), and within the values that JSON may have.
-- Nothing that either side sent stands in an error.
+- A result can always be stored. It is cut so that it stays under `limits.RESULT_BYTES` however its characters are
+  escaped (at most six bytes for each byte of the body), and holds only values that JSON may have.
+- An error contains nothing that either side sent.
 """
 
 from __future__ import annotations
@@ -21,23 +21,28 @@ from task_contracts import JsonObject, check_json, limits, retry_after_seconds, 
 from task_worker.exceptions import Fail, Retry
 
 BODY_BYTES = 128 << 10
-"""How much of a body is kept, once it is decoded."""
+"""How many bytes of a decoded body are kept."""
 HEADERS_CHARS = 16 << 10
-"""How much of the headers is kept, names and values together."""
+"""How many characters of the headers are kept, names and values together."""
 RETRY_AFTER_SECONDS_MIN = 1.0
 RETRY_AFTER_SECONDS_MAX = 3600.0
 
 _RETRYABLE_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "utf-16"})
-"""What a text may be read as. Python knows far more, some of which are no charsets, or slow on purpose."""
+"""The charsets in which a text is read. Python has many more codecs; some are no charsets, some need quadratic time."""
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def check_status(status: int, retry_after: str | None, call: str) -> None:
-    """Raise what a status means where it is not a result. `call` says in an error what was called.
+    """Raise Fail or Retry for an unsuccessful status; `call` names the call in the error.
+
+    Args:
+        status: 100 or more; anything below 400 is a result.
+        retry_after: the header Retry-After, if there is one.
+        call: the method and the host.
 
     Raises:
-        Retry: 408, 429, 5xx or beyond; after as long as `retry_after`, the header, says, from 1 s to an hour.
+        Retry: 408, 429, or 500 and above; after the time in `retry_after`, but at least 1 s and at most an hour.
         Fail: any other 4xx.
 
     """
@@ -52,12 +57,12 @@ def check_status(status: int, retry_after: str | None, call: str) -> None:
 async def read_result(response: httpx2.Response) -> JsonObject:
     """Return the result: `status`, `headers` (names in lower case), `body` and `is_truncated`.
 
-    The body is the JSON that it is, if it says so and is whole; a text otherwise, in which U+FFFD stands for what
-    cannot be read or kept. `is_truncated`: there was more of the body, or of the headers; of a body that is packed more
-    than once, all.
+    `body` is JSON if the answer says that it is JSON and it was read whole. Otherwise it is text; what cannot be read
+    or kept becomes U+FFFD. `is_truncated` says that the body or the headers had more than is kept. Of a body that is
+    compressed more than once nothing is kept.
 
     Raises:
-        httpx2.RequestError: the answer broke off, or is not encoded as it says.
+        httpx2.RequestError: the answer broke off, or its encoding is not the one that it names.
 
     """
     content, is_body_cut = await _read_start(response)
@@ -69,7 +74,7 @@ async def read_result(response: httpx2.Response) -> JsonObject:
         "is_truncated": is_body_cut or are_headers_cut,
     }
     if _is_json(response.headers) and not is_body_cut:
-        with suppress(ValueError):  # not JSON after all, or none that can be kept: then it stays a text
+        with suppress(ValueError):  # not JSON after all, or JSON that cannot be stored: it stays text
             whole = {**result, "body": _JSON.validate_json(content)}
             check_json(whole)
             return whole
@@ -78,11 +83,11 @@ async def read_result(response: httpx2.Response) -> JsonObject:
 
 async def _read_start(response: httpx2.Response) -> tuple[bytes, bool]:
     if len(response.headers.get_list("content-encoding", split_commas=True)) > 1:
-        # Asked for was none. Of several, the inner ones unpack what the outer ones made of a few bytes, between two
-        # looks at the clock.
+        # We asked for none. A few bytes in several layers could unpack to so much that the event loop hangs past every
+        # deadline.
         return b"", True
     kept = bytearray()
-    # httpx2 decodes at most 1 MiB at a time: a small answer that unpacks to a huge one is left after that.
+    # httpx2 decodes at most 1 MiB at a time, so a small answer that unpacks to a huge one is not read further.
     async with aclosing(response.aiter_bytes()) as chunks:
         async for chunk in chunks:
             kept += chunk

@@ -1,7 +1,7 @@
-"""Sends a request to an address that was checked: between the check and the connection nobody resolves again.
+"""Sends a request to an address that was checked: the name is not resolved again before the connection.
 
-A name that leads to a public address when it is checked and to one of ours when it is connected to ("DNS rebinding")
-finds no second question. TLS and the Host header speak of the name all the same.
+Without that, a name could lead to a public address when it is checked and to an internal one when it is connected to
+("DNS rebinding"). TLS and the Host header still use the name.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from task_worker.threads import DaemonThreads
 
 _PORTS = {"http": 80, "https": 443}
 _RESOLVERS = DaemonThreads("resolver", 16)
-"""Nothing ends a lookup before its time, so a name server that is silent takes threads from these, and not from the
-event loop, which has a few for all connections of the process; and the process ends without waiting for them."""
+"""The threads for looking up names. A lookup cannot be cancelled, so a name server that does not answer keeps a thread
+busy. It must not be one of the event loop's, of which there are only a few for all connections of the process. The
+process ends without waiting for these."""
 _log = structlog.get_logger(__name__)
 
 
@@ -34,18 +35,18 @@ _log = structlog.get_logger(__name__)
 async def open_response(
     request: httpx2.Request, hosts: HttpHosts, tls: ssl.SSLContext, *, connect_seconds: float
 ) -> AsyncIterator[httpx2.Response]:
-    """Send a request and give its answer, the body yet unread, over a connection of its own.
+    """Send a request over a new connection and yield its response, whose body has not been read yet.
 
-    One address may take `connect_seconds` to answer, and then again for TLS, before the next one is tried.
+    Each address has `connect_seconds` for the connection, and as long again for TLS, before the next one is tried.
+    Nothing else has a deadline: the caller sets one.
 
-    There is nothing here that could follow a redirect, keep a cookie, or take a proxy or a password from the
-    environment: that is what an httpx2 client adds to its transport, and this is the transport alone. It has no
-    deadline but for connecting: the caller sets one.
+    This uses httpx2's transport without a client, so no redirect is followed, no cookie is kept, and no proxy or
+    password is taken from the environment.
 
     Raises:
         Fail: `host_not_allowed`: the host is not listed, or leads to an address that is not allowed.
-        socket.gaierror: its name could not be resolved.
-        httpx2.RequestError: there is no answer; while the body is read, it broke off.
+        socket.gaierror: the name could not be resolved.
+        httpx2.RequestError: there is no answer, or it broke off while the body was read.
 
     """
     host, addresses = await _check_host(request.url, hosts)
@@ -69,7 +70,7 @@ async def _check_host(url: httpx2.URL, hosts: HttpHosts) -> tuple[Host, list[Add
         raise _not_allowed(url, "is not a host that http.request may call")
     addresses = await _resolve(host, port) if isinstance(host, str) else [host]
     if not all(hosts.allows_address(address, port) for address in addresses):
-        # Which address is told to the operator alone: callers could map our network with it.
+        # Only the log names the addresses: callers could map the internal network with them.
         _log.warning("http_address_refused", host=str(host), addresses=[str(address) for address in addresses])
         raise _not_allowed(url, "leads to an address that http.request may not reach")
     return host, addresses
@@ -92,7 +93,7 @@ async def _send(
     addresses: Iterable[Address],
     extensions: dict[str, Any],
 ) -> httpx2.Response:
-    """Send it to the first of the addresses that can be connected to: until then, nothing has been sent."""
+    """Send the request to the first address that can be connected to. Nothing is sent to those before it."""
     trouble: httpx2.RequestError = httpx2.ConnectError("the name has no address")
     for address in addresses:
         pinned = httpx2.Request(
