@@ -197,7 +197,7 @@ class TestWhatAHandlerIsTold:
 
         assert outcome.error is not None
         assert outcome.error.message == (
-            "no service answers GET /health/ready in a test: hand over a client, run(..., client=...)"
+            "no service answers GET /health/ready in a test: pass a client, run(..., client=...)"
         )
 
     async def test_a_client_of_ones_own_is_used_and_left_open(self) -> None:
@@ -343,7 +343,7 @@ class TestCodeThatDoesNotStop:
             ended.set()
 
         with pytest.raises(
-            StillRunningError, match=r"t goes on 0.05 s after .* \(cancel\): a plain function must look"
+            StillRunningError, match=r"t still runs 0.05 s after .* \(cancel\): a plain function must look"
         ):
             run(work, cancel_at_percent=0, stop_seconds=0.05)
 
@@ -362,7 +362,7 @@ class TestCodeThatDoesNotStop:
                     continue
             ended.set()
 
-        with pytest.raises(StillRunningError, match=r"\(timeout\): .* let its CancelledError pass"):
+        with pytest.raises(StillRunningError, match=r"\(timeout\): .* must let its CancelledError pass"):
             await arun(work, stop_seconds=0.05)
 
         let_go.set()
@@ -377,7 +377,7 @@ class TestCodeThatDoesNotStop:
             heard.append(context.is_stopped)
             ended.set()
 
-        with pytest.raises(StillRunningError, match="it would be killed; in_process_from"):
+        with pytest.raises(StillRunningError, match="would kill its process; to test that, add in_process_from"):
             run(work, stop_seconds=0.05)
 
         let_go.set()
@@ -513,8 +513,8 @@ class TestMisuse:
             ({"labels": {"a:b": "c"}}, "labels"),
             ({"timeout_seconds": -1}, "timeout_seconds"),
             ({"attempt": 0}, "counts from 1"),
-            ({"cancel_at_percent": 50}, "in_process_from=… gives it a process"),
-            ({"client": object(), "in_process_from": "handlers"}, "cannot be handed to a process"),
+            ({"cancel_at_percent": 50}, "needs a process: add in_process_from=…"),
+            ({"client": object(), "in_process_from": "handlers"}, "cannot be passed to a process"),
         ],
     )
     def test_what_no_caller_could_ask_is_refused(self, arguments: dict[str, Any], why: str) -> None:

@@ -1,4 +1,4 @@
-"""For the tests of your handlers: runs one attempt as a worker would, without a worker, a database or a broker.
+"""Runs one attempt of a handler in your tests as a worker would, without a worker, a database or a broker.
 
     from task_worker.testing import run
 
@@ -8,8 +8,8 @@
         assert outcome.result == {"pages": 12}
         assert [progress.percent for progress in outcome.progress] == [50]
 
-What runs is the worker's own code: the same lines validate the payload, understand what is raised, stop what is
-cancelled, and make JSON of the result. The fixture of `task_worker.testing.plugin` does the same.
+The worker's own code validates the payload, turns exceptions into outcomes, stops a cancelled handler and makes JSON of
+the result. The fixture `run_handler` of `task_worker.testing.plugin` does the same as `run`.
 """
 
 from task_worker.testing.run_outcome import RunOutcome

@@ -2,9 +2,10 @@
 
     pytest_plugins = ["task_worker.testing.plugin"]    # in a conftest.py
 
-Named there, and not found by itself: pytest would then load a worker wherever one is installed.
+It must be named there. If pytest found it by an entry point, it would load the worker in every project that has one
+installed.
 
-PYTEST_DONT_REWRITE: nothing here asserts.
+PYTEST_DONT_REWRITE: there is no assert here.
 """
 
 from __future__ import annotations

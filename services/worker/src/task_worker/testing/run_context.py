@@ -1,4 +1,4 @@
-"""The context of a handler under test: the worker's own, but for its clients."""
+"""The context of a handler in a test: the worker's own, with clients that reach no network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from task_worker.testing.recording_api import API_URL, RecordingApi
 
 
 class RunContext(Context):
-    """Its clients speak to a recording API, or are both `given_client`, which is closed by whoever made it."""
+    """A context whose clients call the recording API, or are both `given_client`, which the test closes."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class RunContext(Context):
 
     @property
     def client(self) -> AsyncTaskClient:
-        """As in a worker."""
+        """The asynchronous client."""
         if self._given_client is not None:
             return cast("AsyncTaskClient", self._given_client)
         if self._client is None:
@@ -38,7 +38,7 @@ class RunContext(Context):
 
     @property
     def sync_client(self) -> TaskClient:
-        """As in a worker."""
+        """The synchronous client."""
         if self._given_client is not None:
             return cast("TaskClient", self._given_client)
         if self._sync_client is None:

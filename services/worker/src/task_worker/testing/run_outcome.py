@@ -1,4 +1,4 @@
-"""What came of running a handler: what a worker would have written, and what the handler said and asked for."""
+"""The outcome of one attempt in a test: what a worker would have recorded, and what the handler reported."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from task_store import Ending
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How one attempt ended."""
+    """How one attempt ended, and what it reported."""
 
     event: Event
-    """COMPLETE, FAIL, RETRY, RELEASE (it snoozed) or CONFIRM_CANCEL: what a worker would record."""
+    """The event that a worker would record: COMPLETE, FAIL, RETRY, RELEASE (it snoozed) or CONFIRM_CANCEL."""
     error: TaskError | None
-    """Why it failed (`code`, `message`, `type`); None where it did not."""
+    """Why it failed (`code`, `message`, `type`); None if it did not fail."""
     after_seconds: float | None
-    """After how long the task may be claimed again: as the handler asked, else a random pause. None where it ended."""
+    """After how long the task may be claimed again: as the handler asked, else a random pause. None if it has ended."""
     progress: tuple[Progress, ...]
-    """All that was reported, in order. (What a worker writes is folded: the latest of each quarter of a second.)"""
+    """All reports, in order. (A worker writes only the latest of each quarter of a second.)"""
     created: tuple[TaskCreate, ...]
-    """The tasks that were created through `context.client` and `context.sync_client`, unless a client was given."""
+    """The tasks that were created through `context.client` and `context.sync_client`; none if a client was passed."""
     traceback: str | None = field(repr=False)
-    """Where it was raised, for an exception that is none of ours."""
+    """Where an exception other than Fail, Retry and Snooze was raised; None without one."""
     result_text: str | None = field(repr=False)
-    """The result as the JSON that is stored; None for none."""
+    """The result as the JSON that would be stored; None if there is none."""
 
     @property
     def status(self) -> TaskStatus:
-        """What the task is afterwards: COMPLETED, FAILED, PENDING (it runs again) or CANCELLED."""
+        """The status of the task afterwards: COMPLETED, FAILED, PENDING (it runs again) or CANCELLED."""
         status = LIFECYCLE[self.event].target
         if status is None:
             raise ValueError(f"{self.event} ends no attempt")
@@ -42,7 +42,7 @@ class RunOutcome:
 
     @property
     def result(self) -> Any:
-        """What a caller reads as the result: the value as JSON keeps it, so a tuple is a list, a model a dict.
+        """The result as a caller of the API reads it: after JSON, so a tuple is a list, and a model a dict.
 
         Raises:
             AssertionError: the attempt did not complete; the text says how it ended, with the traceback.
@@ -61,7 +61,7 @@ class RunOutcome:
 def outcome_of_ending(
     ending: Ending, *, is_cancel_requested: bool, progress: Iterable[Progress], created: Iterable[TaskCreate]
 ) -> RunOutcome:
-    """Return the outcome that the database would make of an ending."""
+    """Return the outcome of an ending. As in the database, a requested cancel turns it into CONFIRM_CANCEL."""
     is_guarded = Guard.NO_CANCEL_REQUESTED in LIFECYCLE[ending.event].guards
     event = Event.CONFIRM_CANCEL if is_cancel_requested and is_guarded else ending.event
     is_failure = event in {Event.RETRY, Event.FAIL}

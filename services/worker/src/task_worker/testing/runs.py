@@ -1,4 +1,4 @@
-"""`run` and `arun`: one attempt of a handler, in a plain and in an async test."""
+"""Runs one attempt of a handler: `run` in a plain test, `arun` in an async one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from task_worker.timings import AttemptTimings
 Arguments = ParamSpec("Arguments")
 
 _unclosed_runners: list[asyncio.Runner] = []
-"""Those with code that does not end: closing one would wait for it, and dropping one is a warning."""
+"""Runners with code that does not end. Closing one would wait for that code; dropping one would cause a warning."""
 
 
 async def arun(
@@ -41,34 +41,35 @@ async def arun(
     client: object = None,
     in_process_from: str | None = None,
 ) -> RunOutcome:
-    """Run one attempt of a handler as a worker would, and return what came of it.
+    """Run one attempt of a handler as a worker would, and return its outcome.
 
-    An async handler runs on the event loop, any other in a thread; so does one that is marked `in_process`, to be quick
-    and to let a test patch what it uses.
+    An async handler runs on the event loop, a plain one in a thread. A handler that is marked `in_process` does too,
+    so that it is quick and a test can patch what it uses; `in_process_from` gives it a process.
 
     Args:
         function: the handler.
-        payload: the task's, as a caller would POST it.
-        name: the task's.
-        queue: the task's.
-        labels: the task's.
-        attempt: which attempt it is, from 1. Those before it count as failed: the one of `max_attempts` is the last.
-        max_attempts: the task's own; the handler's, else a worker's default of 3, if left out.
-        timeout_seconds: the task's own; the handler's, else a worker's default of ten minutes, if left out.
-        cancel_after_seconds: a caller cancels the task so long after it began.
-        cancel_at_percent: a caller cancels it when it reports so much progress; 0 is with its first report. A plain
-            function is told before `progress` returns, an async one gets its `CancelledError` where it waits next.
-        stop_seconds: how long the code may go on once it was asked to stop, before that is an error.
-        client: what stands for `context.client` and `context.sync_client`, such as one with a transport of yours; yours
-            to close. Without it they can create tasks, which the outcome lists as `created`, and nothing else.
-        in_process_from: where a worker finds this handler (as TASK_WORKER_HANDLERS names it). Given that, one that is
-            marked `in_process` is loaded from there in a process of its own, and killed when it is stopped.
+        payload: the payload of the task, as a caller would POST it.
+        name: the name of the task.
+        queue: the queue of the task.
+        labels: the labels of the task.
+        attempt: which attempt this is, from 1. Those before it count as failed; the attempt `max_attempts` is the last.
+        max_attempts: the limit of the task; if left out the handler's, else the worker's default of 3.
+        timeout_seconds: the limit of the task; if left out the handler's, else the worker's default of ten minutes.
+        cancel_after_seconds: a caller cancels the task this long after it began.
+        cancel_at_percent: a caller cancels the task when it reports at least this progress; 0 means at the first
+            report. For a plain function `context.is_stopped` is true when `progress` returns; an async function gets
+            its `CancelledError` at its next await.
+        stop_seconds: how long the code may still run after it was asked to stop, before that is an error.
+        client: a client to use for `context.client` and `context.sync_client`, for example one with your own transport.
+            You close it. Without it both can create tasks, which the outcome lists as `created`, and nothing else.
+        in_process_from: where a worker finds this handler, written as in TASK_WORKER_HANDLERS. A handler that is marked
+            `in_process` is then loaded from there in a process of its own, and killed when it is stopped.
 
     Raises:
-        HandlerError: it is no handler, or one that cannot be used as it is written.
-        ValueError: no caller could create such a task, or what is asked for does not go together.
-        StillRunningError: it was cancelled or out of time, and did not stop.
-        RuntimeError: `run` was called where an event loop runs: `await arun(…)` there.
+        HandlerError: `function` is not a handler, or cannot be used as it is written.
+        ValueError: no caller could create such a task, or the arguments do not go together.
+        StillRunningError: the code was cancelled or ran out of time, and did not stop.
+        RuntimeError: `run` was called where an event loop runs: use `await arun(…)` there.
 
     """
     marked = handler_of(function)
@@ -102,7 +103,7 @@ def _blocking(
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> RunOutcome:
         if _is_loop_running():
             raise RuntimeError("an event loop runs here: in an async test, `await arun(…)` in place of `run(…)`")
-        # With a factory it leaves the current loop alone, which may be that of the async tests.
+        # A factory, because without one the runner would replace the current event loop, which async tests may use.
         runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         try:
             return runner.run(coroutine_function(*args, **kwargs))
@@ -132,9 +133,9 @@ def _check(handler: Handler, options: RunOptions) -> None:
     if is_in_process and not is_marked:
         raise ValueError(f"{handler.type} is not marked in_process: no worker runs it in a process of its own")
     if is_in_process and options.client is not None:
-        raise ValueError("a client cannot be handed to a process: leave out client or in_process_from")
+        raise ValueError("a client cannot be passed to a process: leave out client or in_process_from")
     if is_marked and not is_in_process and options.is_cancelled:
-        raise ValueError(f"{handler.type} would be killed by a cancel: in_process_from=… gives it a process for that")
+        raise ValueError(f"{handler.type} is killed when it is cancelled, so it needs a process: add in_process_from=…")
 
 
 def _in_this_process(handler: Handler) -> Handler:

@@ -1,10 +1,10 @@
-"""Runs one attempt on the worker's own executor, without a worker: its ending is noted instead of recorded.
+"""Runs one attempt on the worker's own executor, without a worker: the ending is kept instead of recorded.
 
 **Invariants**
 
-- A cancel at a percentage is in force before the report that brings it about returns to a plain function, and where an
-  async one waits next: a test of it ends the same each time.
-- Nothing is waited for without end once it was asked to stop: code that goes on is an error of its test.
+- A cancel at a percentage takes effect at a fixed point: for a plain function before its report returns, for an async
+  one at its next await. So its test ends the same way each time.
+- Once the code was asked to stop, it is waited for up to `stop_seconds`. Code that still runs then fails its test.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from task_worker.threads import DaemonThreads
 from task_worker.timings import AttemptTimings
 
 _REPORT_SECONDS = 1.0
-"""How long a thread waits until its report is taken: a handler may keep the event loop busy."""
+"""How long a thread waits for the event loop, which may be busy, to take its report."""
 
 
 class StillRunningError(AssertionError):
-    """The handler went on for seconds after it was asked to stop. In a worker it would keep its slot."""
+    """The handler still ran for seconds after it was asked to stop. In a worker it would keep its slot."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class RunOptions:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether a caller cancels the task, sooner or later."""
+        """Whether a caller cancels the task at some time."""
         return self.cancel_after_seconds is not None or self.cancel_at_percent is not None
 
 
 class SingleAttempt:
-    """One attempt, to be run once, on the event loop that it is made on."""
+    """One attempt. Create it on the event loop that runs it, and run it once."""
 
     def __init__(self, handler: Handler, claim: Claim, options: RunOptions) -> None:
         self._options = options
@@ -74,31 +74,23 @@ class SingleAttempt:
         self._is_cancel_requested = False
         self._api = RecordingApi()
         self._in_flight = InFlight(claim_seconds=0)
-        lease = Lease(1, clock=lambda: 0)  # whose clock stands still: it does not run out
+        lease = Lease(1, clock=lambda: 0)  # its clock stands still, so it never runs out
         lease.begin(uuid4(), 0)
         settings = WorkerSettings.model_construct()  # the defaults, whatever the environment says
         self._executor = Executor(
             {handler.type: handler},
             RunDefaults(settings.timeout_seconds, settings.max_attempts, API_URL),
-            AttemptServices(
-                record=self._note_ending,
-                release=self._release_nothing,
-                report=self._note_progress,
-                child=ChildSetup(options.handlers_place, settings.log_level, settings.log_format),
-                timings=AttemptTimings(),
-                make_context=self._context,
-                threads=DaemonThreads("handler", 1),
-            ),
+            self._services(settings),
             in_flight=self._in_flight,
             slots=Slots(1),
             lease=lease,
         )
 
     async def run(self) -> RunOutcome:
-        """Run it to its end. If this is cancelled, so is the code.
+        """Run the attempt to its end and return its outcome. A cancel of this call stops the code too.
 
         Raises:
-            StillRunningError: it was asked to stop and did not.
+            StillRunningError: the code was asked to stop and did not.
 
         """
         self._executor.start(self._claim)
@@ -108,7 +100,7 @@ class SingleAttempt:
             self._later(self._options.cancel_after_seconds, self._cancel, attempt)
         try:
             ending = await self._ending
-            await self._executor.wait_done(self._options.stop_seconds)  # its clients are being closed
+            await self._executor.wait_done(self._options.stop_seconds)  # until its clients are closed
         except asyncio.CancelledError:
             attempt.stop(StopReason.DRAIN)
             await self._executor.wait_done(self._options.stop_seconds)
@@ -118,6 +110,17 @@ class SingleAttempt:
                 timer.cancel()
         return outcome_of_ending(
             ending, is_cancel_requested=self._is_cancel_requested, progress=self._progress, created=self._api.created
+        )
+
+    def _services(self, settings: WorkerSettings) -> AttemptServices:
+        return AttemptServices(
+            record=self._note_ending,
+            release=self._release_nothing,
+            report=self._note_progress,
+            child=ChildSetup(self._options.handlers_place, settings.log_level, settings.log_format),
+            timings=AttemptTimings(),
+            make_context=self._context,
+            threads=DaemonThreads("handler", 1),
         )
 
     def _later(self, seconds: float, call: Callable[[Attempt], None], attempt: Attempt) -> None:
@@ -136,10 +139,18 @@ class SingleAttempt:
         if not self._ending.done():
             self._ending.set_result(ending)
         claim = attempt.claim
-        return Ended(claim.id, claim.lease_token, ending.event, claim.type, claim.attempt, uuid4(), 0)
+        return Ended(
+            id=claim.id,
+            lease_token=claim.lease_token,
+            event=ending.event,
+            type=claim.type,
+            attempt=claim.attempt,
+            worker_id=uuid4(),
+            lost_count=0,
+        )
 
     async def _release_nothing(self, key: AttemptKey) -> None:
-        raise AssertionError(f"only a claim loop releases, and there is none: {key.id}")
+        raise AssertionError(f"only the claiming loop releases, and there is none here: {key.id}")
 
     def _note_progress(self, attempt: Attempt, progress: Progress) -> None:
         self._progress.append(progress)
@@ -167,7 +178,8 @@ class SingleAttempt:
 
 
 def _still_running_text(attempt: Attempt, options: RunOptions) -> str:
-    what = f"{attempt.claim.type} goes on {options.stop_seconds:g} s after it was asked to stop ({attempt.stop_reason})"
+    reason = f"after it was asked to stop ({attempt.stop_reason})"
+    what = f"{attempt.claim.type} still runs {options.stop_seconds:g} s {reason}"
     if not options.is_stop_visible:
-        return f"{what}: in a process of its own it would be killed; in_process_from=... gives it one"
-    return f"{what}: a plain function must look at context.is_stopped, an async one let its CancelledError pass"
+        return f"{what}: a worker would kill its process; to test that, add in_process_from=..."
+    return f"{what}: a plain function must look at context.is_stopped, an async one must let its CancelledError pass"
