@@ -1,4 +1,4 @@
-"""Runs tasks. What those who write handlers need: `handler`, `Context`, the exceptions, and `TaskCreate`.
+"""Runs tasks. Modules with handlers import from here: `handler`, `Context`, the exceptions, and `TaskCreate`.
 
 from task_worker import Context, Fail, Retry, Snooze, TaskCreate, handler
 """

@@ -1,4 +1,4 @@
-"""The command `task-worker`. What runs a worker is imported where it is used, so that `check` starts without it."""
+"""The command `task-worker`. It imports the worker only to run one, so that `check` starts quickly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @_app.callback(invoke_without_command=True)
 def run(context: typer.Context) -> None:
-    """Run tasks until asked to stop. Everything is set by environment variables: TASK_* and TASK_WORKER_*."""
+    """Run tasks until asked to stop. All settings are environment variables: TASK_* and TASK_WORKER_*."""
     if context.invoked_subcommand is not None:
         return
     from task_worker.process import run_worker
@@ -26,10 +26,10 @@ def run(context: typer.Context) -> None:
 
 @_app.command()
 def check() -> None:
-    """Look whether the worker that TASK_WORKER_ALIVE_FILE belongs to lives, and say so: exit code 0, else 1."""
+    """Say whether the worker is alive: exit code 0, else 1. It looks at the file TASK_WORKER_ALIVE_FILE."""
     settings = read_settings(WorkerSettings)
-    is_alive, line = AliveFile(settings.alive_file, settings.lease_seconds).probe()
-    typer.echo(line)
+    is_alive, reason = AliveFile(settings.alive_file, settings.lease_seconds).probe()
+    typer.echo(reason)
     sys.exit(ExitCode.OK if is_alive else ExitCode.FAILED)
 
 

@@ -1,4 +1,4 @@
-"""What a handler can read of the task that it runs, and what it can report."""
+"""The context that a handler gets: it tells about the task, takes reports of progress, and has clients of the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLOSING_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class TaskDetails:
-    """What does not change of a task while one attempt of it runs."""
+    """The details of a task that do not change while an attempt runs."""
 
     id: UUID
     name: str
@@ -33,7 +33,7 @@ class TaskDetails:
 
 
 class Context:
-    """The task that a handler runs. To be used from the event loop, from a thread and in a process of its own alike."""
+    """The task that a handler runs. It works the same on the event loop, in a thread and in a process of its own."""
 
     def __init__(
         self, details: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
@@ -61,43 +61,44 @@ class Context:
 
     @property
     def queue(self) -> str:
-        """The queue that the task came from."""
+        """The queue of the task."""
         return self._details.queue
 
     @property
     def labels(self) -> dict[str, str]:
-        """The task's labels."""
+        """A copy of the task's labels."""
         return dict(self._details.labels)
 
     @property
     def attempt(self) -> int:
-        """Which attempt this is: 1 for the first, counted over all runs."""
+        """The number of this attempt, from 1. A rerun does not begin again at 1."""
         return self._details.attempt
 
     @property
     def lease_token(self) -> UUID:
-        """A token of this attempt alone ("fencing token"), by which other systems can refuse writes of an older one."""
+        """The fencing token of this attempt: with it another system can refuse writes of an older attempt."""
         return self._details.lease_token
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the code should end: cancelled, out of time, or its worker may not go on.
+        """Whether the code should end: it was cancelled, ran out of time, or its worker stops or lost its lease.
 
-        An async handler gets a `CancelledError` besides, and a process is ended; a plain function must look here.
+        An async handler also gets a `CancelledError`, and a process is ended by a signal. A plain function must look
+        here.
         """
         return self._is_stopped()
 
     def raise_if_stopped(self) -> None:
-        """Raise `TaskCancelled` if the code should end: for a plain function to call now and then."""
+        """Raise `TaskCancelled` if the code should end. A plain function calls this now and then."""
         if self._is_stopped():
             raise TaskCancelled
 
     def progress(self, percent: float, message: str | None = None) -> None:
-        """Report how far the task has come. Returns at once; of quick reports the latest is stored.
+        """Report how far the task is. Returns at once; of reports in quick succession only the latest is stored.
 
         Args:
-            percent: 0 to 100; anything outside is moved to the nearer end.
-            message: what is being done, up to 500 characters; longer ones are cut.
+            percent: 0 to 100; a value outside becomes 0 or 100.
+            message: what is being done; cut after 500 characters.
 
         """
         text = None if message is None else storable_text(message, limits.PROGRESS_MESSAGE_CHARS)
@@ -105,16 +106,16 @@ class Context:
 
     @property
     def client(self) -> AsyncTaskClient:
-        """An asynchronous client of this service, to create follow-up tasks. A repeated attempt creates them again."""
+        """An asynchronous client of the API, to create follow-up tasks. A repeated attempt creates them again."""
         if self._client is None:
-            from task_client import AsyncTaskClient  # here: an HTTP stack that most handlers do without
+            from task_client import AsyncTaskClient  # here: most handlers need no HTTP library
 
             self._client = AsyncTaskClient(self._details.api_url)
         return self._client
 
     @property
     def sync_client(self) -> TaskClient:
-        """The same for a plain function: a synchronous client."""
+        """A synchronous client of the API, for plain functions."""
         if self._sync_client is None:
             from task_client import TaskClient  # as above
 
@@ -123,14 +124,14 @@ class Context:
 
     @property
     def has_clients(self) -> bool:
-        """Whether a client was used, so that `aclose` has something to close."""
+        """Whether a client was made, so that `aclose` has something to close."""
         return self._client is not None or self._sync_client is not None
 
     async def aclose(self) -> None:
-        """Close the clients that were used.
+        """Close the clients that were made.
 
         Raises:
-            TimeoutError: that took too long.
+            TimeoutError: the asynchronous client took longer than five seconds.
 
         """
         if self._client is not None:

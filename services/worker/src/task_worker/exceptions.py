@@ -1,6 +1,7 @@
-"""What a handler raises to say how its attempt ended.
+"""The exceptions that a handler raises to say how its attempt ended.
 
-A handler's own process imports this, so nothing here imports the store: that would double the time of its start.
+The child process of a handler imports this module, so it does not import the store: that would double the child's
+start time.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 from task_contracts import ErrorCode
 
 
-class Fail(Exception):  # noqa: N818 # how a handler ends its attempt, not an error of ours
-    """The task cannot succeed: FAIL it now, whatever attempts are left.
+class Fail(Exception):  # noqa: N818 # says how an attempt ended, is not an error of the worker
+    """The task cannot succeed: it FAILs now, even if attempts are left.
 
     Args:
-        message: a sentence for people; kept with the task.
-        code: a stable word to act on, `failed` if left out.
+        message: a sentence for people; it is stored with the task.
+        code: a stable word for programs; `failed` if left out.
 
     """
 
@@ -24,12 +25,12 @@ class Fail(Exception):  # noqa: N818 # how a handler ends its attempt, not an er
 
 
 class Retry(Exception):  # noqa: N818 # as above
-    """The attempt failed and another may succeed: RETRY while attempts are left, FAIL otherwise.
+    """The attempt failed and another one may succeed: the task is tried again, or FAILs if no attempt is left.
 
     Args:
-        message: a sentence for people; kept with the task.
-        after_seconds: when to try again; the usual back-off if left out.
-        code: a stable word to act on, `retry` if left out.
+        message: a sentence for people; it is stored with the task.
+        after_seconds: how long to wait before the next attempt; the usual back-off if left out.
+        code: a stable word for programs; `retry` if left out.
 
     """
 
@@ -47,7 +48,7 @@ class Retry(Exception):  # noqa: N818 # as above
 
 
 class Snooze(Exception):  # noqa: N818 # as above
-    """It is too early: give the task back and claim it again after `after_seconds`. Counts as no failure."""
+    """It is too early: the task is given back, and claimed again after `after_seconds`. This is not a failure."""
 
     def __init__(self, *, after_seconds: float) -> None:
         super().__init__(f"snooze for {after_seconds} s")
@@ -55,4 +56,4 @@ class Snooze(Exception):  # noqa: N818 # as above
 
 
 class TaskCancelled(BaseException):  # like asyncio's CancelledError: passes through `except Exception`
-    """Raised by `Context.raise_if_stopped`: whoever catches it should tidy up and let it pass."""
+    """Raised by `Context.raise_if_stopped`. Code that catches it should clean up and raise it again."""

@@ -1,4 +1,4 @@
-"""Handlers: functions of users that run tasks.
+"""Handlers: the users' functions that run tasks.
 
     from task_worker import Context, handler
 
@@ -9,8 +9,8 @@
     async def build(payload: Report, context: Context) -> dict[str, int]:
         ...
 
-An async function runs on the worker's event loop, a plain one in a thread, one marked `in_process` in a process of its
-own. Both parameters may be left out. The decorated function is not changed, so a unit test just calls it.
+An async function runs on the worker's event loop, a plain function in a thread, and one that is marked `in_process` in
+a process of its own. Both parameters may be left out. The decorated function is not changed: a unit test can call it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class HandlerError(Exception):
-    """A handler cannot be used as it is written; the text says which and why. Its code must be changed."""
+    """A handler cannot be used as it is written. The text says which one and why; its code must be changed."""
 
 
 class ExecutionMode(StrEnum):
@@ -56,7 +56,7 @@ class _HandlerOptions:
 
 @dataclass(frozen=True)
 class Handler:
-    """A handler, ready to be called. A limit is None where the handler does not set one."""
+    """A handler, ready to be called. A limit is None if it sets none; `payload_type`, if it takes any payload."""
 
     type: str
     function: Callable[..., Any]
@@ -68,27 +68,27 @@ class Handler:
     payload_type: TypeAdapter[Any] | None
 
     def arguments(self, payload: Mapping[str, JsonValue], context: Context) -> tuple[Any, ...]:
-        """Return what to call the function with.
+        """Return the arguments for the function.
 
         Raises:
-            ValidationError: the payload does not fit the function's signature.
+            ValidationError: the payload does not fit the type of the function's first parameter.
 
         """
         given: list[Any] = []
         if self.takes_payload:
-            # Validated as JSON: only there a strict model reads a time or an id from a text.
+            # Validated as JSON: only then a strict model reads a time or an id from a text.
             given.append(self.payload_type.validate_json(orjson.dumps(payload)) if self.payload_type else payload)
         if self.takes_context:
             given.append(context)
         return tuple(given)
 
     def payload_schema(self) -> dict[str, Any] | None:
-        """Return the JSON Schema of the payload, or None for a handler that takes any."""
+        """Return the JSON Schema of the payload, or None if the handler takes any payload."""
         return self.payload_type.json_schema() if self.payload_type else None
 
 
 def handler(
-    type: str,  # noqa: A002 # the word of the API for it
+    type: str,  # noqa: A002 # the API uses this word
     *,
     timeout_seconds: float | None = None,
     max_attempts: int | None = None,
@@ -98,13 +98,14 @@ def handler(
 
     Args:
         type: the `type` of the tasks that it runs: letters, digits and `._:/-`, up to 100 characters.
-        timeout_seconds: longest run of one attempt; a task's own wins, the worker's setting stands in.
-        max_attempts: attempts before the task FAILs; a task's own wins, the worker's setting stands in.
+        timeout_seconds: the longest run of one attempt. A task's own limit wins; the worker's setting is the default.
+        max_attempts: how many attempts may fail before the task FAILs. A task's own limit wins; the worker's setting is
+            the default.
         in_process: run it in a process of its own, which can be killed: for code that cannot be cancelled, holds the
-            interpreter lock, or may crash. Starting it costs some tenths of a second and its arguments are copied.
+            interpreter lock, or may crash. The start takes some tenths of a second, and the arguments are copied.
 
     Raises:
-        HandlerError: a name or number is out of range.
+        HandlerError: the type or a limit is out of range.
 
     """
     try:
@@ -127,7 +128,7 @@ def handler_of(function: object) -> Handler | None:
     """Return the handler of a decorated function, or None for anything else.
 
     Raises:
-        HandlerError: its signature is not `(payload, context)` or less, or its payload type cannot be understood.
+        HandlerError: its parameters are not `(payload, context)` or fewer, or its payload type cannot be used.
 
     """
     options: _HandlerOptions | None = getattr(function, _MARK, None) if callable(function) else None
@@ -137,14 +138,14 @@ def handler_of(function: object) -> Handler | None:
     takes_payload, takes_context, payload_type = _signature(options.type, function)
     mode = ExecutionMode.LOOP if is_async else ExecutionMode.THREAD
     return Handler(
-        options.type,
-        function,
-        ExecutionMode.PROCESS if options.in_process else mode,
-        options.timeout_seconds,
-        options.max_attempts,
-        takes_payload,
-        takes_context,
-        payload_type,
+        type=options.type,
+        function=function,
+        mode=ExecutionMode.PROCESS if options.in_process else mode,
+        timeout_seconds=options.timeout_seconds,
+        max_attempts=options.max_attempts,
+        takes_payload=takes_payload,
+        takes_context=takes_context,
+        payload_type=payload_type,
     )
 
 
@@ -156,7 +157,7 @@ def _signature(type_: str, function: Callable[..., Any]) -> tuple[bool, bool, Ty
         raise HandlerError(f"{type_}: an annotation cannot be resolved: {error}") from error
     positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
     if len(parameters) > 2 or any(p.kind not in positional for p in parameters):  # payload, context
-        raise HandlerError(f"{type_}: a handler takes (payload, context) or less, all else needs a default")
+        raise HandlerError(f"{type_}: a handler takes (payload, context) or fewer; other parameters need a default")
     takes_context = bool(parameters) and _is_context(parameters[-1], hints)
     payload = parameters[: len(parameters) - takes_context]
     if len(payload) > 1:
@@ -176,8 +177,8 @@ def _payload_type(type_: str, hint: Any) -> TypeAdapter[Any] | None:
         return None
     try:
         adapter = TypeAdapter(hint)
-        adapter.json_schema()  # as it is later offered
+        adapter.json_schema()  # the worker will publish this schema, so it must exist
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         reason = error.message.splitlines()[0]
-        raise HandlerError(f"{type_}: its payload's type cannot be understood: {reason}") from error
+        raise HandlerError(f"{type_}: the type of its payload cannot be used: {reason}") from error
     return adapter

@@ -1,4 +1,4 @@
-"""Finding handlers: in a module, a file, or every file of a folder."""
+"""Loads handlers from modules, files, and all files of folders."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from task_worker.handlers import Handler, HandlerError, handler_of
 
 
 def load_handlers(place: str | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
-    """Return the handlers found at `place` and the built-in ones, by type.
+    """Return the handlers at `place` and the built-in ones, by type.
 
     Args:
-        place: `package.module`, `path/to/tasks.py`, or a folder, each of whose `*.py` files is loaded (in order of
-            name, without those that begin with an underscore); several separated by commas; None for none.
+        place: `package.module`, `path/to/tasks.py`, or a folder. Of a folder all `*.py` files are loaded, in order of
+            name, except those that begin with an underscore. Several places are separated by commas; None means none.
         http_hosts: what `http.request` may call; None for no such handler.
 
-    Files can import their neighbours, and each is executed once, whoever needs it first; a later call finds changes
-    only after `forget_modules`.
+    Files can import other files of their folder. Each is executed once; a later call sees changes only after
+    `forget_modules`.
 
     Raises:
-        HandlerError: nothing is there, it cannot be imported, a handler cannot be used, or two have one type.
+        HandlerError: a place does not exist or cannot be imported, a handler cannot be used, or two handlers have the
+            same type.
 
     """
     by_type: dict[str, Handler] = {}
@@ -38,10 +39,10 @@ def load_handlers(place: str | None, http_hosts: HttpHosts | None = None) -> dic
 
 
 def forget_modules(place: str, keep: Collection[str]) -> None:
-    """Forget what loading `place` has imported from its own folders, so that loading it again reads changed files.
+    """Forget the modules that loading `place` imported from its own folders, so that the next load reads them again.
 
-    `keep` names the modules that were there before it was first loaded. Installed packages stay too: many of them
-    cannot be imported twice.
+    `keep` names the modules that were imported before the first load. Installed packages stay imported too: many of
+    them cannot be imported twice.
     """
     folders = folders_of(place)
     for name, module in list(sys.modules.items()):
@@ -51,7 +52,7 @@ def forget_modules(place: str, keep: Collection[str]) -> None:
 
 
 def folders_of(place: str) -> set[Path]:
-    """Return the folders that hold the files which `place` names."""
+    """Return the folders of the files and modules that `place` names."""
     return {
         _folder(one if is_path(one) else getattr(sys.modules.get(one), "__file__", None) or ".")
         for one in _parts(place)
@@ -59,7 +60,7 @@ def folders_of(place: str) -> set[Path]:
 
 
 def is_path(place: str) -> bool:
-    """Whether a place names a file or folder rather than a module."""
+    """Return whether a place is a file or a folder, and not a module."""
     return place.endswith(".py") or "/" in place or Path(place).is_dir()
 
 
@@ -98,12 +99,12 @@ def _files(place: str) -> Iterator[ModuleType]:
 def _execute(file: Path) -> ModuleType:
     namesake = sys.modules.get(file.stem)
     if namesake is not None and getattr(namesake, "__file__", None) == str(file):
-        return namesake  # a second copy would have a second handler of each type
+        return namesake  # executed again, it would define each handler a second time
     spec = importlib.util.spec_from_file_location(file.stem if namesake is None else f"task_handlers_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise ImportError("is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where neighbours and annotations look it up
+    sys.modules[spec.name] = module  # imports of other files and annotations look it up here
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -117,7 +118,7 @@ def _imported(what: str, run: Callable[[], ModuleType]) -> ModuleType:
         return run()
     except HandlerError as error:
         raise HandlerError(f"{what}: {error}") from error
-    except (Exception, SystemExit) as error:  # the user's module may raise anything; it becomes one line
+    except (Exception, SystemExit) as error:  # the user's module may raise anything; the error says so in one line
         raise HandlerError(f"{what} cannot be imported: {_where(error)}{type(error).__name__}: {error}") from error
 
 

@@ -31,7 +31,7 @@ _DATABASE_SECONDS = 60.0
 
 
 async def run_worker(settings: WorkerSettings) -> ExitCode:
-    """Run a worker until SIGTERM or SIGINT, and drain; the second one hurries.
+    """Run a worker until SIGTERM or SIGINT, then drain; a second signal skips the waiting.
 
     Raises:
         Misconfigured: a handler cannot be used, the broker is `memory://`, the alive file cannot be written, or the
@@ -48,7 +48,7 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
                 _show_start_block(settings, handlers, *found)
                 await _work(settings, handlers, asked)
         except DatabaseUnavailableError as error:
-            _log.error("database_unreachable", reason=str(error))  # the reason is all there is to say
+            _log.error("database_unreachable", reason=str(error))  # without a traceback: the reason says it all
             return ExitCode.FAILED
         except LoopKeepsDyingError as error:
             _log.critical("worker_gives_up", reason=str(error))
@@ -69,7 +69,7 @@ def handlers_or_misconfigured(place: str | None, http_hosts: HttpHosts | None = 
     """Load the handlers at `place`.
 
     Raises:
-        Misconfigured: they cannot be loaded; the text says which and why.
+        Misconfigured: they cannot be loaded; the text says which one and why.
 
     """
     try:
@@ -86,7 +86,7 @@ def _begin_alive_file(settings: WorkerSettings) -> None:
 
 
 async def _check_database(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:
-    """Wait until the database answers; return what it is and the revision of its schema."""
+    """Wait until the database answers; return its facts and the revision of its schema."""
     async with Database(settings.database_url.get_secret_value(), pool_size=1) as database:
         revision = await database.wait_for_revision(_DATABASE_SECONDS)
         if (reason := why_no_migration(revision)) is not None:
@@ -116,5 +116,5 @@ def _show_start_block(
 
 
 def http_rows(settings: WorkerSettings) -> list[tuple[str, str]]:
-    """Return the rows of the start block about `http.request`: none where it is not offered."""
+    """Return the rows of the start block about `http.request`; none if it is not offered."""
     return [] if settings.http_hosts is None else [("HTTP hosts", settings.http_hosts.text)]

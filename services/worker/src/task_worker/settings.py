@@ -1,4 +1,4 @@
-"""What a worker is told by its environment."""
+"""The settings of a worker: environment variables TASK_WORKER_*."""
 
 from __future__ import annotations
 
@@ -41,39 +41,39 @@ Weights = Annotated[dict[Priority, int], BeforeValidator(_parse_weights), AfterV
 
 
 class WorkerSettings(ProcessSettings):
-    """TASK_WORKER_* beside what every process is told. Heartbeat, sweep and self-stop are fractions of the lease."""
+    """TASK_WORKER_*, and the settings of every process. Heartbeat, sweep and self-stop are fractions of the lease."""
 
     model_config = SettingsConfigDict(env_prefix="TASK_WORKER_")
 
     served_queues: QueueNames | None = Field(None, validation_alias="TASK_WORKER_QUEUES")
-    """The queues that this worker serves; all that exist if left out."""
+    """The queues that this worker serves; all of TASK_QUEUES if left out."""
     concurrency: int = Field(50, ge=1, le=1000)
     """How many tasks run at once."""
     handlers: str | None = None
-    """Where handlers are: a module, a file, a folder, or several separated by commas."""
+    """The places of handlers: modules, files and folders, separated by commas."""
     api_url: str = Field("http://127.0.0.1:9000", pattern=r"^https?://")
-    """Where `context.client` finds the API."""
+    """The URL of the API, for `context.client`."""
     priority_weights: Weights = Field(default_factory=lambda: {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1})
     lease_seconds: float = Field(30.0, ge=1.0, le=3600.0)
-    """How long a worker that has gone silent keeps its tasks."""
+    """How long a worker that is silent keeps its tasks."""
     drain_seconds: float = Field(30.0, ge=0.0, le=86_400.0)
-    """How long a worker that was asked to stop lets its tasks run."""
+    """How long tasks may go on running after the worker was asked to stop."""
     timeout_seconds: float = Field(600.0, ge=limits.TIMEOUT_SECONDS_MIN, le=limits.TIMEOUT_SECONDS_MAX)
-    """Longest run of an attempt where neither the task nor its handler says otherwise."""
+    """The longest run of an attempt if neither the task nor its handler sets a limit."""
     max_attempts: int = Field(3, ge=1, le=limits.ATTEMPTS_MAX)
-    """Attempts where neither the task nor its handler says otherwise."""
+    """How many attempts of a task may fail if neither the task nor its handler sets a limit."""
     retention_days: float = Field(30.0, ge=0.0, le=36_500.0)
-    """How long tasks are kept after they ended; 0 keeps them for ever."""
+    """How many days ended tasks are kept; 0 keeps them for ever."""
     alive_file: Path | None = None
-    """A file that is touched as long as this worker lives: what `task-worker check` looks at."""
+    """A file that the worker touches while it is alive. `task-worker check` looks at it."""
     http_hosts: Annotated[HttpHosts | None, BeforeValidator(_parse_hosts)] = None
-    """What `http.request` may call; without any it is not offered."""
+    """The hosts that `http.request` may call. Without any it is not offered."""
 
     @model_validator(mode="after")
     def _check_served_queues(self) -> WorkerSettings:
         unknown = sorted(set(self.served_queues or ()) - set(self.queues))
         if unknown:
-            raise ValueError(f"no queue of TASK_QUEUES is called {', '.join(unknown)}, as TASK_WORKER_QUEUES says")
+            raise ValueError(f"these queues of TASK_WORKER_QUEUES are not in TASK_QUEUES: {', '.join(unknown)}")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Threads for calls that may never end: no process waits for them when it ends, as it would for those of a pool."""
+"""Daemon threads for calls that may never end. A process that exits does not wait for them, as it would for a pool."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class DaemonThreads(Executor):
     def submit(
         self, function: Callable[Arguments, Value], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Future[Value]:
-        """Have a function called in one of the threads."""
+        """Call a function in one of the threads, once one is free; return the future of its value."""
         future: Future[Value] = Future()
 
         def call() -> None:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function(*args, **kwargs))
-                except BaseException as error:  # noqa: BLE001 # whoever waits for the future is told
+                except BaseException as error:  # noqa: BLE001 # passed on to the waiter of the future
                     future.set_exception(error)
 
         with self._lock:

@@ -1,4 +1,4 @@
-"""Waiting with an end: for an event, or for the first of several things."""
+"""Waits for an event with a deadline, and for the first of several coroutines."""
 
 from __future__ import annotations
 

@@ -192,12 +192,12 @@ def test_wrong_signatures_are_errors() -> None:
     def no_schema(payload: HoldsOpaque) -> None: ...
 
     messages = {
-        three: "a handler takes (payload, context) or less",
+        three: "a handler takes (payload, context) or fewer",
         other_second: "the second parameter must be annotated as Context",
-        keyword: "a handler takes (payload, context) or less",
-        rest: "a handler takes (payload, context) or less",
-        opaque: "its payload's type cannot be understood",
-        no_schema: "its payload's type cannot be understood",
+        keyword: "a handler takes (payload, context) or fewer",
+        rest: "a handler takes (payload, context) or fewer",
+        opaque: "the type of its payload cannot be used",
+        no_schema: "the type of its payload cannot be used",
     }
     for function, message in messages.items():
         with pytest.raises(HandlerError, match=re.escape(message)) as caught:

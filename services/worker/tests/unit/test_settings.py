@@ -123,8 +123,7 @@ def test_a_queue_that_does_not_exist_cannot_be_served(
         read_settings(WorkerSettings)
 
     assert (
-        capsys.readouterr().err
-        == "error: no queue of TASK_QUEUES is called mails, reports, as TASK_WORKER_QUEUES says\n"
+        capsys.readouterr().err == "error: these queues of TASK_WORKER_QUEUES are not in TASK_QUEUES: mails, reports\n"
     )
 
 
