@@ -180,7 +180,7 @@ async def test_no_answer_is_given_before_the_code_has_stopped(
     task = await create("t")
     await began.wait()
     await cancel(task.id)
-    await until(lambda: running.worker._in_flight.get(task.id).stop_reason)
+    await until(lambda: running.worker._in_flight.attempts()[0].stop_reason)
 
     assert await table.status(task.id) == "IN_PROGRESS"
     tidied.set()

@@ -218,7 +218,7 @@ async def test_what_the_poll_claims_while_it_is_in_flight_is_given_back(
         await until(lambda: bench.released)
 
     assert (bench.released, bench.started) == ([again], [])
-    assert bench.in_flight.get(attempt.claim.id) is attempt
+    assert bench.in_flight.attempts() == [attempt]
 
 
 async def test_suspects_come_first_in_the_poll_so_that_a_backlog_cannot_hide_them(

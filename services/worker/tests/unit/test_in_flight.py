@@ -140,10 +140,10 @@ class TestHolding:
         self, in_flight: InFlight, take: Callable[..., Attempt], a_claim: MakeClaim
     ) -> None:
         attempt = take()
-        stranger = Attempt(a_claim(id=attempt.claim.id), 60, 3)
+        later = Attempt(a_claim(id=attempt.claim.id), 60, 3)
 
-        in_flight.drop(stranger)
-        assert in_flight.get(attempt.claim.id) is attempt
+        in_flight.drop(later)
+        assert in_flight.attempts() == [attempt]
         assert attempt.claim.id in in_flight
         in_flight.drop(attempt)
 

@@ -21,12 +21,10 @@ ELECTIONS_A_LEASE = 6
 
 
 class Leadership:
-    """Whether this worker leads, by its last election. To wait for a change, await `begun` or `ended`."""
+    """Whether this worker leads, by its last election. `begun` is set while it does."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
-        self.ended = asyncio.Event()
-        self.ended.set()
         self._leader_id: UUID | None = None
 
     @property
@@ -40,9 +38,10 @@ class Leadership:
         if leader_id != self._leader_id:
             _log.info("leader_changed", leader_id=str(leader_id), is_me=is_me)
         self._leader_id = leader_id
-        now, not_now = (self.begun, self.ended) if is_me else (self.ended, self.begun)
-        not_now.clear()
-        now.set()
+        if is_me:
+            self.begun.set()
+        else:
+            self.begun.clear()
 
 
 class LeaderElection:

@@ -97,10 +97,6 @@ class InFlight:
     def __contains__(self, task_id: UUID) -> bool:
         return task_id in self._by_id
 
-    def get(self, task_id: UUID) -> Attempt | None:
-        """Return the attempt of a task, or None if it is not in flight."""
-        return self._by_id.get(task_id)
-
     def attempts(self) -> list[Attempt]:
         """Return all attempts. Safe from any thread."""
         return list(self._by_id.values())
