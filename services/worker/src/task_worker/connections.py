@@ -14,7 +14,7 @@ CONNECTIONS = _POOL_SIZE + 2
 
 
 class WorkerDatabases:
-    """A pool for the worker's loops and, so that neither can starve it, connections of the poll and the heartbeat."""
+    """A pool for the worker's loops, and a connection each for the poll and the heartbeat, which no loop can starve."""
 
     def __init__(self, settings: WorkerSettings, timings: WorkerTimings) -> None:
         self._settings = settings
@@ -25,11 +25,11 @@ class WorkerDatabases:
         )
 
     def open_heartbeat(self) -> Database:
-        """Open the heartbeat's connection, on its own event loop; whoever asks closes it."""
+        """Open the heartbeat's connection, on its own event loop. The caller closes it."""
         return self._open("task-worker-heartbeat", 1, self._settings.lease_seconds / 6)
 
     async def aclose(self) -> None:
-        """Close the pool and the poll's connection, as far as that works."""
+        """Close the pool and the poll's connection. Errors are ignored."""
         await asyncio.gather(self.pool.aclose(), self.poll.aclose(), return_exceptions=True)
 
     def _open(

@@ -1,4 +1,4 @@
-"""How a worker's process ends where it may not go on: the exit codes, and the end itself."""
+"""Ends the process of a worker that must not go on, with an exit code that says why."""
 
 from __future__ import annotations
 

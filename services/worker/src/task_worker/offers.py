@@ -21,7 +21,7 @@ class OfferRefresher:
         self._offer = offer
 
     async def run(self) -> None:
-        """Write for ever."""
+        """Write the offer for ever, once a minute."""
         while True:
             pause = _EVERY_SECONDS
             try:

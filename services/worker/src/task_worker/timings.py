@@ -1,4 +1,4 @@
-"""Every time of a worker that is no setting, by part. A test hands over its own in place of the defaults.
+"""All times of a worker that are not settings, by part. A test passes its own instead of the defaults.
 
 Times are in seconds unless a name says otherwise. What an operator may change is in `task_worker.settings`.
 """
@@ -48,9 +48,9 @@ class AttemptTimings:
     retry: BackOff = BackOff(first_seconds=2.0, longest_seconds=600.0, factor=3.0, jitter=1.0)
     """How long a task waits after a failure."""
     kill_grace_seconds: float = 5.0
-    """Between SIGTERM and SIGKILL to a handler's process, where there is time for both."""
+    """Between SIGTERM and SIGKILL to a handler's process, if there is time for both."""
     overdue_seconds: float = 5.0
-    """After so long code that was asked to stop and goes on is reported."""
+    """After so long, code that was asked to stop and still runs is logged."""
     stop_seconds: float = 7.0
     """How long code that was asked to stop may take when the worker stops; above `kill_grace_seconds`."""
 
@@ -60,7 +60,7 @@ class RecordTimings:
     """How outcomes and progress are written."""
 
     retry: BackOff = BackOff(first_seconds=0.1, longest_seconds=2.0)
-    """How long to wait after the database did not take an ending."""
+    """How long to wait after an ending could not be written."""
     progress_seconds: float = 0.25
     """Between two writes of progress."""
 

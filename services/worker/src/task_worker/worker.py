@@ -49,12 +49,12 @@ class Worker:
     """One worker, from `run` until it is asked to stop.
 
     Args:
-        settings: what it is told.
-        handlers: what it runs, by type.
+        settings: of this worker.
+        handlers: by type.
         bus, signals: open as long as it runs.
         end_process: ends the process with an exit code where code cannot be stopped and must not go on. If it returns,
             the worker waits for that code.
-        timings: what is no setting.
+        timings: the times that are not settings.
 
     """
 
@@ -105,7 +105,7 @@ class Worker:
         self._heartbeat.start()
         for name, loop in self._loops.items():
             supervisor.start(name, loop, forever=name != "claims")
-        seconds = 0.0  # where a part of this worker is dead, nothing is waited for
+        seconds = 0.0  # if a part of this worker is dead, nothing is waited for
         try:
             await wait_for_first(stop.wait(), supervisor.wait())
             seconds = self._settings.drain_seconds

@@ -18,14 +18,14 @@ from task_worker.lease.in_flight import Attempt, StopReason
 def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> Ending:
     """Return how an attempt ends.
 
-    A value is a COMPLETE if it can be stored, a FAIL otherwise. A failure is a RETRY while the failures of the task,
-    this one counted, are fewer than `attempt.max_attempts`, and a FAIL then or if it is final. A snooze, and code that
-    was stopped, is a RELEASE.
+    A value is a COMPLETE if it can be stored, a FAIL otherwise. A failure is a RETRY while the task has, with this one,
+    fewer than `attempt.max_attempts` failures; otherwise, or if it is final, it is a FAIL. A snooze is a RELEASE. Code
+    that was stopped is a RELEASE too.
 
     Args:
-        attempt: whose code has ended; `attempt.stop_reason` says why it was asked to, if it was.
+        attempt: its code has ended; `attempt.stop_reason` says why it was asked to stop, if it was.
         outcome: what the runner reported.
-        retry: how long a task waits after a failure where the handler does not say.
+        retry: how long a task waits after a failure if the handler does not say.
 
     """
     claim = attempt.claim
@@ -52,8 +52,8 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
 def _after_stop(attempt: Attempt, outcome: HandlerOutcome) -> HandlerOutcome:
     """Return which outcome counts, given that the code may have been asked to stop.
 
-    Out of time is a failure even if a value came in the end. After any other stop a value or a snooze is kept; a
-    failure counts as the stop.
+    After a timeout it is a failure, even if the code then returned a value. After any other stop a value or a snooze is
+    kept, and a failure counts as the stop.
     """
     match attempt.stop_reason:
         case None:
@@ -66,6 +66,6 @@ def _after_stop(attempt: Attempt, outcome: HandlerOutcome) -> HandlerOutcome:
 
 
 def _delay(seconds: float) -> timedelta:
-    """Keep what a handler asks for between now and the farthest `run_at`."""
+    """Limit the delay that a handler asks for: from 0 to as far as a `run_at` may be."""
     longest = limits.RUN_AT_HORIZON_DAYS * 86_400
     return timedelta(seconds=min(max(0.0, seconds), longest))

@@ -6,7 +6,7 @@
 - An attempt is recorded or released only after its code has stopped.
 - The slot is free once the code has ended; the attempt stays in flight until its ending is recorded.
 - Each attempt is an asyncio task that nobody cancels: stopping goes through `Attempt.stop`, to the code alone.
-- Whatever goes wrong around the code is a failure of the attempt, a thread or process that cannot be started too: an
+- Whatever goes wrong around the code is a failure of the attempt, also a thread or process that cannot be started. An
   attempt without a recorded ending would run again and again.
 """
 
@@ -42,7 +42,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class RunDefaults:
-    """What holds where neither the task nor its handler says otherwise."""
+    """The limits of an attempt if neither the task nor its handler sets any, and the URL of the API."""
 
     timeout_seconds: float
     max_attempts: int
@@ -51,11 +51,11 @@ class RunDefaults:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptServices:
-    """What attempts use of the worker.
+    """The parts of the worker that attempts use.
 
     `record` writes an ending, `release` gives back a task that is not run, `report` takes progress. `child` says how a
-    handler's process is set up. `make_context` makes what a handler is given; `threads` run plain handlers: as many
-    as there are slots if left out.
+    handler's process is set up. `make_context` makes the context for a handler. `threads` run plain handlers; if left
+    out, there is a thread for each slot.
     """
 
     record: Callable[[Attempt, Ending], Awaitable[Ended | None]]
@@ -72,8 +72,8 @@ class Executor:
 
     Args:
         handlers: by type.
-        defaults: limits where neither the task nor its handler has one.
-        services: what attempts use of the worker.
+        defaults: the limits if neither the task nor its handler sets any.
+        services: the parts of the worker that attempts use.
         in_flight, slots, lease: of this worker.
 
     """

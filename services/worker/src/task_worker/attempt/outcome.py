@@ -1,8 +1,9 @@
-"""What running a handler can come to: it returned, failed, snoozed or was stopped. Pure.
+"""The four outcomes of running a handler: it returned, failed, snoozed or was stopped. Pure.
 
 A runner reports one of these; `task_worker.attempt.ending` decides what is recorded.
 
-A handler's own process imports this, so nothing here imports the store: that would double the time of its start.
+The child process of a handler imports this module, so it does not import the store: that would double the child's
+start time.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ HandlerOutcome: TypeAlias = Returned | Failed | Snoozed | Stopped
 
 
 def result_text(value: Any) -> str | None:
-    """Return a handler's value as the JSON that is stored; None for None. A pydantic model is dumped.
+    """Return a handler's value as the JSON to store; None for None. A pydantic model is dumped.
 
     Raises:
-        UnstorableJsonError: it is not JSON that can be stored, or larger than `limits.RESULT_BYTES`.
+        UnstorableJsonError: the value is not JSON that can be stored, or is larger than `limits.RESULT_BYTES`.
 
     """
     if value is None:
@@ -65,7 +66,7 @@ def result_text(value: Any) -> str | None:
         text = orjson.dumps(check_json(plain))
     except UnstorableJsonError:
         raise
-    except Exception as error:  # code of the user's runs here: a model's fields, a mapping's items
+    except Exception as error:  # the user's code runs here: fields of a model, items of a mapping
         raise UnstorableJsonError((), f"is not JSON: {type(error).__name__}: {error}") from error
     if len(text) > limits.RESULT_BYTES:
         raise UnstorableJsonError((), f"is larger than {limits.RESULT_BYTES} bytes")
@@ -73,13 +74,13 @@ def result_text(value: Any) -> str | None:
 
 
 def unstorable(reason: str) -> TaskError:
-    """Return the error of a task whose result cannot be stored. It is final: a repeat would end the same."""
+    """Return the error of a task whose result cannot be stored. It is final: another attempt would end the same."""
     message = storable_text(f"the result cannot be stored: {reason}", limits.ERROR_MESSAGE_CHARS)
     return TaskError(code=ErrorCode.UNSTORABLE_RESULT, message=message)
 
 
 def invalid_payload(error: ValidationError) -> Failed:
-    """Return the failure of a task whose payload does not fit its handler. It is final, as above."""
+    """Return the failure of a task whose payload does not fit its handler. It is final."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "payload"
     reason = first["msg"].removeprefix("Value error, ")

@@ -22,7 +22,7 @@ class Recorder:
 
     Args:
         attempts: the statements.
-        timings: pauses between tries.
+        timings: the pauses between tries.
         on_waiting: called when a task waits again, so that the leader can be woken.
 
     """
@@ -37,10 +37,10 @@ class Recorder:
         self._written = asyncio.Event()
 
     async def record(self, attempt: Attempt, ending: Ending) -> Ended | None:
-        """Write how an attempt ended, after its last progress. None: the task is no longer this worker's.
+        """Write how an attempt ended, after its last progress. Return None if the task is no longer this worker's.
 
-        Repeats while the database is away, until the attempt is dropped. An ending that the database refuses becomes
-        a failure.
+        Repeats while the database does not answer, until the attempt is dropped. If the database refuses the ending,
+        the task FAILs instead.
         """
         await self._write_last_progress(attempt)
         tries = 0
@@ -62,7 +62,7 @@ class Recorder:
         return None
 
     async def release(self, key: AttemptKey) -> None:
-        """Give back a task that this worker holds and does not run. After a failure the next reconciling repeats it."""
+        """Give back a task that this worker holds and does not run. If this fails, the next reconciling repeats it."""
         try:
             ended = await self._attempts.record(Ending.release(key))
         except StoreError as error:
@@ -73,13 +73,13 @@ class Recorder:
             self._on_waiting()
 
     def report(self, attempt: Attempt, progress: Progress) -> None:
-        """Have progress written soon; of several reports the latest counts."""
+        """Note progress, which `write_progress` writes soon; of several reports only the latest is written."""
         if attempt.is_running:
             self._progress[attempt] = progress
             self._reported.set()
 
     async def write_progress(self) -> None:
-        """Write what is reported, for ever: all of it at once, a few times a second. What fails is not repeated."""
+        """Write reported progress for ever: all of it at once, a few times a second. A failed write is not repeated."""
         while True:
             await self._reported.wait()
             self._reported.clear()
@@ -94,7 +94,7 @@ class Recorder:
             await asyncio.sleep(self._timings.progress_seconds)
 
     async def _write_last_progress(self, attempt: Attempt) -> None:
-        while attempt in self._being_written:  # written after the ending it would change nothing, and be lost
+        while attempt in self._being_written:  # a write after the ending would change nothing
             await self._written.wait()
         if (progress := self._progress.pop(attempt, None)) is not None:
             await self._write(attempt, progress)

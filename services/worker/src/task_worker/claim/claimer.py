@@ -35,7 +35,7 @@ class Claimer:
         weights: how the poll shares its slots among the priorities.
         in_flight, lease: of this worker.
         start: starts a claimed task. Called on the event loop; must not raise.
-        release: gives a claimed task back that may not be started here. As `start`.
+        release: gives back a claimed task that must not be started here. Same conditions as for `start`.
 
     """
 
@@ -59,7 +59,7 @@ class Claimer:
     async def claim_ids(self, ids: Sequence[UUID]) -> list[Claim] | None:
         """Claim what was delivered, without the tasks that are still in flight here.
 
-        (After a failover an id could be claimable whose earlier attempt has not ended here.)
+        (After a failover a task could be claimable although its earlier attempt still runs here.)
         """
         untried = [task_id for task_id in ids if task_id not in self._in_flight]
         return await self._claim(lambda worker_id, token: self._attempts.claim(worker_id, untried, token))

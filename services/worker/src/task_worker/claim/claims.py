@@ -4,7 +4,8 @@
 
 - One claim at a time, so that the next one fills whatever slots come free meanwhile.
 - While the outcome of a claim is unknown its deliveries stay unacked, and its ids are tried again.
-- Without a free slot for a second, or without a lease, nothing stays buffered here that another worker could run.
+- Without a free slot for a second, nothing stays buffered here that another worker could run.
+- A claim of deliveries and a poll begin only under a valid lease.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Claims:
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Claim until told to stop; then give back what was delivered."""
+        """Claim until `stop` is called, then give back what was delivered."""
         self._buffer.put_back()  # deliveries left from before a restart of this loop
         while not self._is_stopping:
             if not await self._slots.wait_free(self._timings.put_back_seconds):

@@ -2,7 +2,7 @@
 
 **Invariants**
 
-- A delivery is acked once a claim has tried every id of it, and put back if that does not come about.
+- A delivery is acked once a claim has tried every id of it, and put back otherwise.
 - The bus's callback only appends to a buffer; it awaits nothing.
 - Priorities that wait get their turns by the weights; within a priority the queues take turns.
 """
@@ -97,10 +97,10 @@ class PrefetchBuffer:
         self.arrived.clear()
 
     async def fit(self, free: int) -> bool:
-        """Begin the consumers with a prefetch that fits `free` slots (1 or more); return whether they have just begun.
+        """Begin consumers with a prefetch that fits `free` slots (1 or more); return whether new ones were begun.
 
-        Consumers that run go on unless their prefetch is much too small: a prefetch is fixed when a consumer begins,
-        so a wider one takes a new consumer.
+        Running consumers are kept unless their prefetch is much too small: a consumer cannot change its prefetch, so a
+        larger one needs a new consumer.
         """
         wanted = min(free, self._capacity, _PREFETCH_MAX)
         if self._subscriptions and (self._prefetch >= wanted or self._prefetch * 2 > free):

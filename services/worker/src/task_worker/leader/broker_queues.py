@@ -1,4 +1,4 @@
-"""The broker queues as the leader fills them: looks how full they are, and publishes ids within their windows."""
+"""Fills the broker queues for the leader: looks how full they are, and publishes ids within their windows."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Leadership:
         return self.begun.is_set()
 
     def set_leader(self, leader_id: UUID | None, me: UUID | None) -> None:
-        """Note which worker leads; None where the database did not answer."""
+        """Note which worker leads; None if the database did not answer, or this worker is not registered."""
         is_me = leader_id is not None and leader_id == me
         if leader_id != self._leader_id:
             _log.info("leader_changed", leader_id=str(leader_id), is_me=is_me)
@@ -62,7 +62,7 @@ class LeaderElection:
         self._woken.set()
 
     async def run(self) -> None:
-        """Ask for ever."""
+        """Ask who leads, for ever."""
         while True:
             self._woken.clear()
             worker_id = self._lease.worker_id

@@ -27,7 +27,7 @@ class Leader:
     """Builds the loops of the leader. All of them run on every worker, and wait while another one leads.
 
     Args:
-        settings: what the worker is told.
+        settings: of this worker.
         bus, signals: open as long as the loops run.
         database: where the statements run.
         lease: of this worker.

@@ -1,4 +1,4 @@
-"""What the event loop does about the news that the heartbeat brings.
+"""What the event loop does when the heartbeat reports a change.
 
 **Invariants**
 
@@ -16,13 +16,13 @@ from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 
 
 class LeaseCallbacks:
-    """Acts on what is in flight when the lease, or what the database says of it, changes.
+    """Acts on the attempts in flight when the lease or the rows of this worker change.
 
     Args:
         in_flight: of this worker.
         alive_file: is touched whenever the event loop answers.
         on_registered: called once this worker has a lease under a new id.
-        release: gives a row back that this worker holds and does not run.
+        release: gives back a row that this worker holds and does not run.
 
     """
 
@@ -40,7 +40,7 @@ class LeaseCallbacks:
         self._release = release
 
     def answered(self) -> None:
-        """Note that the event loop answers; called thirty times a lease."""
+        """Touch the alive file: the event loop answers. Called thirty times a lease."""
         self._alive_file.touch()
 
     def registered(self) -> None:

@@ -51,7 +51,7 @@ class Attempt:
     _on_stop: list[Callable[[], object]] = field(default_factory=list)
 
     def on_stop(self, call: Callable[[], object]) -> None:
-        """Have `call` called when the code is asked to end; at once if it has been already."""
+        """Call `call` when the code is asked to end; at once if it was asked before."""
         self._on_stop.append(call)
         if self.stop_reason is not None:
             call()
@@ -80,7 +80,7 @@ class InFlight:
     """The attempts in flight and the claims under way."""
 
     def __init__(self, claim_seconds: float) -> None:
-        """`claim_seconds`: so long after it was given up, a claim has taken place or never will."""
+        """`claim_seconds`: this long after a claim was given up, it has taken place or never will."""
         self._claim_seconds = claim_seconds
         self._by_id: dict[UUID, Attempt] = {}
         self._under_way: set[UUID] = set()

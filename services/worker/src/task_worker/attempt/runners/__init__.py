@@ -1,1 +1,1 @@
-"""Where handlers run: on the event loop, in a thread, in a process of their own. Each runner returns what happened."""
+"""Run handlers on the event loop, in a thread, or in a process of their own. Each runner returns the outcome."""

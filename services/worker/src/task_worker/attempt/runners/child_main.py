@@ -1,7 +1,7 @@
 """The process of one attempt: `python -m task_worker.attempt.runners.child_main`, started by `child_process`.
 
-What the handler starts in turn holds neither pipe: otherwise the worker would not see this process end, and those would
-not see the worker end.
+Processes that the handler starts get neither pipe. With a copy of one, the worker would not see this process end, or
+this process would not see the worker end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _take_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
-    """Return the two pipes, for this module alone: the handler reads nothing, and what it prints goes to stderr."""
+    """Return the two pipes, for this module only: the handler reads nothing, and what it prints goes to stderr."""
     _close_duplicates()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("rb") as nothing:

@@ -1,8 +1,8 @@
 """Runs handlers in processes of their own: started for one attempt, ended by signals, never outliving the worker.
 
-The child is `task_worker.attempt.runners.child_main`. Down its standard input goes one request, and the pipe then stays
-open: the child ends when it closes, however the worker went. Up its standard output come progress and, last, the
-outcome.
+The child is `task_worker.attempt.runners.child_main`. It reads one request from its standard input, which then stays
+open. When it closes, the worker has ended, in whatever way, and the child ends too. To its standard output the child
+writes progress and, last, the outcome.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from task_worker.attempt.outcome import Failed, HandlerOutcome, Stopped
 from task_worker.context import TaskDetails
 
 if TYPE_CHECKING:
-    from task_worker.lease.in_flight import Attempt  # not in the child, which does without the store
+    from task_worker.lease.in_flight import Attempt  # not in the child, which does not import the store
 
 _EXIT_SECONDS = 2.0
-"""Between the outcome of a handler and the end of its process."""
+"""How long a process may take to end after it has sent its outcome."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ async def run_in_process(
 ) -> HandlerOutcome:
     """Run a handler to its end. A stop sends SIGTERM to the process and all that it started, then SIGKILL.
 
-    SIGKILL follows after `grace_seconds`, or comes at once where another worker may soon get the task.
+    SIGKILL follows after `grace_seconds`, or comes at once if another worker may soon get the task.
 
     Raises:
         OSError: no process can be started.
@@ -89,7 +89,7 @@ async def run_in_process(
 
 
 class _Stopper:
-    """Ends a process group: SIGTERM, and SIGKILL after a grace, or at once where it is urgent."""
+    """Ends a process group by SIGTERM, then SIGKILL after a grace; by SIGKILL at once if it is urgent."""
 
     def __init__(self, pid: int, attempt: Attempt, grace_seconds: float) -> None:
         self._pid = pid
@@ -141,7 +141,7 @@ async def _read(stream: asyncio.StreamReader) -> Any:
 
 
 def framed(message: object) -> bytes:
-    """Return a message as it goes through a pipe: its length in four bytes, then its pickle."""
+    """Return the bytes of a message in a pipe: its length in four bytes, then its pickle."""
     body = pickle.dumps(message)
     return len(body).to_bytes(4, "big") + body
 

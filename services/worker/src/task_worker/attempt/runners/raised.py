@@ -1,4 +1,4 @@
-"""Turns what a handler raised into an outcome: the same for every runner."""
+"""Turns the exception that a handler raised into an outcome, the same way for every runner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def outcome_of_exception(error: BaseException) -> HandlerOutcome:
     """Return the outcome of an attempt whose handler raised `error`. Never raises itself."""
     try:
         return _outcome_of(error)
-    except Exception:  # noqa: BLE001 # an exception of the user's own, whose `str` raises
+    except Exception:  # noqa: BLE001 # the `str` of a user's exception may raise
         return Failed(_error(ErrorCode.HANDLER_ERROR, type(error).__name__, error))
 
 
@@ -37,6 +37,6 @@ def _error(code: str, message: str, error: BaseException) -> TaskError:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the last 16 KiB of the traceback: the place of the error stands at its end."""
+    """Return the last 16 KiB of the traceback: the place of the error is at its end."""
     text = storable_text(safe_traceback(error), 10 * limits.TRACEBACK_BYTES)
     return text.encode()[-limits.TRACEBACK_BYTES :].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""Runs plain handlers in a thread, which cannot be stopped from outside: its context tells it, and it is waited for."""
+"""Runs plain handlers in threads. A thread cannot be stopped: its context says that it should end, and we wait."""
 
 from __future__ import annotations
 
