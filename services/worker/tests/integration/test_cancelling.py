@@ -118,7 +118,9 @@ async def test_with_the_signals_lost_it_is_stopped_by_the_next_heartbeat(
     assert handlers.stopped_at - asked_at < running.settings.lease_seconds / 6 + 0.5
 
 
-async def test_a_success_after_the_wish_counts(start: Start, create: Create, ended: Ended, tasks: Tasks) -> None:
+async def test_a_success_after_the_cancel_request_counts(
+    start: Start, create: Create, ended: Ended, tasks: Tasks
+) -> None:
     began = asyncio.Event()
 
     @handler("t")
@@ -140,7 +142,7 @@ async def test_a_success_after_the_wish_counts(start: Start, create: Create, end
     assert (row["status"], row["result"]) == ("COMPLETED", "done already")
 
 
-async def test_a_failure_after_the_wish_is_a_cancel_and_is_not_retried(
+async def test_a_failure_after_the_cancel_request_is_a_cancel_and_is_not_retried(
     start: Start, create: Create, ended: Ended, tasks: Tasks
 ) -> None:
     began, go_on = asyncio.Event(), threading.Event()
@@ -187,7 +189,7 @@ async def test_no_answer_is_given_before_the_code_has_stopped(
     assert (await ended(task.id))["status"] == "CANCELLED"
 
 
-async def test_a_cancel_about_the_moment_of_completion_has_one_winner(
+async def test_a_cancel_at_the_moment_of_completion_has_one_winner(
     start: Start, create: Create, ended: Ended, tasks: Tasks
 ) -> None:
     @handler("t")

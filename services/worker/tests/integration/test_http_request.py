@@ -267,7 +267,7 @@ def proving(authority: trustme.CA, *names: str) -> tuple[ssl.SSLContext, list[st
     return context, asked
 
 
-async def test_tls_speaks_of_the_name_though_the_connection_goes_to_an_address(
+async def test_tls_uses_the_name_though_the_connection_goes_to_an_address(
     serve: Serve, names: dict[str, list[list[str]]], authority: trustme.CA
 ) -> None:
     context, asked = proving(authority, "secure.example")
@@ -283,14 +283,14 @@ async def test_tls_speaks_of_the_name_though_the_connection_goes_to_an_address(
     assert f"\r\nHost: secure.example:{server.port}\r\n".encode() in server.requests[0]
 
 
-async def test_a_server_may_prove_its_address(serve: Serve, authority: trustme.CA) -> None:
+async def test_a_certificate_may_be_for_the_address(serve: Serve, authority: trustme.CA) -> None:
     server = await serve(tls=proving(authority, "127.0.0.1")[0])
 
     assert (await call(server))["body"] == "ok"
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_a_server_that_proves_another_name_or_by_a_stranger_gets_no_request(
+async def test_a_server_whose_certificate_is_for_another_name_or_not_trusted_gets_no_request(
     serve: Serve, names: dict[str, list[list[str]]], authority: trustme.CA, is_known: bool
 ) -> None:
     by = authority if is_known else trustme.CA()
@@ -306,7 +306,7 @@ async def test_a_server_that_proves_another_name_or_by_a_stranger_gets_no_reques
     assert server.requests == []
 
 
-async def test_a_server_that_wants_a_certificate_of_ours_is_tried_again(serve: Serve, authority: trustme.CA) -> None:
+async def test_a_server_that_wants_a_client_certificate_is_tried_again(serve: Serve, authority: trustme.CA) -> None:
     context, _ = proving(authority, "127.0.0.1")
     context.verify_mode = ssl.CERT_REQUIRED  # which TLS 1.3 says after the handshake
     authority.configure_trust(context)
@@ -422,7 +422,7 @@ async def endless_body(_: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await writer.drain()
 
 
-async def test_of_an_endless_body_the_beginning_is_kept_and_the_rest_is_left(serve: Serve) -> None:
+async def test_of_an_endless_body_the_beginning_is_kept_and_the_rest_is_not_read(serve: Serve) -> None:
     server = await serve(endless_body)
 
     result = await call(server)
@@ -472,7 +472,9 @@ async def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut(serve: Serve, en
 
 
 @pytest.mark.parametrize("headers", [["Content-Encoding: deflate, gzip, gzip"], ["Content-Encoding: gzip"] * 2])
-async def test_what_is_packed_in_layers_is_left_packed_and_stops_nobody(serve: Serve, headers: list[str]) -> None:
+async def test_a_body_that_is_compressed_twice_is_not_unpacked_and_blocks_nobody(
+    serve: Serve, headers: list[str]
+) -> None:
     # Blocks that hold nothing: unpacked to the end they give no byte, and the loop no turn.
     packed = gzip.compress(gzip.compress(b"\0\0\0\xff\xff" * (8 << 20)), 1)
     server = await serve(answer("200 OK", *headers, body=packed))
@@ -482,7 +484,7 @@ async def test_what_is_packed_in_layers_is_left_packed_and_stops_nobody(serve: S
     assert (result["status"], result["body"], result["is_truncated"]) == (200, "", True)
 
 
-async def test_a_server_that_packs_though_not_asked_to_is_understood(serve: Serve) -> None:
+async def test_a_server_that_compresses_unasked_is_understood(serve: Serve) -> None:
     body = gzip.compress(b'{"a": 1}')
     server = await serve(answer("200 OK", "Content-Type: application/json", "Content-Encoding: gzip", body=body))
 
@@ -534,7 +536,7 @@ async def test_a_server_that_is_not_there_is_tried_again(serve: Serve) -> None:
     assert caught.value.code == "no_answer"
 
 
-async def test_a_server_that_does_not_get_to_its_greeting_is_tried_again(
+async def test_a_server_that_does_not_finish_the_tls_handshake_is_tried_again(
     serve: Serve,
 ) -> None:
     server = await serve(silent)
@@ -585,9 +587,7 @@ async def test_a_silent_name_server_keeps_no_other_lookup_of_the_process_waiting
 @pytest.mark.parametrize(
     ("status", "code"), [("503 Busy", "http_503"), ("429 Slow Down", "http_429"), ("500 Oh", "http_500")]
 )
-async def test_a_server_that_asks_for_patience_is_tried_again_when_it_says(
-    serve: Serve, status: str, code: str
-) -> None:
+async def test_an_answer_with_retry_after_is_tried_again_after_that_time(serve: Serve, status: str, code: str) -> None:
     server = await serve(answer(status, "Retry-After: 120", body=b"secret"))
 
     with pytest.raises(Retry) as caught:
@@ -596,7 +596,7 @@ async def test_a_server_that_asks_for_patience_is_tried_again_when_it_says(
     assert (caught.value.code, caught.value.after_seconds) == (code, 120)
 
 
-async def test_nothing_secret_stands_in_an_error_or_in_the_log(
+async def test_errors_and_the_log_hold_no_secrets(
     serve: Serve, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await serve(answer("404 secret", "Set-Cookie: secret", body=b"secret"))
@@ -662,7 +662,7 @@ async def test_a_worker_runs_it_from_the_payload_to_the_row(
     ]
 
 
-async def test_a_worker_of_its_own_finds_its_way_by_name(
+async def test_a_worker_in_its_own_process_resolves_names(
     serve: Serve,
     worker_process: Callable[..., Awaitable[Any]],
     create: Callable[..., Awaitable[Task]],
@@ -679,7 +679,7 @@ async def test_a_worker_of_its_own_finds_its_way_by_name(
 
 
 @pytest.mark.parametrize(("hosts", "types"), [("", {"echo"}), ("api.example.org", {"echo", "http.request"})])
-async def test_it_is_offered_where_hosts_are_set_and_nowhere_else(
+async def test_it_is_offered_only_if_hosts_are_set(
     start: Callable[..., Awaitable[Any]], table: Any, until: Until, hosts: str, types: set[str]
 ) -> None:
     await start(http_hosts=hosts)

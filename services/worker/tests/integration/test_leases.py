@@ -159,7 +159,7 @@ async def test_a_thread_that_goes_on_after_the_lease_ends_the_process(
     let_go.set()
 
 
-async def test_a_worker_that_finds_itself_dead_drops_what_it_owes_and_goes_on_under_a_new_id(
+async def test_a_worker_that_finds_itself_dead_drops_its_attempts_and_goes_on_under_a_new_id(
     start: Start, create: Create, ended: Ended, table: Any, until: Until
 ) -> None:
     waiting = Waiting()
@@ -244,7 +244,7 @@ async def test_an_attempt_that_the_database_no_longer_knows_is_stopped(
     assert running.exit_codes == []
 
 
-async def test_a_claim_after_a_failover_does_not_run_beside_the_attempt_in_our_hands(
+async def test_a_claim_after_a_failover_does_not_run_beside_the_attempt_in_flight(
     start: Start, create: Create, table: Any, until: Until
 ) -> None:
     overlaps, running_now = [], []

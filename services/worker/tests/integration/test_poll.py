@@ -45,7 +45,7 @@ async def test_without_a_broker_from_the_start_tasks_run(
     assert running.polled == 10
 
 
-async def test_with_a_healthy_bus_and_free_slots_the_net_finds_nothing(
+async def test_with_a_healthy_bus_and_free_slots_the_poll_finds_nothing(
     start: Start, create: Create, table: Any, until: Until
 ) -> None:
     workers = [await start(concurrency=50, queues="default,reports") for _ in range(2)]
@@ -77,7 +77,7 @@ async def test_messages_that_come_again_and_again_run_no_task_twice(
     assert len(calls) == 100
 
 
-async def test_by_the_net_alone_low_keeps_its_share_though_slots_come_free_one_at_a_time(
+async def test_by_the_poll_alone_low_keeps_its_share_though_slots_come_free_one_at_a_time(
     start: Start, create: Create, until: Until, timings: WorkerTimings
 ) -> None:
     order: list[str] = []
@@ -143,7 +143,7 @@ async def test_a_backlog_does_not_hide_a_suspect(start: Start, create: Create, t
     assert await table.count("NEW", "PENDING") > 200
 
 
-async def test_what_waits_in_a_queue_that_is_not_served_stays(
+async def test_tasks_of_a_queue_that_is_not_served_stay_waiting(
     start: Start, create: Create, table: Any, ended: Ended
 ) -> None:
     other = await create(queue="reports")

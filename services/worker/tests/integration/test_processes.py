@@ -235,7 +235,7 @@ async def test_a_process_that_dies_is_a_failure_of_its_attempt_alone(
     assert (await ended(quits.id))["error"]["message"] == "the handler's process ended by exit code 7"
 
 
-async def test_what_it_prints_does_not_mix_with_what_it_says_and_much_passes_both_ways(
+async def test_its_prints_do_not_mix_with_its_messages_and_large_ones_pass_both_ways(
     worker: Any, create: Create, ended: Ended
 ) -> None:
     text = "é" * 400_000
@@ -341,7 +341,7 @@ async def test_one_that_ignores_sigterm_is_killed_at_once_when_the_lease_is_lost
     await until(lambda: table.fetch("SELECT 1 FROM tasks WHERE id = $1 AND lost_count = 1", task.id))
 
 
-async def test_it_ends_with_its_worker_however_that_went(
+async def test_it_ends_when_its_worker_is_killed(
     worker_process: Callable[..., Awaitable[asyncio.subprocess.Process]],
     create: Create,
     ended: Ended,

@@ -205,7 +205,7 @@ async def both(start: Start, tmp_path: Path, create: Create, tasks: Tasks, table
 STAYING = ("stays.loop", "stays.thread", "stays.process", "done.loop")
 
 
-async def test_whatever_ends_by_itself_ends_alike(both: Both) -> None:
+async def test_attempts_that_end_by_themselves_end_alike(both: Both) -> None:
     types = [type_ for type_ in both.handlers if type_ not in STAYING]
     fields = {"payload": {"n": 1, "text": "é"}, "labels": {"customer": "42"}}
 

@@ -104,5 +104,5 @@ def test_nothing_that_python_knows_to_be_special_is_public() -> None:
         ("10.0.0.1", None),
     ],
 )
-def test_an_address_that_carries_another_is_known(text: str, end: str | None) -> None:
+def test_an_ipv4_address_inside_another_is_found(text: str, end: str | None) -> None:
     assert carried_ipv4(ip_address(text)) == (None if end is None else ip_address(end))

@@ -161,7 +161,7 @@ async def test_never_more_than_the_window_and_a_full_queue_keeps_no_other_out(un
     assert {quota.priority for quotas in bench.table.quotas for quota in quotas} == {Priority.HIGH, Priority.MEDIUM}
 
 
-async def test_whoever_leads_again_looks_before_it_publishes(until: Until) -> None:
+async def test_a_worker_that_leads_again_looks_before_it_publishes(until: Until) -> None:
     bench = Bench()
     async with bench.leading():
         await until(lambda: bench.table.quotas)
@@ -277,7 +277,7 @@ async def test_after_messages_were_lost_it_pauses_before_it_marks_more() -> None
     assert await bench.dispatch._round() == 0.5
 
 
-async def test_it_outlives_an_outage_of_the_database(until: Until) -> None:
+async def test_it_survives_an_outage_of_the_database(until: Until) -> None:
     bench = Bench(timings=DispatchTimings(failed_seconds=0.01))
     bench.table.failure = DatabaseUnavailableError("gone")
     bench.table.waiting["default", Priority.HIGH] = ids(1)
@@ -298,7 +298,7 @@ class TestLeadership:
         leadership.set_leader(uuid4(), ME)
         assert not leadership.is_leading
 
-    def test_nobody_leads_where_the_database_did_not_answer(self) -> None:
+    def test_it_does_not_lead_if_the_database_did_not_answer(self) -> None:
         leadership = Leadership()
 
         leadership.set_leader(None, None)

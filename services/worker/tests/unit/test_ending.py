@@ -81,7 +81,9 @@ def test_a_final_failure_is_not_retried(a_claim: MakeClaim) -> None:
 @pytest.mark.parametrize(
     ("asked", "given"), [(0, 0), (7.5, 7.5), (-3, 0), (math.inf, 365 * 86_400), (math.nan, 0), (1e12, 365 * 86_400)]
 )
-def test_a_wish_for_a_pause_is_kept_within_bounds(a_claim: MakeClaim, asked: float, given: float) -> None:
+def test_the_delay_that_a_handler_asks_for_is_kept_within_bounds(
+    a_claim: MakeClaim, asked: float, given: float
+) -> None:
     retry = decide(a_claim(), Failed(ERROR, after_seconds=asked), max_attempts=3)
     snooze = decide(a_claim(failures=9), Snoozed(asked), max_attempts=3)
 

@@ -350,7 +350,7 @@ class TestStopping:
             ending = await bench.ending()
             assert (ending.event, ending.error, ending.delay) == (Event.RELEASE, None, timedelta())
 
-    async def test_a_success_after_a_wish_to_cancel_counts(self, make: Make) -> None:
+    async def test_a_success_after_a_cancel_request_counts(self, make: Make) -> None:
         began = asyncio.Event()
 
         @handler("t")
@@ -372,7 +372,7 @@ class TestStopping:
         assert (ending.event, ending.result) == (Event.COMPLETE, '"done already"')
 
     @pytest.mark.parametrize("error", [ValueError, TaskCancelled, Fail])
-    async def test_a_failure_after_being_stopped_is_put_down_to_that(
+    async def test_a_failure_after_a_stop_counts_as_the_stop(
         self, make: Make, until: Until, error: type[BaseException]
     ) -> None:
         @handler("t")
@@ -388,7 +388,7 @@ class TestStopping:
 
         assert (await bench.ending()).event is Event.RELEASE
 
-    async def test_a_wish_to_snooze_counts_after_being_stopped(self, make: Make) -> None:
+    async def test_a_snooze_after_a_stop_is_kept(self, make: Make) -> None:
         @handler("t")
         async def run() -> None:
             try:
@@ -500,8 +500,8 @@ class TestStopping:
         assert (await bench.ending()).event is Event.RELEASE
 
 
-class TestHolding:
-    async def test_the_slot_is_free_before_the_end_is_recorded_and_the_attempt_is_held_until_then(
+class TestAttemptsInFlight:
+    async def test_the_slot_is_free_before_the_end_is_recorded_and_the_attempt_is_in_flight_until_then(
         self, make: Make, until: Until
     ) -> None:
         @handler("t")

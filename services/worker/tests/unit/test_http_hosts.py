@@ -48,7 +48,7 @@ def test_a_host_is_listed_with_its_port(text: str, host: object, ports: list[int
         ("10.0.0.5", "::ffff:10.0.0.5"),
     ],
 )
-def test_what_only_looks_like_a_listed_host_is_none(text: str, host: str) -> None:
+def test_a_host_that_only_looks_like_a_listed_one_is_not_listed(text: str, host: str) -> None:
     assert not HttpHosts.parse(text).lists(host_of(host), 80)
 
 
@@ -134,7 +134,7 @@ def test_a_name_leads_to_a_listed_address_on_the_ports_of_that_one(
         ".".join(["a" * 60] * 5),
     ],
 )
-def test_an_entry_that_is_none_is_named_by_its_number_and_not_repeated(entry: str) -> None:
+def test_a_wrong_entry_is_named_by_its_number_and_not_repeated(entry: str) -> None:
     with pytest.raises(ValueError, match=r"^entry 3 must be a host") as caught:
         HttpHosts.parse(f"api.example.org,,{entry}")
 

@@ -43,14 +43,12 @@ class TestReconciling:
 
         assert (differences.not_held, differences.cancelled, differences.unknown) == ((), (), ())
 
-    def test_held_when_asked_and_not_returned_is_to_be_stopped(
-        self, in_flight: InFlight, take: Callable[..., Attempt]
-    ) -> None:
+    def test_an_attempt_without_a_row_is_to_be_stopped(self, in_flight: InFlight, take: Callable[..., Attempt]) -> None:
         mine, gone = take(), take()
 
         assert in_flight.compare(0, [mine, gone], [row_of(mine)]).not_held == (gone,)
 
-    def test_an_attempt_that_began_after_the_question_is_left_alone(
+    def test_an_attempt_that_began_after_the_query_is_left_alone(
         self, in_flight: InFlight, take: Callable[..., Attempt]
     ) -> None:
         take()
@@ -85,7 +83,7 @@ class TestReconciling:
 
         assert differences.cancelled == ()
 
-    def test_a_row_that_nobody_here_holds_is_unknown(self, in_flight: InFlight) -> None:
+    def test_a_row_without_an_attempt_is_unknown(self, in_flight: InFlight) -> None:
         row = a_row()
 
         assert in_flight.compare(0, [], [row]).unknown == (row,)
@@ -96,7 +94,7 @@ class TestReconciling:
 
         assert in_flight.compare(0, [], [row]).unknown == ()
 
-    def test_a_row_that_was_taken_between_question_and_comparison_is_known(
+    def test_a_row_of_an_attempt_that_began_after_the_query_is_known(
         self, in_flight: InFlight, take: Callable[..., Attempt]
     ) -> None:
         attempt = take()
@@ -135,7 +133,7 @@ class TestUnknownClaims:
         assert not in_flight.has_unknown_claim
 
 
-class TestHolding:
+class TestAttemptsInFlight:
     def test_only_the_attempt_itself_can_be_dropped(
         self, in_flight: InFlight, take: Callable[..., Attempt], a_claim: MakeClaim
     ) -> None:
@@ -150,7 +148,9 @@ class TestHolding:
         assert len(in_flight) == 0
         assert in_flight.is_clear
 
-    def test_what_runs_is_told_from_what_is_only_held(self, in_flight: InFlight, take: Callable[..., Attempt]) -> None:
+    def test_running_attempts_are_listed_apart_from_those_only_in_flight(
+        self, in_flight: InFlight, take: Callable[..., Attempt]
+    ) -> None:
         running, ended = take(), take()
         ended.is_running = False
 
@@ -179,7 +179,7 @@ class TestStopping:
         assert asked == [False, True]
         assert attempt.stop_reason is StopReason.TIMEOUT
 
-    def test_who_comes_late_is_told_at_once(self, take: Callable[..., Attempt]) -> None:
+    def test_a_callback_that_comes_late_is_called_at_once(self, take: Callable[..., Attempt]) -> None:
         attempt, asked = take(), []
         attempt.stop(StopReason.DRAIN)
 

@@ -60,7 +60,7 @@ def test_certificates_that_cannot_be_read_are_one_sentence(tmp_path: Path, monke
             load_handlers(None, HttpHosts.parse("api.example.org"))
 
 
-def test_without_hosts_a_handler_of_ones_own_may_be_http_request(write: Write) -> None:
+def test_without_hosts_a_users_handler_may_take_the_type_http_request(write: Write) -> None:
     path = write("jobs.py", ONE.format(type="http.request"))
 
     assert load_handlers(str(path))["http.request"].function() == "http.request"
@@ -153,7 +153,7 @@ def test_what_cannot_be_imported_is_one_line_with_its_place(write: Write, text: 
 
 
 @pytest.mark.parametrize(("place", "text"), [("nowhere.py", "no such file"), ("no/folder", "no such file")])
-def test_a_place_where_nothing_is_is_an_error(write: Write, place: str, text: str) -> None:
+def test_a_place_that_does_not_exist_is_an_error(write: Write, place: str, text: str) -> None:
     with pytest.raises(HandlerError, match=text):
         load_handlers(place)
 
@@ -201,7 +201,7 @@ def test_a_file_that_was_broken_loads_once_it_is_mended(write: Write) -> None:
     assert "one" in load_handlers("jobs.py")
 
 
-def test_only_what_loading_brought_is_forgotten(write: Write, tmp_path: Path) -> None:
+def test_only_modules_that_loading_imported_are_forgotten(write: Write, tmp_path: Path) -> None:
     write("early.py", "")
     sys.path.insert(0, str(tmp_path))
     import early  # type: ignore[import-not-found] # written above

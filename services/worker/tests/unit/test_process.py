@@ -51,7 +51,7 @@ def test_with_handlers_that_fit_the_drain_there_is_nothing_to_warn_of(handlers_o
     )
 
 
-def test_a_worker_with_nothing_but_what_is_built_in_is_told_once(handlers_of: HandlersOf) -> None:
+def test_a_worker_with_only_built_in_types_gets_one_warning(handlers_of: HandlersOf) -> None:
     (warning,) = worker_startup_warnings(settings(), load_handlers(None), facts(), SCHEMA_REVISION)
 
     assert warning.startswith("no handlers beyond the built-in ones: set TASK_WORKER_HANDLERS")

@@ -32,7 +32,7 @@ def test_fail_is_final_and_has_no_traceback() -> None:
     assert happened.traceback is None
 
 
-def test_retry_carries_its_wish() -> None:
+def test_retry_carries_its_time_and_code() -> None:
     happened = outcome_of_exception(raised(Retry(after_seconds=9)))
 
     assert isinstance(happened, Failed)
@@ -107,7 +107,7 @@ class UnreadableError(Exception):
         raise KeyError("no text")
 
 
-def test_an_exception_whose_text_cannot_be_read_is_told_by_its_name() -> None:
+def test_an_exception_whose_text_cannot_be_read_is_named_by_its_class() -> None:
     happened = outcome_of_exception(raised(UnreadableError()))
 
     assert isinstance(happened, Failed)

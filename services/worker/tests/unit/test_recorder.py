@@ -90,7 +90,7 @@ async def test_what_the_database_refuses_becomes_a_failure(bench: Bench) -> None
     assert error.code == ErrorCode.UNSTORABLE_RESULT
 
 
-async def test_an_attempt_that_is_dropped_is_owed_to_nobody(bench: Bench, until: Until) -> None:
+async def test_an_attempt_that_is_dropped_is_not_written_any_more(bench: Bench, until: Until) -> None:
     bench.attempts.answers = [DatabaseUnavailableError("gone")] * 1000
     recording = asyncio.create_task(bench.recorder.record(bench.attempt, Ending.release(bench.attempt.claim)))
     await until(lambda: bench.attempts.recorded)
@@ -101,7 +101,7 @@ async def test_an_attempt_that_is_dropped_is_owed_to_nobody(bench: Bench, until:
 
 
 @pytest.mark.parametrize(("event", "rings"), [("complete", 0), ("release", 1)])
-async def test_it_rings_when_a_task_waits_again(bench: Bench, event: str, rings: int) -> None:
+async def test_it_reports_when_a_task_waits_again(bench: Bench, event: str, rings: int) -> None:
     claim = bench.attempt.claim
     ending = Ending.complete(claim, None) if event == "complete" else Ending.release(claim)
 
@@ -168,7 +168,7 @@ async def test_progress_after_the_code_has_ended_is_not_written(bench: Bench) ->
     assert bench.attempts.progress == []
 
 
-async def test_a_release_that_fails_is_left_to_the_next_read_back(bench: Bench) -> None:
+async def test_a_release_that_fails_is_left_to_the_next_reconciling(bench: Bench) -> None:
     bench.attempts.answers = [DatabaseUnavailableError("gone")]
 
     await bench.recorder.release(bench.attempt.claim)
@@ -176,7 +176,7 @@ async def test_a_release_that_fails_is_left_to_the_next_read_back(bench: Bench) 
     assert (len(bench.attempts.recorded), bench.waiting) == (1, 0)
 
 
-async def test_a_release_of_what_is_no_longer_ours_rings_nobody(bench: Bench) -> None:
+async def test_a_release_that_changes_nothing_wakes_nobody(bench: Bench) -> None:
     bench.attempts.answers = [None]
 
     await bench.recorder.release(bench.attempt.claim)

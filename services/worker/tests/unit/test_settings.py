@@ -35,7 +35,7 @@ def test_weights_are_read_from_high_to_low(monkeypatch: pytest.MonkeyPatch) -> N
     assert list(settings.priority_weights) == [Priority.HIGH, Priority.MEDIUM, Priority.LOW]
 
 
-def test_a_worker_serves_the_queues_that_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_serves_the_queues_of_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASK_QUEUES", "default,reports,mails")
     assert read_settings(WorkerSettings).serves == ("default", "reports", "mails")
 
@@ -102,7 +102,7 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == f"error: TASK_WORKER_{name}: {line}\n"
 
 
-def test_what_is_wrong_with_the_queues_is_said_too(
+def test_wrong_queue_names_are_an_error_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TASK_WORKER_QUEUES", "Reports")

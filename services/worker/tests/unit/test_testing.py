@@ -58,7 +58,7 @@ def test_the_face_is_sorted_and_complete() -> None:
 
 class TestOutcomes:
     @PLACES
-    def test_a_value_and_all_progress_are_told(self, place: str) -> None:
+    def test_a_value_and_all_progress_are_returned(self, place: str) -> None:
         def work(payload: dict[str, Any], context: Context) -> Any:
             for percent in range(0, 101, 10):
                 context.progress(percent, f"page {percent}")
@@ -103,7 +103,7 @@ class TestOutcomes:
         assert outcome.error is not None
         assert outcome.error.code == "unstorable_result"
 
-    def test_a_wish_is_recorded_with_its_time(self) -> None:
+    def test_fail_retry_and_snooze_are_recorded_with_their_times(self) -> None:
         failed = run(raising(Fail("none such", code="no_customer")))
         retried = run(raising(Retry("busy", after_seconds=30)))
         snoozed = run(raising(Snooze(after_seconds=60)))
@@ -147,8 +147,8 @@ class TestOutcomes:
         assert run(placed("loop", lambda *_: None)).result is None
 
 
-class TestWhatAHandlerIsTold:
-    def test_the_task_is_as_the_test_makes_it(self) -> None:
+class TestWhatAHandlerGets:
+    def test_the_task_is_the_one_that_the_test_describes(self) -> None:
         @handler("t")
         def tell(context: Context) -> list[Any]:
             return [context.name, context.type, context.queue, context.labels, context.attempt]
@@ -200,7 +200,7 @@ class TestWhatAHandlerIsTold:
             "no service answers GET /health/ready in a test: pass a client, run(..., client=...)"
         )
 
-    async def test_a_client_of_ones_own_is_used_and_left_open(self) -> None:
+    async def test_a_client_that_is_passed_is_used_and_left_open(self) -> None:
         def answer(request: httpx2.Request) -> httpx2.Response:
             return httpx2.Response(
                 200,
@@ -257,7 +257,7 @@ class TestCancelling:
         assert outcome.event is Event.CONFIRM_CANCEL
         assert [task.name for task in outcome.created] == ["25", "50"]
 
-    def test_a_plain_handler_is_told_before_its_report_returns(self) -> None:
+    def test_a_plain_handler_sees_the_cancel_when_its_report_returns(self) -> None:
         steps = []
 
         @handler("t")
@@ -286,7 +286,7 @@ class TestCancelling:
         assert run(on_loop, cancel_after_seconds=0).event is Event.CONFIRM_CANCEL
         assert run(in_thread, cancel_after_seconds=0.02).event is Event.CONFIRM_CANCEL
 
-    def test_a_success_after_the_wish_counts_and_a_snooze_does_not(self) -> None:
+    def test_a_success_after_the_cancel_counts_and_a_snooze_does_not(self) -> None:
         @handler("t")
         def work(payload: dict[str, Any], context: Context) -> str:
             context.progress(0)
@@ -368,7 +368,7 @@ class TestCodeThatDoesNotStop:
         let_go.set()
         await asyncio.wait_for(ended.wait(), 10)
 
-    def test_one_for_a_process_hears_no_more_than_it_does_there(self) -> None:
+    def test_a_handler_for_a_process_sees_no_stop_as_in_its_process(self) -> None:
         let_go, ended, heard = threading.Event(), threading.Event(), []
 
         @handler("t", in_process=True, timeout_seconds=0.01)
@@ -385,7 +385,7 @@ class TestCodeThatDoesNotStop:
         assert heard == [False]
 
     @pytest.mark.parametrize("function", ["def work(context):", "async def work(context):"])
-    def test_it_keeps_no_test_run_from_ending(self, function: str) -> None:
+    def test_it_does_not_keep_the_test_run_from_ending(self, function: str) -> None:
         code = f"""
 import asyncio, time
 from task_worker import Context, handler, testing
@@ -517,11 +517,11 @@ class TestMisuse:
             ({"client": object(), "in_process_from": "handlers"}, "cannot be passed to a process"),
         ],
     )
-    def test_what_no_caller_could_ask_is_refused(self, arguments: dict[str, Any], why: str) -> None:
+    def test_arguments_that_no_caller_could_send_are_refused(self, arguments: dict[str, Any], why: str) -> None:
         with pytest.raises(ValueError, match=why):
             run(placed("process", lambda *_: None), **arguments)
 
-    def test_only_a_handler_for_a_process_gets_one(self) -> None:
+    def test_only_a_handler_for_a_process_gets_a_process(self) -> None:
         with pytest.raises(ValueError, match="t is not marked in_process"):
             run(placed("thread", lambda *_: None), in_process_from="handlers")
 

@@ -53,7 +53,7 @@ def test_alone_each_priority_has_every_turn() -> None:
     assert {turns.next({Priority.LOW}) for _ in range(50)} == {Priority.LOW}
 
 
-def test_whoever_waits_beside_one_other_shares_with_that_one_alone() -> None:
+def test_two_waiting_priorities_share_the_turns_of_both_by_weight() -> None:
     turns = WeightedTurns(WEIGHTS)
 
     assert Counter(turns.next({Priority.HIGH, Priority.LOW}) for _ in range(70)) == {
@@ -62,7 +62,7 @@ def test_whoever_waits_beside_one_other_shares_with_that_one_alone() -> None:
     }
 
 
-def test_who_had_nothing_to_take_has_saved_nothing() -> None:
+def test_a_priority_that_had_nothing_to_take_saves_no_turns() -> None:
     turns = WeightedTurns(WEIGHTS)
     for _ in range(1000):
         turns.next({Priority.HIGH, Priority.MEDIUM})
