@@ -1,4 +1,4 @@
-"""What both rings use: a server for those who ask, one way to wait, and a claim with only what matters spelled out."""
+"""Fixtures of the unit and the integration tests: PostgreSQL if a test asks for it, waiting, claims, handlers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Until = Callable[..., Awaitable[Any]]
 
 @pytest.fixture(scope="session")
 def until() -> Until:
-    """Wait for a condition, plain or async, and return what it returned once that is true."""
+    """Wait until a condition, plain or async, returns something true, and return that."""
 
     async def wait(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         async with asyncio.timeout(seconds):
@@ -39,7 +39,7 @@ def until() -> Until:
 
 @pytest.fixture
 def a_claim() -> Callable[..., Claim]:
-    """Make a claimed task; any field can be given."""
+    """Make a claimed task; any field can be passed."""
 
     def make(**fields: Any) -> Claim:
         defaults: dict[str, Any] = {
@@ -63,7 +63,7 @@ def a_claim() -> Callable[..., Claim]:
 
 @pytest.fixture(scope="session")
 def handlers_of() -> Callable[..., dict[str, Handler]]:
-    """Make decorated functions what a worker is given."""
+    """Return the handlers of decorated functions by type, as a worker takes them."""
 
     def make(*functions: Callable[..., Any]) -> dict[str, Handler]:
         found = [handler_of(function) for function in functions]

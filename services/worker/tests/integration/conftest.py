@@ -1,4 +1,4 @@
-"""Workers in this process, over a real PostgreSQL and the bus in memory; and the rows, past the store."""
+"""Fixtures that run workers in this process, with a real PostgreSQL and the bus in memory, and read rows by SQL."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def prepare_database() -> Callable[[str], Awaitable[None]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet_logs() -> Iterator[None]:
-    """Hear from workers only what went wrong."""
+    """Let workers log only warnings and errors."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     yield
     structlog.reset_defaults()
@@ -48,7 +48,7 @@ def quiet_logs() -> Iterator[None]:
 
 @pytest.fixture
 def timings() -> WorkerTimings:
-    """Give the times that workers are started with; they look for their first lease more often than in life."""
+    """Return the timings of the workers; they look for their first lease more often than by default."""
     return WorkerTimings(claim=ClaimTimings(retry_seconds=0.02))
 
 
@@ -67,7 +67,7 @@ async def tasks(database_url: str) -> AsyncIterator[Tasks]:
 
 @pytest.fixture
 def create(tasks: Tasks, wake: Callable[[], None]) -> Callable[..., Awaitable[Task]]:
-    """Create a task, and wake the leader, as the API does it."""
+    """Create a task and wake the leader, as the API does."""
 
     async def one(type_: str = "echo", *, priority: str = "MEDIUM", **fields: Any) -> Task:
         fields["priority"] = Priority(priority)
@@ -114,7 +114,7 @@ class RepeatingBus(LosingBus):
 
 
 class Running:
-    """A worker that runs in this process, until it is finished."""
+    """A worker that runs in this process until `finish`."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Running:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         self.exit_codes: list[int] = []
-        """What the process would have ended with."""
+        """The exit codes with which the process would have ended."""
         self.polled = 0
         """How many tasks it has claimed straight from the table."""
         self.worker = Worker(settings, handlers, bus, signals, end_process=self.exit_codes.append, timings=timings)
@@ -159,14 +159,14 @@ def hub() -> MemoryHub:
 
 @pytest.fixture
 async def signals(hub: MemoryHub) -> AsyncIterator[Signals]:
-    """The signals of somebody else, such as an API."""
+    """The signals of another process, such as an API."""
     async with open_signals("memory://", name="test", hub=hub) as signals:
         yield signals
 
 
 @pytest.fixture
 def wake(signals: Signals) -> Callable[[], None]:
-    """Say that something is due, as the API does after a commit."""
+    """Send a wake-up, as the API does after a commit."""
     return lambda: signals.send(Signal(kind=SignalKind.DUE, queue="default"))
 
 
@@ -178,9 +178,9 @@ async def start(
     until: Until,
     timings: WorkerTimings,
 ) -> AsyncIterator[Start]:
-    """Start a worker with these handlers, those at its setting `handlers` and the built-in ones.
+    """Start a worker with these handlers, those of its setting `handlers`, and the built-in ones.
 
-    `losing`: its messages get lost. `repeating`: each comes five times. `connected=False`: it never reaches the broker.
+    `losing`: all messages get lost. `repeating`: each comes five times. `connected=False`: it never reaches the broker.
     """
     started: list[Running] = []
 
@@ -235,7 +235,7 @@ def _count_polled(running: Running) -> None:
         running.polled += found is not None
         return found
 
-    attempts.claim_overdue = counted_overdue  # type: ignore[method-assign] # counts, and passes on
+    attempts.claim_overdue = counted_overdue  # type: ignore[method-assign] # counts and calls the real one
     attempts.claim_suspect = counted_suspect  # type: ignore[method-assign] # as above
 
 

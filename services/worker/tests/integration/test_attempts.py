@@ -1,4 +1,4 @@
-"""What becomes of an attempt, by how its handler ends."""
+"""How a task goes on after an attempt, by the outcome of its handler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P4: a task that was cancelled stays cancelled, and a running one is stopped before that is said."""
+"""P4: a cancelled task stays cancelled, and a running one is CANCELLED only after its code has stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Cancel = Callable[[UUID], Awaitable[None]]
 
 @pytest.fixture
 def cancel(tasks: Tasks, signals: Signals) -> Cancel:
-    """Cancel a task, and tell the workers, as the API does it."""
+    """Cancel a task and send a signal to the workers, as the API does."""
 
     async def one(task_id: UUID) -> None:
         await tasks.cancel(task_id)
@@ -37,7 +37,7 @@ def cancel(tasks: Tasks, signals: Signals) -> Cancel:
 
 
 class Handlers:
-    """One that waits for ever on the loop, one that polls in a thread; each says when it has begun and stopped."""
+    """A handler that waits for ever on the loop, and one that polls in a thread; both note when they begin and stop."""
 
     def __init__(self) -> None:
         self.began = asyncio.Event()

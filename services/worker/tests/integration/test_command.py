@@ -24,7 +24,7 @@ NO_BROKER = "amqp://guest:secret-of-the-broker@127.0.0.1:1/"
 
 @pytest.fixture
 async def command(database_url: str, tmp_path: Path) -> AsyncIterator[Command]:
-    """Start the command, with these settings and a broker that is not there."""
+    """Start the command with these settings and a broker that does not exist."""
     started: list[asyncio.subprocess.Process] = []
 
     async def one(*words: str, **settings: str) -> asyncio.subprocess.Process:
@@ -126,7 +126,7 @@ async def test_the_check_is_true_of_a_worker_that_runs_is_frozen_and_thaws(
     settings = {"TASK_WORKER_ALIVE_FILE": str(tmp_path / "alive"), "TASK_WORKER_LEASE_SECONDS": "3"}
 
     async def said(code: int) -> str:
-        """Check again and again, until the exit code is this one."""
+        """Run `task-worker check` until its exit code is this one, and return what it printed."""
         async with asyncio.timeout(60):
             while True:
                 check = await command("check", **settings)

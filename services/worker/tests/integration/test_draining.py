@@ -1,4 +1,4 @@
-"""Winding down: finish what runs, give back what does not end, uncounted."""
+"""Draining: running tasks finish; those that do not end are released, and that counts as no failure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_running_tasks_finish_and_nothing_more_is_claimed(
     assert running.exit_codes == []
     (worker,) = await table.fetch("SELECT * FROM workers")
     assert worker["dead_at"] is not None
-    # What was delivered and not tried is with the broker again, for others.
+    # Deliveries that no claim has tried are back in the broker, for other workers.
     names = [BrokerQueue("default", Priority.MEDIUM).name]
     assert sum(len(hub.queues[name]) for name in names) > 0
 

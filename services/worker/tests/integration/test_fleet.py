@@ -1,4 +1,4 @@
-"""Several workers, and what the leader does for all of them."""
+"""Several workers, and the loops of the leader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`http.request` against real servers on loopback, which must be listed for that; and once the whole way."""
+"""`http.request` against real servers on loopback, which are listed for that; and once by a whole worker."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\no
 
 
 class Server:
-    """Answers each request as it is told, and keeps what it was asked."""
+    """Sends the same answer to each request, and keeps the requests."""
 
     def __init__(self, answer: bytes | Script, tls: ssl.SSLContext | None) -> None:
         self._answer = answer
@@ -47,7 +47,7 @@ class Server:
         self.requests: list[bytes] = []
         self.connections = 0
         self.left = asyncio.Event()
-        """Set once a caller has gone, or has its answer."""
+        """Set once a connection has ended."""
 
     async def start(self, host: str, port: int) -> None:
         self._server = await asyncio.start_server(self._serve, host, port, ssl=self._tls)
@@ -86,7 +86,7 @@ Serve = Callable[..., Awaitable[Server]]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Start a server: `await serve(answer)`; bytes that it sends, or a function that speaks."""
+    """Start a server: `await serve(answer)`, with the bytes to send or a function that writes them."""
     servers: list[Server] = []
 
     async def one(
@@ -104,14 +104,14 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
-    """Resolve names as the test says: for each name one list of addresses after another; the last stays."""
+    """Resolve names as the test says: each name has a list of answers, one for each lookup."""
     answers: dict[str, list[list[str]]] = {}
     real = socket.getaddrinfo
 
     def resolve(host: Any, port: Any, *values: Any, **named: Any) -> Any:
         if host not in answers:
             return real(host, port, *values, **named)
-        found = answers[host].pop(0)  # the test fails where it runs out of answers
+        found = answers[host].pop(0)  # the test fails if it runs out of answers
         return [entry for one in found for entry in real(one, port, *values, **named)]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
@@ -121,7 +121,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
 async def call(
     server: Server, /, *, listed: str | None = None, connect_seconds: float = 5.0, **payload: Any
 ) -> dict[str, Any]:
-    """Call a server, the only one that is listed unless said otherwise, and return what is kept of the result."""
+    """Call a server, the only listed host unless `listed` says otherwise; return the result as it is stored."""
     hosts = HttpHosts.parse(listed or f"{server.host}:{server.port}")
     request = HttpRequest.model_validate_json(json.dumps({"url": server.url, **payload}))
     result: dict[str, Any] = json.loads(
@@ -258,8 +258,8 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
     return authority
 
 
-def proving(authority: trustme.CA, *names: str) -> tuple[ssl.SSLContext, list[str | None]]:
-    """Return what proves a server to bear these names, and the names that it is asked for."""
+def certified(authority: trustme.CA, *names: str) -> tuple[ssl.SSLContext, list[str | None]]:
+    """Return a TLS context with a certificate for these names, and a list of the names that clients ask for."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(*names).configure_cert(context)
     asked: list[str | None] = []
@@ -270,7 +270,7 @@ def proving(authority: trustme.CA, *names: str) -> tuple[ssl.SSLContext, list[st
 async def test_tls_uses_the_name_though_the_connection_goes_to_an_address(
     serve: Serve, names: dict[str, list[list[str]]], authority: trustme.CA
 ) -> None:
-    context, asked = proving(authority, "secure.example")
+    context, asked = certified(authority, "secure.example")
     server = await serve(tls=context)
     names["secure.example"] = [["127.0.0.1"]]
 
@@ -284,7 +284,7 @@ async def test_tls_uses_the_name_though_the_connection_goes_to_an_address(
 
 
 async def test_a_certificate_may_be_for_the_address(serve: Serve, authority: trustme.CA) -> None:
-    server = await serve(tls=proving(authority, "127.0.0.1")[0])
+    server = await serve(tls=certified(authority, "127.0.0.1")[0])
 
     assert (await call(server))["body"] == "ok"
 
@@ -294,7 +294,7 @@ async def test_a_server_whose_certificate_is_for_another_name_or_not_trusted_get
     serve: Serve, names: dict[str, list[list[str]]], authority: trustme.CA, is_known: bool
 ) -> None:
     by = authority if is_known else trustme.CA()
-    server = await serve(tls=proving(by, "other.example" if is_known else "secure.example", "127.0.0.1")[0])
+    server = await serve(tls=certified(by, "other.example" if is_known else "secure.example", "127.0.0.1")[0])
     names["secure.example"] = [["127.0.0.1"]]
 
     with pytest.raises(Retry, match=r"cannot connect: .*certificate verify failed") as caught:
@@ -307,8 +307,8 @@ async def test_a_server_whose_certificate_is_for_another_name_or_not_trusted_get
 
 
 async def test_a_server_that_wants_a_client_certificate_is_tried_again(serve: Serve, authority: trustme.CA) -> None:
-    context, _ = proving(authority, "127.0.0.1")
-    context.verify_mode = ssl.CERT_REQUIRED  # which TLS 1.3 says after the handshake
+    context, _ = certified(authority, "127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED  # TLS 1.3 reports that only after the handshake
     authority.configure_trust(context)
     server = await serve(tls=context)
 
@@ -475,7 +475,7 @@ async def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut(serve: Serve, en
 async def test_a_body_that_is_compressed_twice_is_not_unpacked_and_blocks_nobody(
     serve: Serve, headers: list[str]
 ) -> None:
-    # Blocks that hold nothing: unpacked to the end they give no byte, and the loop no turn.
+    # Empty blocks: unpacking all of them yields no byte, and would block the event loop meanwhile.
     packed = gzip.compress(gzip.compress(b"\0\0\0\xff\xff" * (8 << 20)), 1)
     server = await serve(answer("200 OK", *headers, body=packed))
 

@@ -1,4 +1,4 @@
-"""A worker acts only while its lease holds, and knows itself when that is over."""
+"""A worker acts only while its lease is valid, and it stops by itself when the lease is over."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LEASE_SECONDS = 3.0
 async def private_postgres(
     prepare_database: Callable[[str], Awaitable[None]],
 ) -> AsyncIterator[PrivatePostgres]:
-    """Give a server that a test may freeze."""
+    """Return a server that a test may freeze."""
     async with PrivatePostgres() as server:
         await prepare_database(server.url())
         yield server
@@ -41,7 +41,7 @@ async def private_postgres(
 
 
 class Waiting:
-    """A handler that waits the first time, and completes the second."""
+    """A handler that waits in its first call, and completes in its second."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -84,7 +84,7 @@ async def test_a_worker_that_cannot_renew_stops_its_code_in_time_releases_it_and
     private_postgres.pause()
     paused_at = time.monotonic()
     await until(lambda: waiting.stopped_at)
-    # The last renewal was at most a beat before; a sixth of the lease is to spare, before anybody may take the task.
+    # The last renewal was at most one beat earlier, and a sixth of the lease is left before the task may be taken.
     assert waiting.stopped_at - paused_at < LEASE_SECONDS * 5 / 6 + 0.3
     await until(lambda: time.monotonic() - paused_at > LEASE_SECONDS + 0.5)
     private_postgres.resume()
@@ -113,20 +113,18 @@ async def test_a_worker_that_is_asked_to_stop_while_the_database_is_away_ends(
         for _ in range(20):
             await Tasks(database).create(NewTask(a_create(), "t"))
     running = await start(run, url=url, concurrency=20, drain_seconds=1)
-    held = running.worker._in_flight
-    await until(lambda: len(held) == 20)
+    in_flight = running.worker._in_flight
+    await until(lambda: len(in_flight) == 20)
 
     private_postgres.pause()
     go_on.set()
-    await until(lambda: not held.running())
+    await until(lambda: not in_flight.running())
     running.stop.set()
 
     async with asyncio.timeout(30):
         await running.task
-    assert (len(held), running.exit_codes) == (
-        20,
-        [],
-    )  # their ends are still owed to the database: the sweep sees to it
+    # Their ends are not recorded; the sweep brings the tasks back.
+    assert (len(in_flight), running.exit_codes) == (20, [])
 
 
 @pytest.mark.private_servers
@@ -155,7 +153,7 @@ async def test_a_thread_that_goes_on_after_the_lease_ends_the_process(
     assert running.exit_codes == [LEASE_LOST]
     private_postgres.resume()
     row = await row_of(url, task.id)
-    assert (row["status"], row["worker_id"]) == ("IN_PROGRESS", running.id)  # nothing was written about it
+    assert (row["status"], row["worker_id"]) == ("IN_PROGRESS", running.id)  # no ending was written
     let_go.set()
 
 

@@ -1,4 +1,4 @@
-"""The poll: what runs tasks when messages do not come, and finds nothing when they do."""
+"""The poll runs tasks if messages do not come, and finds nothing if they do."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_with_a_healthy_bus_and_free_slots_the_poll_finds_nothing(
         await asyncio.gather(
             create_many(create, 50), create_many(create, 30, queue="reports"), create_many(create, 20, priority="LOW")
         )
-        await asyncio.sleep(0.5)  # a flow of work, not a state that is waited for
+        await asyncio.sleep(0.5)  # keeps work flowing; no state is waited for
 
     await until(lambda: _all(table, "COMPLETED", 300))
     assert sum(worker.polled for worker in workers) == 0
@@ -93,7 +93,7 @@ async def test_by_the_poll_alone_low_keeps_its_share_though_slots_come_free_one_
     await start(run, connected=False, concurrency=1, timings=at_once)
 
     await until(lambda: len(order) >= 140)
-    assert 4 <= order[:140].count("LOW") <= 60  # 20 expected, by lot
+    assert 4 <= order[:140].count("LOW") <= 60  # 20 expected; chosen at random
 
 
 async def test_a_suspect_runs_beside_no_other_suspect(start: Start, create: Create, table: Any, until: Until) -> None:
@@ -112,7 +112,7 @@ async def test_a_suspect_runs_beside_no_other_suspect(start: Start, create: Crea
         " created_at = created_at - interval '10 seconds'"
     )
     running = await start(run)
-    await create_many(create, 20)  # neighbours, which run meanwhile
+    await create_many(create, 20)  # other tasks, which run meanwhile
     await until(lambda: _all(table, "COMPLETED", 20))
     await until(lambda: at_once)
     assert await table.count("IN_PROGRESS") == 1

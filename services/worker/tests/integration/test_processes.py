@@ -170,7 +170,7 @@ async def worker(start: Start, handlers_file: Path) -> Any:
 
 @pytest.fixture
 def pids(tmp_path: Path, until: Until) -> Callable[..., Awaitable[list[int]]]:
-    """Wait until so many processes have noted their ids, and return these."""
+    """Wait until this many processes have written their ids, and return the ids."""
     path = tmp_path / "pids"
 
     async def wait(count: int = 1) -> list[int]:
@@ -242,7 +242,7 @@ async def test_its_prints_do_not_mix_with_its_messages_and_large_ones_pass_both_
     prints, large = await create("prints"), await create("large", payload={"text": text})
 
     row = await ended(prints.id)
-    assert (row["status"], row["result"]) == ("COMPLETED", "")  # it has nothing to read either
+    assert (row["status"], row["result"]) == ("COMPLETED", "")  # it reads nothing from its standard input
     assert (await ended(large.id))["result"] == text
 
 
@@ -351,7 +351,7 @@ async def test_it_ends_when_its_worker_is_killed(
     until: Until,
 ) -> None:
     process = await worker_process(handlers_file)
-    # There the loop is uvloop's, which starts processes in a way of its own.
+    # That worker runs on uvloop, which starts processes in its own way.
     aborts = await create("forks", payload={"path": str(tmp_path / "third"), "seconds": 1}, max_attempts=1)
     await create("stubborn", payload={"path": str(tmp_path / "pids"), "seconds": 60})
     await create("forks", payload={"path": str(tmp_path / "other"), "seconds": 0})

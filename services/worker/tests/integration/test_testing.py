@@ -1,4 +1,4 @@
-"""`task_worker.testing` says what a worker does: the same handlers run by both end alike."""
+"""`task_worker.testing` behaves like a worker: handlers that both run end the same way."""
 
 from __future__ import annotations
 
@@ -124,12 +124,12 @@ def dies() -> None:
 
 @pytest.fixture(autouse=True)
 def one_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the pause after a failure long, so that no second attempt hides the first, and the same on both sides."""
+    """Make the back-off long, so that no second attempt hides the first, and the same on both sides."""
     monkeypatch.setattr("random.uniform", lambda low, high: 50.0)
 
 
 class Both:
-    """Runs a handler by a worker and by `task_worker.testing`, and says alike how its first attempt ended."""
+    """Runs handlers by a worker and by `task_worker.testing`, and returns how the first attempts ended, in one form."""
 
     def __init__(self, place: str, create: Create, tasks: Tasks, table: Any, until: Until) -> None:
         self._place = place
@@ -157,7 +157,7 @@ class Both:
             )
             for type_ in types
         ]
-        return dict(zip(types, map(told, await asyncio.gather(*runs)), strict=True))
+        return dict(zip(types, map(fields_of, await asyncio.gather(*runs)), strict=True))
 
     async def _first_end(self, task: Task) -> dict[str, Any]:
         row = await self._until(lambda: self._ended(task))
@@ -182,7 +182,7 @@ class Both:
         return row if row["attempt"] and row["status"] != "IN_PROGRESS" else None
 
 
-def told(outcome: RunOutcome) -> dict[str, Any]:
+def fields_of(outcome: RunOutcome) -> dict[str, Any]:
     return {
         "event": str(outcome.event),
         "status": str(outcome.status),
@@ -239,7 +239,7 @@ async def test_what_is_out_of_time_ends_alike(both: Both) -> None:
     by_testing = await both.by_testing(*STAYING, timeout_seconds=0.3)
 
     for one in (*by_worker.values(), *by_testing.values()):
-        del one["progress"]  # a process may have come so far, or not
+        del one["progress"]  # a process may have reported by then, or not
     assert by_testing == by_worker
     assert {one["error"]["code"] for one in by_worker.values()} == {"timeout"}
 
@@ -248,8 +248,8 @@ async def test_a_handler_for_a_process_ends_alike_in_a_thread(both: Both) -> Non
     types = [type_ for type_ in both.handlers if type_.endswith("process") and not type_.startswith(("stays", "dies"))]
 
     in_process = await both.by_worker(*types, payload={"n": 1})
-    here = {type_: told(await arun(both.handlers[type_].function, {"n": 1})) for type_ in types}
+    here = {type_: fields_of(await arun(both.handlers[type_].function, {"n": 1})) for type_ in types}
 
     for one in (*in_process.values(), *here.values()):
-        del one["traceback"]  # which shows where it ran
+        del one["traceback"]  # it shows where the code ran
     assert here == in_process

@@ -27,7 +27,7 @@ Until = Callable[..., Awaitable[Any]]
 
 
 class FakeAttempts:
-    """A table that gives out what it was told to, or fails."""
+    """Returns the claims that a test has put in, or fails."""
 
     def __init__(self, make_claim: Callable[..., Claim]) -> None:
         self._make_claim = make_claim
@@ -68,7 +68,7 @@ QUICK_POLL = replace(QUICK, poll=PollTimings(interval_seconds=0.01, longest_inte
 
 
 class Bench:
-    """A claiming loop among parts of which a test can see all."""
+    """A claiming loop with parts that a test can look into."""
 
     def __init__(
         self, bus: TaskBus, make_claim: Callable[..., Claim], *, capacity: int = 4, timings: ClaimTimings = QUICK
@@ -130,7 +130,7 @@ def bench(bus: TaskBus, a_claim: Callable[..., Claim]) -> Bench:
 
 @pytest.fixture
 def polling_bench(bus: TaskBus, a_claim: Callable[..., Claim]) -> Bench:
-    """One whose poll comes again at once."""
+    """A bench whose polls follow each other at once."""
     return Bench(bus, a_claim, timings=QUICK_POLL)
 
 
@@ -175,7 +175,7 @@ async def test_an_unknown_outcome_is_tried_again_and_the_message_stays_unacked(b
 
 async def test_with_an_unknown_outcome_at_the_end_the_message_goes_back(bench: Bench, until: Until) -> None:
     bench.attempts.failure = DatabaseUnavailableError("gone")
-    for ids in (3, 9):  # one that is tried whole, one in part
+    for ids in (3, 9):  # all ids of the first message are tried, and a part of the second
         await bench.bus.publish(HIGH, [uuid4() for _ in range(ids)], timeout=1)
     async with bench.running():
         await until(lambda: bench.attempts.by_id)
@@ -282,7 +282,7 @@ async def test_the_poll_lets_the_first_delivery_to_new_consumers_go_first(
     task_id = uuid4()
     await bench.bus.publish(HIGH, [task_id], timeout=1)
     take_in, loop = bench.buffer._take_in, asyncio.get_running_loop()
-    # As over a network, where a consumer's first delivery takes a round trip.
+    # As over a network, where the first delivery of a consumer takes a round trip.
     monkeypatch.setattr(bench.buffer, "_take_in", lambda delivery: loop.call_later(0.01, take_in, delivery))
     async with bench.running():
         await until(lambda: len(bench.started) == 2)

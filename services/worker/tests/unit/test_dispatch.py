@@ -43,7 +43,7 @@ class FakeBus:
 
 
 class FakeTable:
-    """Both repositories of the dispatch."""
+    """Stands for both repositories that the dispatch uses."""
 
     def __init__(self) -> None:
         self.waiting: dict[tuple[str, Priority], list[UUID]] = {}
@@ -81,7 +81,7 @@ class FakeListening:
 
 
 class FakeSignals:
-    """Gives signals to whoever listens."""
+    """Passes signals to the listener."""
 
     def __init__(self) -> None:
         self.callback: Callable[[Signal], None] | None = None
@@ -130,7 +130,7 @@ def ids(count: int) -> list[UUID]:
 async def test_what_is_due_is_marked_and_published_each_in_its_broker_queue(until: Until) -> None:
     bench = Bench()
     bench.table.waiting = {("default", priority): ids(2) for priority in Priority}
-    expected = {task_id for line in bench.table.waiting.values() for task_id in line}
+    expected = {task_id for lane in bench.table.waiting.values() for task_id in lane}
     async with bench.leading():
         await until(lambda: len(bench.bus.published) == 6)
 
@@ -193,7 +193,7 @@ def test_a_round_is_shared_in_tasks_however_many_a_message_carries() -> None:
     windows[BrokerQueue("default", Priority.HIGH)]._size = 10
 
     tasks = {quota.priority: quota.ids for quota in windows.quotas(["default"])}
-    assert tasks == {Priority.HIGH: 600, Priority.MEDIUM: 200, Priority.LOW: 100}  # MEDIUM: as far as its window goes
+    assert tasks == {Priority.HIGH: 600, Priority.MEDIUM: 200, Priority.LOW: 100}  # MEDIUM: up to its window
 
 
 async def test_a_new_leader_looks_before_it_publishes(until: Until) -> None:

@@ -27,7 +27,7 @@ MakeClaim = Callable[..., Claim]
 def decide(
     claim: Claim, outcome: HandlerOutcome, max_attempts: int = 3, *, stop_reason: StopReason | None = None
 ) -> Ending:
-    """Return how an attempt ends whose code was stopped for this reason, or for none."""
+    """Return how an attempt ends if its code was stopped for this reason, or not stopped."""
     return decide_ending(Attempt(claim, 0.5, max_attempts, stop_reason), outcome, AttemptTimings().retry)
 
 
@@ -226,7 +226,7 @@ def test_outcomes_take_what_users_give_them() -> None:
     assert Fail(ValueError("wrong"), code=404).message == "wrong"  # type: ignore[arg-type] # as users do
     assert Retry(after_seconds="5").after_seconds == 5.0  # type: ignore[arg-type] # as users do
     with pytest.raises(TypeError):
-        Snooze(after_seconds=timedelta(seconds=5))  # type: ignore[arg-type] # told in the handler, where it can be seen
+        Snooze(after_seconds=timedelta(seconds=5))  # type: ignore[arg-type] # fails in the handler, where its author sees it
 
 
 class _Broken(BaseModel):

@@ -41,7 +41,7 @@ class Odd(BaseModel):
 
 
 class Bench:
-    """An executor whose ends are noted instead of recorded."""
+    """An executor whose endings are kept instead of recorded."""
 
     def __init__(self, handlers: dict[str, Handler], make_claim: Callable[..., Claim]) -> None:
         self._make_claim = make_claim

@@ -23,7 +23,7 @@ def nothing(*_: object, **__: object) -> None:
 
 
 class Bench:
-    """A heartbeat whose looks a test takes itself, as its thread would."""
+    """A heartbeat whose checks the test runs itself, in place of its thread."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -39,7 +39,7 @@ class Bench:
             end_process=self.ended.append,
         )
 
-    def look(self) -> None:
+    def check(self) -> None:
         self.heartbeat._unanswered += 1
         self.heartbeat._check_lease()
         self.heartbeat._check_event_loop()
@@ -96,29 +96,29 @@ async def test_an_event_loop_that_hangs_longer_than_its_longest_handler_may_run_
 ) -> None:
     bench.in_flight.take(Attempt(a_claim(), 60, 3))
     bench.in_flight.take(Attempt(a_claim(), 5, 3))
-    for _ in range(90):  # one look a second
+    for _ in range(90):  # one check a second
         bench.lease.renewed(bench.now)
-        bench.look()
+        bench.check()
     assert bench.ended == []
 
-    bench.look()
+    bench.check()
 
     assert bench.ended == [HUNG]
 
 
 async def test_an_answer_begins_the_count_anew(bench: Bench) -> None:
     for _ in range(30):
-        bench.look()
+        bench.check()
     bench.heartbeat._note_answer()
-    bench.look()
+    bench.check()
 
     assert bench.ended == []
 
 
 async def test_a_process_that_was_frozen_as_a_whole_has_not_hung(bench: Bench) -> None:
-    bench.look()
+    bench.check()
     bench.now += 3600
-    bench.look()
+    bench.check()
 
     assert bench.ended == []
 

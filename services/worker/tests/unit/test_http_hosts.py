@@ -67,7 +67,7 @@ def test_a_host_that_only_looks_like_a_listed_one_is_not_listed(text: str, host:
         ("api.example.org, fd00::/8", "fd00::1", True),
         ("api.example.org, 127.0.0.1", "127.0.0.1", True),
         ("api.example.org, 127.0.0.1", "127.0.0.2", False),
-        # What stands for another needs both to be allowed.
+        # An address that carries another: both must be allowed.
         ("api.example.org, 64:ff9b::/96", "64:ff9b::5db8:d822", True),
         ("api.example.org, 64:ff9b::/96", "64:ff9b::a00:1", False),
         ("api.example.org, 64:ff9b::/96, 10.0.0.0/8", "64:ff9b::a00:1", True),

@@ -1,4 +1,4 @@
-"""`http.request` without a network: its payload, and how it refuses. The rest is among the integration tests."""
+"""`http.request` without a network: its payload, and what it refuses. The rest is in the integration tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read(payload: dict[str, Any]) -> HttpRequest:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail whatever resolves a name or connects."""
+    """Make every lookup and connection fail."""
 
     def refuse(*values: object, **named: object) -> None:
         raise AssertionError(f"the network was used: {values} {named}")
@@ -142,7 +142,7 @@ def test_a_payload_that_does_not_fit_is_refused_where_it_does_not(payload: dict[
         "http://api.example.org%00.evil.example/",
         "http://api.example.org\\.evil.example/",
         "http://api%2eexample.org/",
-        "http://10.0.0.1/",  # in a listed network, which lists no host
+        "http://10.0.0.1/",  # a listed network lists no host
         "http://169.254.169.254/latest/meta-data/",
         "http://[fd00:ec2::254]/",
         "http://0/",

@@ -17,7 +17,7 @@ CALL = "GET https://api.example.org"
 
 
 async def result_of(content: bytes, content_type: str = "text/plain", **headers: str) -> dict[str, Any]:
-    """Return the result as it is kept."""
+    """Return the result as it is stored."""
     response = httpx2.Response(200, headers={"Content-Type": content_type, **headers}, content=content)
     kept: dict[str, Any] = orjson.loads(result_text(await read_result(response)) or "")
     return kept
@@ -89,7 +89,7 @@ def test_retry_after_may_be_a_date() -> None:
         ("text/plain", b'{"a": 1}', '{"a": 1}'),
         ("application/json", b"", ""),
         ("application/json", b"{no", "{no"),
-        # JSON that cannot be kept stays the text that it came as.
+        # JSON that cannot be stored stays text.
         ("application/json", b'{"a": "\\u0000"}', '{"a": "\\u0000"}'),
         ("application/json", b'"\\ud800"', '"\\ud800"'),
         ("application/json", b"[NaN]", "[NaN]"),
@@ -105,7 +105,7 @@ def test_retry_after_may_be_a_date() -> None:
         ("text/html; charset=utf-16", "é".encode("utf-16"), "é"),
         ("text/html", b"\xe9\xff", "\ufffd\ufffd"),
         ("application/octet-stream", b"\x00\x01\xff", "\ufffd\x01\ufffd"),
-        # Codecs of Python that are no charsets, or take a text's square of time.
+        # Codecs of Python that are no charsets, or take quadratic time.
         ("text/html; charset=zip", b"plain", "plain"),
         ("text/html; charset=idna", b"plain", "plain"),
         ("text/html; charset=unicode_escape", b"\\ud800", "\\ud800"),

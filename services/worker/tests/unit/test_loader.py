@@ -17,9 +17,10 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Write a file, and leave no module behind."""
+    """Write a file; forget all modules that the test imports."""
     modules, path = dict(sys.modules), list(sys.path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a file that changes twice in a second keeps its cache
+    # With bytecode, a file that changes twice in a second would be read from the cache.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.chdir(tmp_path)
 
     def file(name: str, text: str) -> Path:

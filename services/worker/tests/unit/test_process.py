@@ -58,9 +58,9 @@ def test_a_worker_with_only_built_in_types_gets_one_warning(handlers_of: Handler
 
 
 def test_a_worker_that_may_call_hosts_has_work_without_handlers_of_its_own() -> None:
-    told = settings(http_hosts="api.example.org")
+    allowed = settings(http_hosts="api.example.org")
 
-    assert worker_startup_warnings(told, load_handlers(None, told.http_hosts), facts(), SCHEMA_REVISION) == []
+    assert worker_startup_warnings(allowed, load_handlers(None, allowed.http_hosts), facts(), SCHEMA_REVISION) == []
 
 
 def test_the_start_block_names_the_hosts_where_there_are_any() -> None:

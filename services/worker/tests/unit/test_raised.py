@@ -25,18 +25,18 @@ def raised(error: BaseException) -> BaseException:
 
 
 def test_fail_is_final_and_has_no_traceback() -> None:
-    happened = outcome_of_exception(raised(Fail("no such customer", code="no_customer")))
+    outcome = outcome_of_exception(raised(Fail("no such customer", code="no_customer")))
 
-    assert isinstance(happened, Failed)
-    assert (happened.error.code, happened.error.message, happened.is_final) == ("no_customer", "no such customer", True)
-    assert happened.traceback is None
+    assert isinstance(outcome, Failed)
+    assert (outcome.error.code, outcome.error.message, outcome.is_final) == ("no_customer", "no such customer", True)
+    assert outcome.traceback is None
 
 
 def test_retry_carries_its_time_and_code() -> None:
-    happened = outcome_of_exception(raised(Retry(after_seconds=9)))
+    outcome = outcome_of_exception(raised(Retry(after_seconds=9)))
 
-    assert isinstance(happened, Failed)
-    assert (happened.error.code, happened.after_seconds, happened.is_final) == (ErrorCode.RETRY, 9.0, False)
+    assert isinstance(outcome, Failed)
+    assert (outcome.error.code, outcome.after_seconds, outcome.is_final) == (ErrorCode.RETRY, 9.0, False)
 
 
 def test_snooze_is_no_failure() -> None:
@@ -58,33 +58,33 @@ def test_snooze_is_no_failure() -> None:
     ],
 )
 def test_anything_else_is_an_error_of_the_handler(error: BaseException, message: str) -> None:
-    happened = outcome_of_exception(raised(error))
+    outcome = outcome_of_exception(raised(error))
 
-    assert isinstance(happened, Failed)
-    assert happened.error.code == ErrorCode.HANDLER_ERROR
-    assert happened.error.message == message
-    assert happened.error.type == type(error).__name__
-    assert happened.traceback is not None
-    assert not happened.is_final
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == ErrorCode.HANDLER_ERROR
+    assert outcome.error.message == message
+    assert outcome.error.type == type(error).__name__
+    assert outcome.traceback is not None
+    assert not outcome.is_final
 
 
 def test_the_traceback_shows_where_and_no_values() -> None:
-    happened = outcome_of_exception(raised(ValueError("wrong")))
+    outcome = outcome_of_exception(raised(ValueError("wrong")))
 
-    assert isinstance(happened, Failed)
-    assert happened.traceback is not None
-    assert "raise error" in happened.traceback
-    assert happened.traceback.endswith("ValueError: wrong")
-    assert "a local value" not in happened.traceback
+    assert isinstance(outcome, Failed)
+    assert outcome.traceback is not None
+    assert "raise error" in outcome.traceback
+    assert outcome.traceback.endswith("ValueError: wrong")
+    assert "a local value" not in outcome.traceback
 
 
 def test_long_texts_are_cut() -> None:
-    happened = outcome_of_exception(raised(RuntimeError("é" * 1_000_000)))
+    outcome = outcome_of_exception(raised(RuntimeError("é" * 1_000_000)))
 
-    assert isinstance(happened, Failed)
-    assert len(happened.error.message) == limits.ERROR_MESSAGE_CHARS
-    assert happened.traceback is not None
-    assert len(happened.traceback.encode()) <= limits.TRACEBACK_BYTES
+    assert isinstance(outcome, Failed)
+    assert len(outcome.error.message) == limits.ERROR_MESSAGE_CHARS
+    assert outcome.traceback is not None
+    assert len(outcome.traceback.encode()) <= limits.TRACEBACK_BYTES
 
 
 def test_a_deep_chain_of_causes_is_cut() -> None:
@@ -94,12 +94,12 @@ def test_a_deep_chain_of_causes_is_cut() -> None:
         later.__cause__ = error
         error = later
 
-    happened = outcome_of_exception(raised(error))
+    outcome = outcome_of_exception(raised(error))
 
-    assert isinstance(happened, Failed)
-    assert happened.traceback is not None
-    assert len(happened.traceback.encode()) <= limits.TRACEBACK_BYTES
-    assert "cause 499" in happened.traceback
+    assert isinstance(outcome, Failed)
+    assert outcome.traceback is not None
+    assert len(outcome.traceback.encode()) <= limits.TRACEBACK_BYTES
+    assert "cause 499" in outcome.traceback
 
 
 class UnreadableError(Exception):
@@ -108,7 +108,7 @@ class UnreadableError(Exception):
 
 
 def test_an_exception_whose_text_cannot_be_read_is_named_by_its_class() -> None:
-    happened = outcome_of_exception(raised(UnreadableError()))
+    outcome = outcome_of_exception(raised(UnreadableError()))
 
-    assert isinstance(happened, Failed)
-    assert (happened.error.code, happened.error.message) == (ErrorCode.HANDLER_ERROR, "UnreadableError")
+    assert isinstance(outcome, Failed)
+    assert (outcome.error.code, outcome.error.message) == (ErrorCode.HANDLER_ERROR, "UnreadableError")

@@ -18,7 +18,7 @@ Until = Callable[..., Awaitable[Any]]
 
 
 class FakeAttempts:
-    """Answers with what stands in `answers`, then as asked."""
+    """Gives the answers in `answers`, then records what it is asked to."""
 
     def __init__(self) -> None:
         self.answers: list[Exception | None] = []
@@ -47,7 +47,7 @@ class Bench:
     def __init__(self, attempt: Attempt) -> None:
         self.attempts = FakeAttempts()
         self.waiting = 0
-        """How often a task was said to wait again."""
+        """How often `on_waiting` was called."""
         self.attempt = attempt
         timings = RecordTimings(retry=BackOff(first_seconds=0.001, longest_seconds=2.0), progress_seconds=0.02)
         self.recorder = Recorder(self.attempts, timings, on_waiting=self._on_waiting)  # type: ignore[arg-type] # the two calls that are used
@@ -100,14 +100,14 @@ async def test_an_attempt_that_is_dropped_is_not_written_any_more(bench: Bench, 
     assert await recording is None
 
 
-@pytest.mark.parametrize(("event", "rings"), [("complete", 0), ("release", 1)])
-async def test_it_reports_when_a_task_waits_again(bench: Bench, event: str, rings: int) -> None:
+@pytest.mark.parametrize(("event", "calls"), [("complete", 0), ("release", 1)])
+async def test_it_reports_when_a_task_waits_again(bench: Bench, event: str, calls: int) -> None:
     claim = bench.attempt.claim
     ending = Ending.complete(claim, None) if event == "complete" else Ending.release(claim)
 
     await bench.recorder.record(bench.attempt, ending)
 
-    assert bench.waiting == rings
+    assert bench.waiting == calls
 
 
 async def test_the_last_progress_is_written_before_the_end(bench: Bench) -> None:

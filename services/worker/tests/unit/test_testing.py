@@ -32,7 +32,7 @@ class Report(BaseModel):
 
 
 def placed(place: str, function: Callable[..., Any], **limits: Any) -> Callable[..., Any]:
-    """Make a plain function a handler that runs in this place."""
+    """Make a plain function a handler that runs on the loop, in a thread or in a process."""
 
     async def on_loop(payload: dict[str, Any], context: Context) -> Any:
         return function(payload, context)
@@ -150,10 +150,10 @@ class TestOutcomes:
 class TestWhatAHandlerGets:
     def test_the_task_is_the_one_that_the_test_describes(self) -> None:
         @handler("t")
-        def tell(context: Context) -> list[Any]:
+        def describe(context: Context) -> list[Any]:
             return [context.name, context.type, context.queue, context.labels, context.attempt]
 
-        outcome = run(tell, name="n", queue="q", labels={"customer": "42"}, attempt=2, max_attempts=9)
+        outcome = run(describe, name="n", queue="q", labels={"customer": "42"}, attempt=2, max_attempts=9)
 
         assert outcome.result == ["n", "t", "q", {"customer": "42"}, 2]
 
@@ -369,12 +369,12 @@ class TestCodeThatDoesNotStop:
         await asyncio.wait_for(ended.wait(), 10)
 
     def test_a_handler_for_a_process_sees_no_stop_as_in_its_process(self) -> None:
-        let_go, ended, heard = threading.Event(), threading.Event(), []
+        let_go, ended, seen = threading.Event(), threading.Event(), []
 
         @handler("t", in_process=True, timeout_seconds=0.01)
         def work(context: Context) -> None:
             let_go.wait(10)
-            heard.append(context.is_stopped)
+            seen.append(context.is_stopped)
             ended.set()
 
         with pytest.raises(StillRunningError, match="would kill its process; to test that, add in_process_from"):
@@ -382,7 +382,7 @@ class TestCodeThatDoesNotStop:
 
         let_go.set()
         assert ended.wait(10)
-        assert heard == [False]
+        assert seen == [False]
 
     @pytest.mark.parametrize("function", ["def work(context):", "async def work(context):"])
     def test_it_does_not_keep_the_test_run_from_ending(self, function: str) -> None:
@@ -400,11 +400,11 @@ from task_worker import Context, handler, testing
 try:
     testing.run(work, cancel_at_percent=0, stop_seconds=0.05)
 except testing.StillRunningError:
-    print("told")
+    print("raised")
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
-        assert done.stdout.endswith("told\n")
+        assert done.stdout.endswith("raised\n")
 
     async def test_a_test_that_gives_up_on_it_stops_it(self) -> None:
         began, tidied = asyncio.Event(), []
