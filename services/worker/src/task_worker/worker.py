@@ -24,8 +24,8 @@ from task_worker import exits
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.recorder import Recorder
 from task_worker.attempt.runners.child_process import ChildSetup
+from task_worker.claim.claim_loop import ClaimLoop
 from task_worker.claim.claimer import Claimer
-from task_worker.claim.claims import Claims
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
 from task_worker.connections import WorkerDatabases
@@ -83,11 +83,11 @@ class Worker:
         recorder = Recorder(attempts, self._timings.record, on_waiting=self._wake_ups.task_due)
         slots = Slots(settings.concurrency)
         self._executor = self._make_executor(handlers, recorder, slots)
-        self._claims = self._make_claims(attempts, bus, slots)
+        self._claim_loop = self._make_claim_loop(attempts, bus, slots)
         self._heartbeat = self._make_heartbeat(offer)
         self._leader = Leader(settings, bus, signals, self._databases.pool, self._lease, self._timings.dispatch)
         self._loops = {
-            "claims": self._claims.run,
+            "claims": self._claim_loop.run,
             "progress": recorder.write_progress,
             "offers": OfferRefresher(self._workers, offer).run,
             **self._leader.loops(),
@@ -118,7 +118,7 @@ class Worker:
     async def _drain(self, seconds: float, hurry: asyncio.Event) -> None:
         stop_seconds = self._timings.attempt.stop_seconds
         _log.info("drain_began", running=len(self._in_flight.running()), seconds=seconds)
-        await asyncio.gather(self._claims.stop(stop_seconds), self._tell_database(self._workers.drain))
+        await asyncio.gather(self._claim_loop.stop(stop_seconds), self._tell_database(self._workers.drain))
         await wait_for_first(self._executor.wait_done(seconds), hurry.wait())
         self._in_flight.stop_all(StopReason.DRAIN)
         await self._executor.wait_done(stop_seconds)
@@ -167,7 +167,7 @@ class Worker:
             lease=self._lease,
         )
 
-    def _make_claims(self, attempts: Attempts, bus: TaskBus, slots: Slots) -> Claims:
+    def _make_claim_loop(self, attempts: Attempts, bus: TaskBus, slots: Slots) -> ClaimLoop:
         settings = self._settings
         claimer = Claimer(
             attempts,
@@ -178,7 +178,7 @@ class Worker:
             release=self._executor.release,
         )
         buffer = PrefetchBuffer(bus, settings.serves, settings.priority_weights, settings.concurrency)
-        return Claims(claimer, buffer, slots, self._lease, self._timings.claim)
+        return ClaimLoop(claimer, buffer, slots, self._lease, self._timings.claim)
 
     def _make_heartbeat(self, offer: Offer) -> Heartbeat:
         callbacks = LeaseCallbacks(

@@ -222,7 +222,7 @@ async def start(
 
 
 def _count_polled(running: Running) -> None:
-    attempts = running.worker._claims._claimer._attempts
+    attempts = running.worker._claim_loop._claimer._attempts
     overdue, suspect = attempts.claim_overdue, attempts.claim_suspect
 
     async def counted_overdue(*values: Any, **named: Any) -> Any:

@@ -255,7 +255,7 @@ class TestPriorities:
         )
         running = await start(run, concurrency=2)
         await until(lambda: len(order) == 2)
-        await until(lambda: not running.worker._claims._buffer._subscriptions)
+        await until(lambda: not running.worker._claim_loop._buffer._subscriptions)
         await create("t", priority="HIGH", payload={"priority": "HIGH"})
 
         await until(lambda: len(order) == 4)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from task_bus import BrokerQueue, Delivery, Subscription, TaskBus
 from task_contracts import Priority
-from task_worker.claim.weights import WeightedTurns
+from task_worker.claim.priority_turns import PriorityTurns
 
 _PREFETCH_MAX = 16
 """Messages that may wait here for each broker queue. A message is worth some 20 ms of work, so this hides the round
@@ -43,7 +43,7 @@ class PrefetchBuffer:
 
     def __init__(self, bus: TaskBus, queues: Sequence[str], weights: Mapping[Priority, int], capacity: int) -> None:
         self._bus = bus
-        self._turns = WeightedTurns(weights)
+        self._turns = PriorityTurns(weights)
         self._capacity = capacity
         self._prefetch = 0
         self._subscriptions: list[Subscription] = []

@@ -27,7 +27,7 @@ from task_worker.waiting import wait_for_event
 _log = structlog.get_logger(__name__)
 
 
-class Claims:
+class ClaimLoop:
     """The claiming loop."""
 
     def __init__(

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from task_contracts import Priority
 
 
-class WeightedTurns:
+class PriorityTurns:
     """Gives turns to priorities by their weights, which are 1 or more."""
 
     def __init__(self, weights: Mapping[Priority, int]) -> None:

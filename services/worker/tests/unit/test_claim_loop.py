@@ -13,8 +13,8 @@ import pytest
 from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_contracts import Priority
 from task_store import Claim, DatabaseUnavailableError
+from task_worker.claim.claim_loop import ClaimLoop
 from task_worker.claim.claimer import Claimer
-from task_worker.claim.claims import Claims
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
 from task_worker.lease.in_flight import Attempt, InFlight
@@ -90,11 +90,11 @@ class Bench:
             start=self._start,
             release=self.released.append,
         )
-        self.claims = Claims(claimer, self.buffer, self.slots, self.lease, timings)
+        self.claim_loop = ClaimLoop(claimer, self.buffer, self.slots, self.lease, timings)
 
     def poll_now(self) -> None:
         """Make the first poll due."""
-        self.claims._schedule._next_at = 0
+        self.claim_loop._schedule._next_at = 0
 
     def _start(self, claim: Claim) -> None:
         self.started.append(claim)
@@ -108,10 +108,10 @@ class Bench:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        loop = asyncio.create_task(self.claims.run())
+        loop = asyncio.create_task(self.claim_loop.run())
         try:
             yield
-            await self.claims.stop(5)
+            await self.claim_loop.stop(5)
         finally:
             loop.cancel()
             await asyncio.gather(loop, return_exceptions=True)
@@ -188,7 +188,7 @@ async def test_a_claim_that_ends_in_any_other_way_is_unknown_too(bench: Bench) -
     await bench.bus.publish(HIGH, [uuid4()], timeout=1)
 
     with pytest.raises(ValueError, match="not one"):
-        await bench.claims.run()
+        await bench.claim_loop.run()
 
     assert bench.in_flight.has_unknown_claim
     assert bench.in_flight.is_clear
@@ -305,7 +305,7 @@ async def test_stopping_waits_for_the_claim_under_way(bench: Bench, until: Until
     await bench.bus.publish(HIGH, [uuid4()], timeout=1)
     async with bench.running():
         await until(lambda: bench.attempts.by_id)
-        stopping = asyncio.create_task(bench.claims.stop(5))
+        stopping = asyncio.create_task(bench.claim_loop.stop(5))
         await asyncio.sleep(0)
         assert not stopping.done()
         bench.attempts.answer.set()
