@@ -233,7 +233,7 @@ and any other of them becomes CONFIRM_CANCEL."""
 SWEEP = (Event.CANCEL_LOST, Event.RESCUE, Event.ABANDON)
 """Events by which the leader ends the attempt of a dead worker. Their guards exclude one another."""
 
-DELETE = (Event.CANCEL, Event.REQUEST_CANCEL)
+CANCELLATION = (Event.CANCEL, Event.REQUEST_CANCEL)
 """Events of a caller's request to cancel. The status alone decides which of them it is."""
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from task_contracts import TaskStatus, limits
 from task_contracts.lifecycle import (
+    CANCELLATION,
     COLUMN_RULES,
-    DELETE,
     LIFECYCLE,
     RECORD,
     SUSPECT_LOST_COUNT,
@@ -189,7 +189,7 @@ def test_a_record_always_finds_an_event_and_completion_counts_whatever_was_asked
 
 
 def test_delete_has_an_event_for_every_status_that_is_not_terminal_and_never_two() -> None:
-    sources = [LIFECYCLE[event].sources for event in DELETE]
+    sources = [LIFECYCLE[event].sources for event in CANCELLATION]
 
     assert frozenset.union(*sources) == {status for status in TaskStatus if not status.is_terminal}
     assert not frozenset.intersection(*sources)
@@ -211,7 +211,7 @@ def test_every_column_has_a_rule_for_every_status() -> None:
 
 
 def test_a_refusal_names_the_status_and_the_ways_that_exist() -> None:
-    assert refusal(TaskStatus.COMPLETED, *DELETE) == (
+    assert refusal(TaskStatus.COMPLETED, *CANCELLATION) == (
         "a COMPLETED task cannot change by CANCEL (from NEW, PENDING) or REQUEST_CANCEL (from IN_PROGRESS)"
     )
     assert refusal(TaskStatus.NEW, Event.RERUN) == "a NEW task cannot change by RERUN (from FAILED, CANCELLED)"
@@ -225,5 +225,5 @@ def test_a_status_is_waiting_or_running_or_terminal() -> None:
 
 def test_sources_of_several_events_are_those_of_any_of_them() -> None:
     assert sources(Event.CLAIM) == {status for status in TaskStatus if status.is_waiting}
-    assert sources(*DELETE) == {status for status in TaskStatus if not status.is_terminal}
+    assert sources(*CANCELLATION) == {status for status in TaskStatus if not status.is_terminal}
     assert sources() == frozenset()

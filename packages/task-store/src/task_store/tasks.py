@@ -82,7 +82,7 @@ class Tasks:
 
         `Changed.event` is CANCEL or REQUEST_CANCEL, or None for a task that has ended. Safe to repeat.
         """
-        return await self._change(changes.DELETE, task_id)
+        return await self._change(changes.CANCEL, task_id)
 
     async def rerun(self, task_id: UUID) -> Changed | None:
         """Begin a new run of a FAILED or CANCELLED task; None if there is no such task.

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 import task_store.tasks
 from task_contracts import Priority, TaskError, TaskStatus
-from task_contracts.lifecycle import COLUMN_RULES, DELETE, LIFECYCLE, Event, Guard, Presence, Transition, Write
+from task_contracts.lifecycle import CANCELLATION, COLUMN_RULES, LIFECYCLE, Event, Guard, Presence, Transition, Write
 from task_contracts.testing import a_create
 from task_store import (
     Attempts,
@@ -263,10 +263,10 @@ def check_row(transition: Transition, before: dict[str, Any], after: dict[str, A
 
 
 def expected_event(event: Event, status: TaskStatus | None) -> Event | None:
-    """Return what happens when `event` is asked for. DELETE turns either of its events into the one that can happen."""
+    """Return what happens when `event` is asked for. Of the two events of a cancellation the possible one happens."""
     if status is ABSENT:
         return event if event is Event.CREATE else None
-    wanted = DELETE if event in DELETE else (event,)
+    wanted = CANCELLATION if event in CANCELLATION else (event,)
     return next((one for one in wanted if status in LIFECYCLE[one].sources), None)
 
 

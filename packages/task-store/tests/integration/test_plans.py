@@ -150,7 +150,7 @@ def statements(known: Known) -> dict[str, Case]:
         "create": Case(create.CREATE, new, rows=0),
         "get": Case(pages.GET, one, rows=1, pages=10),
         "state": Case(pages.STATE, one, rows=1, pages=10),
-        "delete": Case(changes.DELETE, one, rows=2, pages=50),
+        "delete": Case(changes.CANCEL, one, rows=2, pages=50),
         "rerun": Case(changes.RERUN, one, rows=2, pages=50),
         "reschedule": Case(changes.RESCHEDULE, {**one, "priority": "HIGH", "run_at": None}, rows=2, pages=100),
         "reject": Case(

@@ -15,7 +15,7 @@ from task_api.problems import (
     unknown_queue,
 )
 from task_contracts import FieldProblem, TaskState, TaskStatus, TaskSummary, limits
-from task_contracts.lifecycle import DELETE, refusal
+from task_contracts.lifecycle import CANCELLATION, refusal
 
 _FINISHED = "2026-11-01T12:00:00.009Z"
 
@@ -67,7 +67,7 @@ ETAG = 'W/"5"'
 
 UNKNOWN_TASK = task_not_found(UUID(NEW["id"]))
 UNKNOWN_QUEUE = unknown_queue(["default", "reports"])
-FINISHED = task_finished(refusal(TaskStatus.COMPLETED, *DELETE))
+FINISHED = task_finished(refusal(TaskStatus.COMPLETED, *CANCELLATION))
 TOO_LARGE = body_too_large(limits.BODY_BYTES)
 TOO_SLOW = body_too_slow(DEADLINES.body_seconds)
 WRONG_BODY = invalid([FieldProblem(field="body.priority", message="Input should be 'LOW', 'MEDIUM' or 'HIGH'")])

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from task_contracts import SignalKind, TaskStatus
-from task_contracts.lifecycle import DELETE, refusal
+from task_contracts.lifecycle import CANCELLATION, refusal
 from task_contracts.testing import an_id
 
 TASKS = "/api/v1/tasks"
@@ -55,7 +55,7 @@ async def test_a_finished_task_cannot_be_cancelled_and_the_answer_says_why(
 
     status = TaskStatus.COMPLETED if end == "complete" else TaskStatus.FAILED
     assert answer.status_code == 409
-    assert (answer.json()["code"], answer.json()["detail"]) == ("task_finished", refusal(status, *DELETE))
+    assert (answer.json()["code"], answer.json()["detail"]) == ("task_finished", refusal(status, *CANCELLATION))
 
 
 async def test_an_unknown_id_is_404(client: httpx2.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""What a caller can ask of one task: DELETE (CANCEL or REQUEST_CANCEL), RESCHEDULE and RERUN."""
+"""What a caller can ask of one task: CANCEL (or REQUEST_CANCEL), RERUN and RESCHEDULE."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import DateTime, Select, Text, Uuid, case, func, null, select, union_all, update
 from sqlalchemy.sql.selectable import CompoundSelect
 
-from task_contracts.lifecycle import DELETE as DELETE_EVENTS
-from task_contracts.lifecycle import Event
+from task_contracts.lifecycle import CANCELLATION, Event
 from task_store._models import TaskRow
 from task_store._statements.pages import TASK_COLUMNS
 from task_store._statements.parameters import parameter
@@ -38,8 +37,8 @@ def _change(events: Sequence[Event], given: ValueExpressions | None = None) -> C
     return union_all(select(changed), stayed.where(locked.c.event.is_(None)))
 
 
-DELETE = Statement(
-    _change(DELETE_EVENTS),
+CANCEL = Statement(
+    _change(CANCELLATION),
     "Cancels a waiting task, or asks for a running one to be stopped. Returns the task as it then is, and the event;"
     " NULL as the event where the task has ended. No row where there is no such task.",
     indexes=_INDEXES,

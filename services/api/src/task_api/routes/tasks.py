@@ -31,7 +31,7 @@ from task_contracts import (
     TaskSummary,
     View,
 )
-from task_contracts.lifecycle import DELETE, Event, refusal
+from task_contracts.lifecycle import CANCELLATION, Event, refusal
 from task_store import NewTask, Page
 
 PREFIX = "/api/v1/tasks"
@@ -111,7 +111,7 @@ class TaskCalls:
             raise task_not_found(task_id)
         task = changed.task
         if changed.event is None and task.status is not TaskStatus.CANCELLED:
-            raise task_finished(refusal(task.status, *DELETE))
+            raise task_finished(refusal(task.status, *CANCELLATION))
         is_running = changed.event is Event.REQUEST_CANCEL
         if is_running:
             self._signals.send(Signal(kind=SignalKind.CANCEL, ids=(task_id,)))
