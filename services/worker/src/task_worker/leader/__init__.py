@@ -1,1 +1,9 @@
-"""What one worker of the fleet does for all: the loops of the leader."""
+"""What one worker does for the whole fleet, while it leads.
+
+- `election`: which worker leads; `leader` builds the loops below, `while_leading` repeats them.
+- `dispatch`: marks what is due and publishes its ids; `queue_window` decides how much, `broker_queues` publishes.
+- `sweep`: declares expired workers dead and brings back their tasks.
+- `reject`: ends tasks whose type no worker offers.
+- `purge`: deletes tasks that ended long ago.
+- `wake_ups`: how any worker wakes the leader.
+"""
