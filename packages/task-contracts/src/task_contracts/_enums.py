@@ -25,7 +25,7 @@ class TaskStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether only a caller's RERUN can still change the task."""
+        """Whether the run has ended: only a RERUN (not of a COMPLETED task) or the purge can still change the task."""
         return self in TERMINAL
 
     @property
@@ -59,7 +59,7 @@ class ErrorCode(StrEnum):
     WORKER_LOST = "worker_lost"
     """Three workers died while they ran this task."""
     UNKNOWN_TYPE = "unknown_type"
-    """No worker of the task's queue offers its type."""
+    """Workers serve the task's queue, but none of them offers its type, and none has for 7 days."""
 
 
 class SortOrder(StrEnum):

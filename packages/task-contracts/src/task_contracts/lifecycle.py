@@ -66,7 +66,7 @@ class Guard(StrEnum):
     NO_CANCEL_REQUESTED = "no cancel requested"
     LEASE_TOKEN = "the lease token"  # noqa: S105 # a phrase, not a secret
     BEARABLE_LOSS = f"lost_count + 1 < {limits.LOSSES_MAX}, or its worker was draining"
-    FATAL_LOSS = f"lost_count + 1 = {limits.LOSSES_MAX}, and its worker was not draining"
+    FATAL_LOSS = f"lost_count + 1 >= {limits.LOSSES_MAX}, and its worker was not draining"
     FINISHED_BEFORE_CUTOFF = "finished_at before the cutoff"
     DUE_FOR_A_LEASE = "due for a lease"
     TYPE_OFFERED = "a type and a queue of this worker"

@@ -20,7 +20,7 @@ _CANDIDATES_FACTOR = 4
 
 
 class Attempts:
-    """The tasks of one worker.
+    """Claims tasks for one worker, and records how their attempts end.
 
     Args:
         database: for claims of delivered ids, for progress and for records.

@@ -1,4 +1,4 @@
-"""What workers do about their leases, elections and offers, and what the leader does about dead workers."""
+"""Leases, elections and offers of the workers, and what the leader does beside dispatch: sweep, reject, purge."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def new_worker_id() -> UUID:
 
 
 class Workers:
-    """The workers of this database. Every statement commits by itself and is safe to repeat."""
+    """The workers of this database. Every statement commits by itself; all but `register` are safe to repeat."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

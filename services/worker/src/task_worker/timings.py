@@ -1,4 +1,4 @@
-"""All times of a worker that are not settings, by part. A test passes its own instead of the defaults.
+"""The times by which a worker waits, retries and stops, by part. They are not settings; a test passes its own.
 
 Times are in seconds unless a name says otherwise. What an operator may change is in `task_worker.settings`.
 """

@@ -68,7 +68,8 @@ _asked = unnested(
     delay_seconds=Double(),
 )
 _event = pick(RECORD_EVENTS, {Guard.LEASE_TOKEN: TaskRow.lease_token == _asked.c.lease_token}, asked=_asked.c.event)
-# The rows to change are given, so the statement waits for each, in the order of the arrays, which is that of the ids.
+# Told which rows to change, the statement waits for their locks (no SKIP LOCKED), in the order of the arrays. That is
+# the order of the ids, so that two statements cannot wait for one another.
 _row = (
     select(TaskRow.id, _event.label("event"))
     .where(TaskRow.id == _asked.c.id, _event.is_not(None))

@@ -81,8 +81,11 @@ RETIRE = Statement(
 )
 
 
-# ELECT. The leader is the first of the live workers that ticked within three intervals, ordered by: ticks without a gap
-# for a lease, reaching the broker, the smallest id. A draining worker does not lead.
+# ELECT. A tick is the write of one election (`ticked_at`). Of the live workers that ticked within three intervals and
+# do not drain, the leader is the first by these rules:
+# 1. steady, that is with no gap of over two intervals between its ticks for a lease, before others;
+# 2. reaching the broker before others;
+# 3. the smallest id, which is that of the oldest worker.
 _interval = parameter("interval", Interval())
 _can_lead = and_(is_live(), WorkerRow.draining_at.is_(None))
 

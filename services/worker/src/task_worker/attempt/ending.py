@@ -1,7 +1,7 @@
-"""How an attempt ends: the one place that decides between COMPLETE, FAIL, RETRY and RELEASE.
+"""Decides how an attempt ends: COMPLETE, FAIL, RETRY and after how long, or RELEASE.
 
-Pure but for the jitter of the back-off. The database may still turn any ending but a completion into CONFIRM_CANCEL
-(`task_contracts.lifecycle`).
+Pure but for the jitter of the back-off. Two things can still change it: an ending that the database refuses becomes a
+FAIL (`recorder.py`), and where a cancel was requested, the database turns all but a COMPLETE into CONFIRM_CANCEL.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
     Args:
         attempt: its code has ended; `attempt.stop_reason` says why it was asked to stop, if it was.
         outcome: what the runner reported.
-        retry: how long a task waits after a failure if the handler does not say.
+        retry: how long a task waits after a failure if the handler does not say (`AttemptTimings.retry`: a random time
+            of up to 2 s after the first failure, three times as much after each further one, at most 10 min).
 
     """
     claim = attempt.claim

@@ -45,7 +45,7 @@ class Leadership:
 
 
 class LeaderElection:
-    """Asks who leads every sixth of a lease. Without an answer this worker does not lead."""
+    """Asks the database, six times in a lease, which worker leads. Without an answer this worker does not lead."""
 
     def __init__(
         self, workers: Workers, lease: Lease, leadership: Leadership, *, reaches_broker: Callable[[], bool]

@@ -1,4 +1,4 @@
-"""REJECT: tasks whose type no worker offers FAIL instead of waiting for ever."""
+"""REJECT: ends, as FAILED, tasks whose type no worker of their queue offers or has offered for 7 days."""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ async def while_leading(
     first_seconds: float = 0.0,
     missed: str,
 ) -> NoReturn:
-    """Call `duty` for ever while this worker leads: first after `first_seconds`, then `seconds` after each call.
+    """Call `duty` for ever while this worker leads, `seconds` after each call.
+
+    The first call comes `first_seconds` after the worker started at the earliest; a worker that begins to lead later
+    calls at once.
 
     Where the database does not answer, the event `missed` is logged, and the next call makes up for it.
     """

@@ -4,8 +4,9 @@
 
 - It has its own thread, event loop and connection: neither a busy loop nor a busy pool can starve it.
 - The renewal commits alone; reconciling is a second statement.
-- Code that must not go on is asked to stop a sixth of a lease early. If it still runs after that sixth, the process
-  ends. A process whose event loop hangs for longer than any of its handlers may run, plus a lease, ends too.
+- If the lease was not renewed in time, code is asked to stop a sixth of a lease before its end; code that still runs
+  at its end ends the process (exit code 75). If another worker has declared this one dead, code is asked to stop at
+  once. A process whose event loop hangs for longer than any of its handlers may run, plus a lease, ends too (70).
 - It decides nothing about attempts: it calls the event loop (`LeaseCallbacks`), which does.
 """
 

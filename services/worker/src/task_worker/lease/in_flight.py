@@ -1,11 +1,13 @@
-"""What this worker has claimed and not yet recorded: the only state that the parts of a worker share.
+"""What this worker has claimed and not yet recorded: shared by claiming, attempts and heartbeat.
 
 **Invariants**
 
-- A task is in flight from the answer to its claim until its ending is recorded, or until its worker id is dead.
+- A task is in flight from the answer to its claim until its ending is recorded or, where the worker id is dead, until
+  its code has stopped.
 - Reads are safe from the heartbeat's thread; every change is made on the event loop.
-- A claim is under way from before its statement is sent until it is answered. One without an answer is unknown until
-  a reconciling that began long enough after it.
+- A claim is under way from before its statement is sent until it is answered. A claim without an answer may still
+  commit: it counts as unknown until a reconciling that was sent `claim_seconds` (twice the deadline of a statement)
+  after it was given up.
 """
 
 from __future__ import annotations
