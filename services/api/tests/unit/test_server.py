@@ -17,6 +17,15 @@ def test_port_0_takes_a_free_one() -> None:
         assert listener.url == f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
 
 
+def test_an_answer_in_two_parts_does_not_wait_for_the_first_to_be_acknowledged() -> None:
+    listener = listen("127.0.0.1", 0)
+
+    with listener.socket, socket.create_connection(listener.socket.getsockname()):
+        accepted, _ = listener.socket.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_port_in_use_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(Misconfigured, match="in use"):
         listen("127.0.0.1", other.getsockname()[1])
