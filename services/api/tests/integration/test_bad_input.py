@@ -96,7 +96,7 @@ def broken_values() -> Iterator[tuple[str, str, bytes]]:
         *[("queue", value) for value in (None, "", "Default", "a.b", "x" * 61, 1)],
         *[("labels", value) for value in (None, [], "a:b", {str(n): "" for n in range(17)})],
         *[("labels", value) for value in ({"": "a"}, {"a:b": "c"}, {"k" * 64: "v"}, {"k": "v" * 201}, {"k": None})],
-        *[("run_at", value) for value in ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", A_YEAR_AND_A_DAY)],
+        *[("run_at", value) for value in ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00")],
         *[("run_at", value) for value in ("2026-11-01T12:00:00", "2026-11-01", "now", "", 1_800_000_000, "1800000000")],
         *[("run_at", value) for value in ("2026-13-01T00:00:00Z", "2026-11-01T12:00:00+99:99", "٢٠٢٦-11-01T12:00:00Z")],
         *[("timeout_seconds", value) for value in (0.0001, 604_801)],
@@ -105,6 +105,8 @@ def broken_values() -> Iterator[tuple[str, str, bytes]]:
     ]
     for field, value in values:
         yield f"{field} {str(value)[:20]!r}", f"body.{field}", json.dumps({"name": "a", field: value}).encode()
+    # Named by hand: the name of a test is the same in every process.
+    yield "run_at in a year and a day", "body.run_at", json.dumps({"name": "a", "run_at": A_YEAR_AND_A_DAY}).encode()
 
 
 BODIES = list(broken_bodies())
