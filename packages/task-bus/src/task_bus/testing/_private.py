@@ -34,6 +34,8 @@ disk_free_limit.absolute = 1MB
 log.file.level = info
 """
 
+_PROC = Path("/proc")
+
 # Its input is a pipe from the process that started it: the input ends when that process ends.
 _GUARD = 'read -r _; folder=$1; shift; for group in "$@"; do kill -s KILL -- "-$group"; done; rm -rf -- "$folder"'
 
@@ -107,6 +109,10 @@ class PrivateRabbit:
     def pause(self) -> None:
         """See `RabbitServer`."""
         self._signal(signal.SIGSTOP)
+        if self._server is not None:
+            group = self._server.pid
+            # Erlang has many threads, and on a busy machine some of them answer for a while yet.
+            wait_until(lambda: _has_stopped(group), STOP_SECONDS, "freezing")
 
     def resume(self) -> None:
         """See `RabbitServer`."""
@@ -181,6 +187,17 @@ class PrivateRabbit:
     def _signal(self, number: signal.Signals) -> None:
         if self._server is not None:
             os.killpg(self._server.pid, number)
+
+
+def _has_stopped(group: int) -> bool:
+    """Return whether each thread of a process group is stopped; True where there is no /proc to tell."""
+    states = []
+    for pid in filter(str.isdecimal, (path.name for path in _PROC.glob("*"))):
+        with suppress(OSError):  # it has ended meanwhile
+            if os.getpgid(int(pid)) == group:
+                threads = [path.read_text() for path in (_PROC / pid / "task").glob("*/stat")]
+                states += [text.rpartition(")")[2].split()[0] for text in threads]
+    return set(states) <= {"T", "Z", "X"}  # stopped, or ended
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
