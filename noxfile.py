@@ -126,7 +126,7 @@ def types(session: nox.Session, member: Member | None) -> None:
         in_workspace(session, "mypy", path)
 
 
-@nox.session(python=PYTHONS)
+@nox.session
 @each(*UNIT)
 def unit(session: nox.Session, member: Member) -> None:
     """Tests that need nothing but the member."""
@@ -142,10 +142,18 @@ def model(session: nox.Session, member: Member) -> None:
     measure(session, *member.tests(*MODEL))
 
 
-@nox.session(python=PYTHONS[0], reuse_venv=False)
+@nox.session(python=PYTHONS, default=False)
+@each(*UNIT)
+def pythons(session: nox.Session, member: Member) -> None:
+    """The unit tests on the oldest Python and the newest. CI runs it."""
+    sync(session, member)
+    session.run("pytest", "-q", *member.tests(*UNIT), *session.posargs)
+
+
+@nox.session(python=PYTHONS[0], reuse_venv=False, default=False)
 @each(*UNIT, under="packages")
 def lowest(session: nox.Session, member: Member) -> None:
-    """The packages keep to the lowest versions that they declare."""
+    """The packages keep to the lowest versions that they declare. CI runs it."""
     # Two steps: the test group is to have its newest versions. (`uv sync --frozen` ignores --resolution.)
     session.install("--resolution", "lowest-direct", f"{member.folder}{member.extras}")
     session.install("--group", f"{member.folder}/pyproject.toml:test")
