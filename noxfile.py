@@ -26,6 +26,11 @@ PYTHONS = ["3.11", "3.13"]
 LINES_PERCENT_MIN = 90
 COVERAGE_DATA = ROOT / ".nox" / "coverage"
 """What the processes of each session leave for `coverage`, until that session runs again."""
+PROCESSES = {"task-migrations": 2, "task-bus": 3, "task-store": 3, "task-api": 3, "task-worker": 3}
+"""In how many processes tests run that need servers; in one where none is named. Each process starts its own servers.
+Tests mostly wait for servers and clocks, so two cores serve three processes."""
+ONE_AT_A_TIME = "TASK_TEST_BROKER_URL" in os.environ and "TASK_TEST_BROKER_MANAGEMENT_URL" not in os.environ
+"""The broker that was named has one virtual host for all tests."""
 LOADED_BY_NAME = {
     "asyncpg": "SQLAlchemy's driver",
     "httptools": "uvicorn's parser",
@@ -33,6 +38,8 @@ LOADED_BY_NAME = {
 }
 """What a member declares and never imports, and why it needs it."""
 
+NO_TESTS = 5
+"""pytest's exit code where none was collected."""
 UNIT = ("unit",)
 MODEL = ("lifecycle_model",)
 INTEGRATION = ("integration", "embedded")
@@ -210,13 +217,13 @@ def examples(session: nox.Session) -> None:
 def integration(session: nox.Session, member: Member) -> None:
     """Tests of a member against the real server that it speaks to."""
     sync(session, member)
-    measure(session, *member.tests(*INTEGRATION))
+    measure(session, *member.tests(*INTEGRATION), processes=PROCESSES.get(member.name, 1))
 
 
 @nox.session(venv_backend="none")
 def system(session: nox.Session) -> None:
     """The whole: real PostgreSQL, real RabbitMQ, real processes, real signals."""
-    measure(session, "tests-integration", "-m", "not docker")
+    measure(session, "tests-integration", marks="not docker", processes=PROCESSES.get("system", 1))
 
 
 @nox.session(venv_backend="none", default=has_docker())
@@ -263,9 +270,9 @@ def release(session: nox.Session) -> None:
     in_workspace(session, "python", "tools/release.py", "cut", *session.posargs)
 
 
-def in_workspace(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:
+def in_workspace(session: nox.Session, *command: str, **options: Any) -> None:
     """Run a command of the workspace's own environment, as it is."""
-    session.run("uv", "run", "--no-sync", *command, external=True, env=env)
+    session.run("uv", "run", "--no-sync", *command, external=True, **options)
 
 
 def sync(session: nox.Session, member: Member) -> None:
@@ -279,8 +286,11 @@ def sync(session: nox.Session, member: Member) -> None:
     )
 
 
-def measure(session: nox.Session, *paths: str) -> None:
-    """Run pytest; what its processes execute goes into data files that bear the session's name."""
+def measure(session: nox.Session, *paths: str, marks: str = "", processes: int = 1) -> None:
+    """Run pytest; what its processes execute goes into data files that bear the session's name.
+
+    Tests that are marked `alone` come last where there are several processes, one after the other.
+    """
     name = ".coverage." + re.sub(r"\W+", "-", session.name).strip("-")
     COVERAGE_DATA.mkdir(parents=True, exist_ok=True)
     for stale in COVERAGE_DATA.glob(f"{name}.*"):
@@ -289,10 +299,21 @@ def measure(session: nox.Session, *paths: str) -> None:
     run = session.run if in_own_env else lambda *command, **options: in_workspace(session, *command, **options)
     probe = "import importlib.util as u; print('greenlet' if u.find_spec('greenlet') else 'thread')"
     concurrency = str(session.run("python", "-c", probe, silent=True, log=False)).strip() if in_own_env else "greenlet"
-    run(
-        *("coverage", "run", "-m", "pytest", "-q", *paths, *session.posargs),
-        env={"COVERAGE_FILE": str(COVERAGE_DATA / name), "COVERAGE_CONCURRENCY": concurrency},
-    )
+    env = {"COVERAGE_FILE": str(COVERAGE_DATA / name), "COVERAGE_CONCURRENCY": concurrency}
+    pytest = ("coverage", "run", "-m", "pytest", "-q", *paths)
+    if processes == 1 or ONE_AT_A_TIME:
+        run(*pytest, *marked(marks), *session.posargs, env=env)
+        return
+    together = (f"-n{processes}", "--dist=worksteal")  # neighbours stay together, and with them the servers they share
+    run(*pytest, *marked(marks, "not alone"), *together, *session.posargs, env=env)
+    if any("mark.alone" in path.read_text() for folder in paths for path in (ROOT / folder).rglob("test_*.py")):
+        run(*pytest, *marked(marks, "alone"), *session.posargs, env=env, success_codes=[0, NO_TESTS])
+
+
+def marked(*marks: str) -> list[str]:
+    """Return the words that ask pytest for tests of which all these expressions are true; empty ones are left out."""
+    given = [f"({one})" for one in marks if one]
+    return ["-m", " and ".join(given)] if given else []
 
 
 def check_wheel(session: nox.Session, member: Member, wheel_by_name: dict[str, Path]) -> None:

@@ -122,7 +122,7 @@ async def test_a_frozen_broker_costs_a_publish_its_timeout_and_nothing_else(cons
         began = loop.time()
         with pytest.raises(PublishUnconfirmedError) as caught:
             await publisher.publish(high, [an_id()], timeout=0.5)
-        assert loop.time() - began < 1
+        assert loop.time() - began < 2  # for a busy machine; any other limit is 5 s
         assert not caught.value.is_repeat_safe
         assert asyncio.current_task().cancelling() == 0
         with pytest.raises(BusUnavailableError):

@@ -14,7 +14,7 @@ from task_contracts.testing import an_id
 from task_migrations import upgrade
 from task_store.testing import PrivatePostgres
 
-pytestmark = pytest.mark.private_servers
+pytestmark = [pytest.mark.private_servers, pytest.mark.alone]
 
 TASKS = "/api/v1/tasks"
 CALLS = [

@@ -81,6 +81,7 @@ async def test_a_waiting_task_is_cancelled_at_once_and_never_runs(
     assert await table.status(later.id) == "CANCELLED"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("type_", ["loop", "thread"])
 async def test_a_running_handler_is_stopped_by_the_signal(
     start: Start, create: Create, ended: Ended, cancel: Cancel, table: Any, type_: str

@@ -62,6 +62,7 @@ async def test_running_tasks_finish_and_nothing_more_is_claimed(
     assert sum(len(hub.queues[name]) for name in names) > 0
 
 
+@pytest.mark.alone
 async def test_an_idle_worker_stops_at_once(start: Start) -> None:
     running = await start()
     began = time.monotonic()

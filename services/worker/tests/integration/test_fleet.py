@@ -156,6 +156,7 @@ async def test_nothing_is_purged_where_tasks_are_kept_for_ever(
     assert await table.status(task.id) == "COMPLETED"
 
 
+@pytest.mark.alone
 async def test_scheduled_tasks_start_at_their_time(start: Start, create: Create, ended: Ended) -> None:
     await start()
     first = datetime.now(UTC) + timedelta(seconds=1)
@@ -222,6 +223,7 @@ class TestPriorities:
         assert 50 <= order[:600].count("LOW") <= 100  # 6 : 1, so 86
         assert longest <= 10 + 3 * 4  # the sum of the weights, and what is claimed at once and starts in any order
 
+    @pytest.mark.alone
     async def test_a_flood_of_low_does_not_keep_high_waiting(
         self, start: Start, create: Create, ended: Ended, table: Any, until: Until
     ) -> None:

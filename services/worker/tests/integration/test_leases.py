@@ -70,6 +70,7 @@ async def row_of(url: str, task_id: UUID) -> dict[str, Any]:
         await connection.close(timeout=10)
 
 
+@pytest.mark.alone
 @pytest.mark.private_servers
 async def test_a_worker_that_cannot_renew_stops_its_code_in_time_releases_it_and_goes_on(
     private_postgres: PrivatePostgres, start: Start, until: Until
@@ -127,6 +128,7 @@ async def test_a_worker_that_is_asked_to_stop_while_the_database_is_away_ends(
     assert (len(in_flight), running.exit_codes) == (20, [])
 
 
+@pytest.mark.alone
 @pytest.mark.private_servers
 async def test_a_thread_that_goes_on_after_the_lease_ends_the_process(
     private_postgres: PrivatePostgres, start: Start, until: Until

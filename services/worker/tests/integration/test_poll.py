@@ -45,6 +45,7 @@ async def test_without_a_broker_from_the_start_tasks_run(
     assert running.polled == 10
 
 
+@pytest.mark.alone
 async def test_with_a_healthy_bus_and_free_slots_the_poll_finds_nothing(
     start: Start, create: Create, table: Any, until: Until
 ) -> None:

@@ -258,6 +258,7 @@ async def test_it_is_killed_on_its_timeout(worker: Any, create: Create, ended: E
     ]
 
 
+@pytest.mark.alone
 async def test_it_is_killed_on_a_cancel_with_all_that_it_started(
     worker: Any,
     create: Create,
