@@ -3,10 +3,13 @@
 Sessions that look at the workspace as a whole run in its own environment (`uv sync`), tests of a member in one that
 holds nothing but that member, what it declares and its test group: an import that it does not declare fails there.
 Members and their rings of tests are found in the folders; a ring that is there and collects no test fails.
+At the end stands a table of the seconds that each session took, and may take.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import re
@@ -21,11 +24,14 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 from members import ROOT, Member, members
+from seconds import print_seconds
 
 PYTHONS = ["3.11", "3.13"]
 LINES_PERCENT_MIN = 90
 COVERAGE_DATA = ROOT / ".nox" / "coverage"
 """What the processes of each session leave for `coverage`, until that session runs again."""
+SECONDS = ROOT / ".nox" / "seconds.json"
+"""What nox reports of its latest run."""
 PROCESSES = {"task-migrations": 2, "task-bus": 3, "task-store": 3, "task-api": 3, "task-worker": 3}
 """In how many processes tests run that need servers; in one where none is named. Each process starts its own servers.
 Tests mostly wait for servers and clocks, so two cores serve three processes."""
@@ -49,6 +55,10 @@ TYPING = ("typing",)
 nox.needs_version = ">=2025.11"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
+nox.options.report = str(SECONDS)
+SECONDS.parent.mkdir(exist_ok=True)
+SECONDS.unlink(missing_ok=True)
+atexit.register(print_seconds, SECONDS)
 
 
 def show_every_python_of_pyenv() -> None:
@@ -61,7 +71,16 @@ def show_every_python_of_pyenv() -> None:
 def each(*rings: str, under: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Repeat a session for each member in the folder `under` that has one of these rings; for each if none is named."""
     chosen = [m for m in MEMBERS.values() if m.folder.is_relative_to(ROOT / under) and (m.tests(*rings) or not rings)]
-    return nox.parametrize("member", [nox.param(member, id=member.name) for member in chosen])
+    by_member = nox.parametrize("member", [nox.param(member.name, id=member.name) for member in chosen])
+
+    def repeat(function: Callable[[nox.Session, Member], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def named(session: nox.Session, member: str) -> None:  # by its name, which nox can write into a report
+            function(session, MEMBERS[member])
+
+        return by_member(named)  # type: ignore[no-any-return] # nox says Any: it gives back what it is given
+
+    return repeat
 
 
 def has_docker() -> bool:
@@ -123,12 +142,13 @@ def dependencies(session: nox.Session, member: Member) -> None:
 
 
 @nox.session(venv_backend="none")
-@nox.parametrize("member", [nox.param(member, id=name) for name, member in {**MEMBERS, "noxfile": None}.items()])
-def types(session: nox.Session, member: Member | None) -> None:
+@nox.parametrize("package", [nox.param(name, id=name) for name in (*MEMBERS, "noxfile")])
+def types(session: nox.Session, package: str) -> None:
     """Mypy, strict, each package by itself, and how types look to those who use it (tests/typing)."""
-    if member is None:
-        in_workspace(session, "mypy", "noxfile.py", "tools/release.py")
+    if package == "noxfile":
+        in_workspace(session, "mypy", "noxfile.py", "tools/release.py", "tools/seconds.py")
         return
+    member = MEMBERS[package]
     for path in [f"{member.folder}/src", *member.tests(*TYPING)]:
         in_workspace(session, "mypy", path)
 
