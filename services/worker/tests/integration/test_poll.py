@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from task_contracts import Task
 from task_worker import handler
 from task_worker.timings import PollTimings, WorkerTimings
