@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,12 +23,11 @@ from task_store.testing import PrivatePostgres, server_majors
 
 pytest_plugins = ["task_store.testing", "task_bus.testing"]
 
-_FIGURES = pytest.StashKey[list[str]]()
+_FIGURE = "figure"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_postgres: run on each major version of PostgreSQL that is here")
-    config.stash[_FIGURES] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -45,17 +45,25 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if figures := config.stash[_FIGURES]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if figures := list(_figures(terminalreporter)):
         terminalreporter.section("figures")
         for line in figures:
             terminalreporter.write_line(line)
 
 
+def _figures(terminalreporter: pytest.TerminalReporter) -> Iterator[str]:
+    """Yield what tests have said: reports carry it to here from wherever they ran."""
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        # The report of each phase has all that was said so far.
+        if isinstance(report, pytest.TestReport) and report.when == "teardown":
+            yield from (str(line) for name, line in report.user_properties if name == _FIGURE)
+
+
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Give what shows a measured figure at the end of the run."""
-    return lambda line: request.config.stash[_FIGURES].append(f"{request.node.name}: {line}")
+    return lambda line: request.node.user_properties.append((_FIGURE, f"{request.node.name}: {line}"))
 
 
 @pytest.fixture(scope="session")
