@@ -73,6 +73,12 @@ def prepare_database() -> Callable[[str], object]:
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own, with a path short enough for the socket of a database far below it."""
+    return tmp_path_factory.mktemp("t")
+
+
+@pytest.fixture
 async def world(database_url: str, broker_url: str, tmp_path: Path) -> AsyncIterator[World]:
     """A migrated database and an empty broker, and nothing running yet."""
     async with World(database_url, broker_url, tmp_path) as world:
