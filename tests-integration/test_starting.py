@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -58,6 +59,7 @@ async def wrongly_set(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     async with World.embedded(tmp_path_factory.mktemp("wrong")) as world:
         own = {"task-service": {"XDG_DATA_HOME": str(world.folder)}}
         yield [world.start(command, **{**own.get(command, SERVERS), **settings}) for command, settings, _ in WRONG]
+        await asyncio.gather(*(process.ended() for process in world.processes.all))  # where some tests are left out
 
 
 @pytest.mark.parametrize(
