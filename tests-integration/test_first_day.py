@@ -32,7 +32,7 @@ HTTP_PATHS = ("/docs", "/redoc", "/openapi.json", "/health/live", "/health/ready
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """A folder for the service's data, and nothing else. What still runs on it afterwards is ended."""
-    async with World.embedded(tmp_path) as world:
+    async with World.embedded(tmp_path, is_forked=False) as world:
         yield world
     assert not end_servers_on(tmp_path), "the service has left something running"
 
@@ -163,7 +163,7 @@ async def test_handlers_are_loaded_anew_when_their_file_changes_and_a_broken_one
 async def test_servers_that_are_named_are_used_instead_of_its_own(
     database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
-    async with World(database_url, broker_url, tmp_path) as world:
+    async with World(database_url, broker_url, tmp_path, is_forked=False) as world:
         service = await world.service()
         task = await service.create(type="step.noop")
         await service.reaches(task["id"], "COMPLETED")

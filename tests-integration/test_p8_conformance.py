@@ -66,13 +66,13 @@ class Places:
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
         if self.postgres is None or self.rabbit is None:
-            async with World.embedded(self.folder) as world:
+            async with World.embedded(self.folder, is_forked=False) as world:
                 yield world
             return
         name = f"test_{uuid4().hex}"
         async with new_database(self.postgres, name) as url:
             await asyncio.to_thread(self.rabbit.add_vhost, name)
-            async with World(url, self.rabbit.url(name), self.folder) as world:
+            async with World(url, self.rabbit.url(name), self.folder, is_forked=False) as world:
                 yield world
             await asyncio.to_thread(self.rabbit.delete_vhost, name)
 

@@ -84,7 +84,7 @@ async def test_handlers_that_cannot_be_loaded_are_one_line_that_says_where(
 async def test_a_port_in_use_is_one_line_that_says_so(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        async with World.embedded(tmp_path) as world:
+        async with World.embedded(tmp_path, is_forked=False) as world:
             service = world.start("task-service", "--data-dir", str(world.data_dir), "--port", port)
             api = world.start("task-api", **SERVERS, TASK_API_PORT=port)
 
@@ -96,7 +96,10 @@ async def test_a_port_in_use_is_one_line_that_says_so(tmp_path: Path) -> None:
 async def test_a_schema_that_is_too_old_is_one_line_with_the_command_that_mends_it(
     postgres_server: PostgresServer, broker_url: str, tmp_path: Path
 ) -> None:
-    async with new_database(postgres_server, "without_schema") as url, World(url, broker_url, tmp_path) as world:
+    async with (
+        new_database(postgres_server, "without_schema") as url,
+        World(url, broker_url, tmp_path, is_forked=False) as world,
+    ):
         processes = [world.start("task-worker"), world.start("task-api", TASK_API_MIGRATE="false")]
         for process in processes:
             assert "task-migrate" in await refused(process)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,13 @@ from task_contracts import TaskCreate
 
 LEASE_LOST = 75
 PLACES = ("step.gate", "step.gate.thread", "step.gate.process")
+
+
+@pytest.fixture
+async def world(database_url: str, broker_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A world whose processes end as they do everywhere, the interpreter's own end included."""
+    async with World(database_url, broker_url, tmp_path, is_forked=False) as world:
+        yield world
 
 
 async def all_are_at_the_gate(world: World, tasks: int) -> None:

@@ -4,16 +4,14 @@
 - Standard output and error go into files: nothing blocks on a full pipe, and a killed process leaves its words behind.
 - Each process leads a group of its own, so that a Ctrl-C can be sent to it as a terminal would.
 - `Processes.aclose` leaves nothing running, and fails where a process had to be killed or ended badly. Should the tests
-  themselves be killed, the system ends what they started (where `setpriv` can ask for it).
+  themselves be killed, the system ends what they started (on Linux).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from harness.starts import start
 from harness.waiting import SECONDS, eventually
 
 STOP_SECONDS = 20.0
@@ -47,17 +46,17 @@ class Process:
         self.output_file = folder / f"{name}.out"
         self.was_killed = False
         self.was_frozen = False
-        self._popen = _start(words, environment, folder, self.log_file, self.output_file)
+        self._started = start(words, environment, folder, self.log_file, self.output_file)
 
     @property
     def pid(self) -> int:
         """Its process id, and that of its group."""
-        return self._popen.pid
+        return self._started.pid
 
     @property
     def exit_code(self) -> int | None:
         """How it ended; None while it runs."""
-        return self._popen.poll()
+        return self._started.poll()
 
     @property
     def log(self) -> str:
@@ -94,7 +93,7 @@ class Process:
 
     def terminate(self) -> None:
         """Send SIGTERM to it."""
-        self._popen.terminate()
+        self.send(signal.SIGTERM)
 
     def interrupt(self) -> None:
         """Press Ctrl-C: SIGINT to its whole group."""
@@ -103,25 +102,28 @@ class Process:
     def kill(self) -> None:
         """Send SIGKILL to it alone."""
         self.was_killed = True
-        self._popen.kill()
+        self.send(signal.SIGKILL)
 
     def pause(self) -> None:
         """Freeze it."""
         self.was_frozen = True
-        self._popen.send_signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
-        self._popen.send_signal(signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def send(self, number: signal.Signals) -> None:
-        """Send it any signal."""
-        self._popen.send_signal(number)
+        """Send it any signal; nothing where it has ended."""
+        with suppress(ProcessLookupError):
+            if self.exit_code is None:
+                os.kill(self.pid, number)
 
     async def ended(self, *, seconds: float = SECONDS) -> int:
         """Return its exit code once it has ended."""
         await eventually(lambda: self.exit_code is not None, f"{self.name} ends", seconds=seconds)
-        return self._popen.returncode
+        assert self.exit_code is not None
+        return self.exit_code
 
     async def stop(self, *, seconds: float = STOP_SECONDS) -> int:
         """Ask it to stop, and return its exit code."""
@@ -142,7 +144,7 @@ class Process:
         """Kill it with its whole group."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._popen.wait(STOP_SECONDS)
+        self._started.wait(STOP_SECONDS)
 
 
 class Processes:
@@ -153,7 +155,7 @@ class Processes:
         self.all: list[Process] = []
 
     def start(self, words: Sequence[str], environment: Mapping[str, str], *, name: str | None = None) -> Process:
-        """Start a command; it is called by its first word's last part and a number, unless a name is given."""
+        """Start a command (`harness.starts`); it is called by its first word and a number, unless a name is given."""
         name = name or f"{Path(words[0]).name}-{len(self.all) + 1}"
         process = Process(name, words, {**clean_environment(), **environment}, self._folder)
         self.all.append(process)
@@ -172,23 +174,6 @@ class Processes:
             process.terminate()
         trouble = [line for process in running if (line := await _wound_down(process))]
         assert not trouble, "\n".join(trouble)
-
-
-def _start(
-    words: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, output: Path
-) -> subprocess.Popen[bytes]:
-    setpriv = shutil.which("setpriv")
-    mortal = [setpriv, "--pdeathsig=KILL"] if setpriv else []
-    with log.open("wb") as log_file, output.open("wb") as output_file:
-        return subprocess.Popen(
-            [*mortal, *words],
-            env=dict(environment),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output_file,
-            stderr=log_file,
-            start_new_session=True,
-        )
 
 
 async def _wound_down(process: Process) -> str | None:

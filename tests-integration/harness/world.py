@@ -46,9 +46,10 @@ class World:
     """Processes over one database and one broker, until the end of the `async with` block.
 
     Without a broker's URL the processes are not told of servers at all: `task-service` then brings its own.
+    Commands are forked from a server that has imported them, or with `is_forked=False` executed as a shell does it.
     """
 
-    def __init__(self, database_url: str, broker_url: str | None, folder: Path) -> None:
+    def __init__(self, database_url: str, broker_url: str | None, folder: Path, *, is_forked: bool = True) -> None:
         self.database_url = database_url
         self.broker_url = broker_url
         self.folder = folder
@@ -65,14 +66,16 @@ class World:
             "TASK_WORKER_DRAIN_SECONDS": "10",
             "TASK_TEST_JOURNAL": str(self.journal.folder),
         }
+        self._is_forked = is_forked
         self._apis: list[Api] = []
         self._database = Database(database_url)
         self._tasks = Tasks(self._database)
 
     @classmethod
-    def embedded(cls, folder: Path) -> World:
+    def embedded(cls, folder: Path, *, is_forked: bool = True) -> World:
         """Return a world for `task-service`, which brings database and broker."""
-        return cls(f"postgresql://task@/tasks?host={folder / 'data' / 'socket'}&port=5432", None, folder)
+        url = f"postgresql://task@/tasks?host={folder / 'data' / 'socket'}&port=5432"
+        return cls(url, None, folder, is_forked=is_forked)
 
     @property
     def data_dir(self) -> Path:
@@ -81,7 +84,9 @@ class World:
 
     def start(self, *words: str, **settings: str) -> Process:
         """Start a command of the project; `settings` are environment variables on top of the world's own."""
-        return self.processes.start([command(words[0]), *words[1:]], {**self.settings, **settings})
+        name, *rest = words
+        first = name if self._is_forked else command(name)
+        return self.processes.start([first, *rest], {**self.settings, **settings})
 
     async def worker(self, **settings: str) -> Process:
         """Start a worker and return it once it has a lease."""
