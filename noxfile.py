@@ -306,7 +306,7 @@ def sync(session: nox.Session, member: Member) -> None:
     )
 
 
-def measure(session: nox.Session, *paths: str, marks: str = "", processes: int = 1) -> None:
+def measure(session: nox.Session, *paths: str, marks: str = "", processes: int = 1, dist: str = "worksteal") -> None:
     """Run pytest; what its processes execute goes into data files that bear the session's name.
 
     Tests that are marked `alone` come last where there are several processes, one after the other.
@@ -324,7 +324,7 @@ def measure(session: nox.Session, *paths: str, marks: str = "", processes: int =
     if processes == 1 or ONE_AT_A_TIME:
         run(*pytest, *marked(marks), *session.posargs, env=env)
         return
-    together = (f"-n{processes}", "--dist=worksteal")  # neighbours stay together, and with them the servers they share
+    together = (f"-n{processes}", f"--dist={dist}")  # neighbours stay together, and with them the servers they share
     run(*pytest, *marked(marks, "not alone"), *together, *session.posargs, env=env)
     if any("mark.alone" in path.read_text() for folder in paths for path in (ROOT / folder).rglob("test_*.py")):
         run(*pytest, *marked(marks, "alone"), *session.posargs, env=env, success_codes=[0, NO_TESTS])
