@@ -2,7 +2,7 @@
 
 **Invariants**
 
-- Winding down: claim nothing more → give back what was delivered → let running tasks finish, with heartbeats going on →
+- Winding down: claim nothing more → put back what was delivered → let running tasks finish, with heartbeats going on →
   at the deadline stop them and release them → record → retire. A second request skips the waiting.
 - Code that does not stop at the deadline ends the process; the sweep then brings its task back, uncounted.
 """
@@ -31,7 +31,6 @@ from task_worker.claim.slots import Slots
 from task_worker.connections import WorkerDatabases
 from task_worker.handlers import Handler
 from task_worker.leader.leader import Leader
-from task_worker.leader.wake_ups import WakeUps
 from task_worker.lease.alive_file import AliveFile
 from task_worker.lease.callbacks import LeaseCallbacks
 from task_worker.lease.heartbeat import Heartbeat
@@ -41,6 +40,7 @@ from task_worker.offers import OfferRefresher
 from task_worker.settings import WorkerSettings
 from task_worker.timings import WorkerTimings
 from task_worker.waiting import wait_for_first
+from task_worker.wake_ups import WakeUps
 
 _log = structlog.get_logger(__name__)
 

@@ -5,5 +5,4 @@
 - `sweep`: declares expired workers dead and brings back their tasks.
 - `reject`: ends tasks whose type no worker offers.
 - `purge`: deletes tasks that ended long ago.
-- `wake_ups`: how any worker wakes the leader.
 """

@@ -62,9 +62,9 @@ class BrokerQueues:
         """Return whether some broker queue of these queues got no quota."""
         return len(quotas) < len(self._windows.served(queues))
 
-    async def publish(self, ids_by_lane: Mapping[tuple[str, Priority], Sequence[UUID]]) -> bool:
+    async def publish(self, ids_by_queue: Mapping[tuple[str, Priority], Sequence[UUID]]) -> bool:
         """Publish marked ids, in messages of the size that fits their queue; return whether all are confirmed."""
-        sent = await asyncio.gather(*(self._publish(BrokerQueue(*lane), ids) for lane, ids in ids_by_lane.items()))
+        sent = await asyncio.gather(*(self._publish(BrokerQueue(*queue), ids) for queue, ids in ids_by_queue.items()))
         return all(sent)
 
     async def _publish(self, queue: BrokerQueue, ids: Sequence[UUID]) -> bool:
