@@ -41,12 +41,12 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
     settings.require_shared_broker()
     _begin_alive_file(settings)
     handlers = handlers_or_misconfigured(settings.handlers, settings.http_hosts)
-    with ShutdownSignals() as asked:
+    with ShutdownSignals() as shutdown:
         try:
-            found = await asked.unless_stopped(_check_database(settings))
+            found = await shutdown.unless_stopped(_check_database(settings))
             if found is not None:
                 _show_start_block(settings, handlers, *found)
-                await _work(settings, handlers, asked)
+                await _work(settings, handlers, shutdown)
         except DatabaseUnavailableError as error:
             _log.error("database_unreachable", reason=str(error))  # without a traceback: the reason says it all
             return ExitCode.FAILED
@@ -56,13 +56,13 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
     return ExitCode.OK
 
 
-async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], asked: ShutdownSignals) -> None:
+async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], shutdown: ShutdownSignals) -> None:
     url = settings.broker_url.get_secret_value()
     async with (
         open_bus(url, queues=settings.queues, name="task-worker") as bus,
         open_signals(url, name="task-worker-signals") as signals,
     ):
-        await Worker(settings, handlers, bus, signals).run(asked.stop, asked.hurry)
+        await Worker(settings, handlers, bus, signals).run(shutdown.stop, shutdown.hurry)
 
 
 def handlers_or_misconfigured(place: str | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
