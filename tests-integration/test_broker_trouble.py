@@ -56,11 +56,11 @@ async def test_p6_tasks_are_accepted_and_run_while_rabbitmq_is_down_and_it_is_us
     await breakable_broker.start()
     await shows_broker(api, "ok")
     await reaches_broker(world)
-    by_the_net = len(worker.events("claimed_by_poll"))
+    by_poll = len(worker.events("claimed_by_poll"))
     await api.all_complete(await api.create_all(some_tasks(100)))
 
-    assert by_the_net > 0
-    assert len(worker.events("claimed_by_poll")) == by_the_net
+    assert by_poll > 0
+    assert len(worker.events("claimed_by_poll")) == by_poll
     await world.check()
 
 

@@ -54,7 +54,7 @@ def test_every_event_that_is_logged_is_in_a_table_with_its_levels_and_nothing_el
 def test_every_start_warning_is_in_the_table_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASK_WORKER_DRAIN_SECOND", "1")
     monkeypatch.setenv("TASK_WORKER_COLOUR", "blue")
-    patterns = {_pattern(quoted(row["start warning"])) for row in LOG_EVENTS.rows(first="start warning")}
+    patterns = {_pattern(quoted(row["startup warning"])) for row in LOG_EVENTS.rows(first="startup warning")}
 
     matched = [[pattern for pattern in patterns if re.fullmatch(pattern, text)] for text in _worst_warnings()]
 

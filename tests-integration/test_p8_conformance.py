@@ -311,7 +311,7 @@ async def test_every_queue_that_is_served_is_worked_on(api: Api) -> None:
     assert (await api.reaches(task["id"], "COMPLETED"))["queue"] == "reports"
 
 
-async def test_p2_without_a_fault_each_task_runs_exactly_once_and_the_net_finds_nothing(
+async def test_p2_without_a_fault_each_task_runs_exactly_once_and_the_poll_finds_nothing(
     deployment: Deployment, world: World
 ) -> None:
     found_before = len(deployment.said("claimed_by_poll"))

@@ -18,7 +18,7 @@ from task_client import HealthStatus, TaskClient, TaskClientError
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS = 1800.0
 BUILDKIT = {"COMPOSE_DOCKER_CLI_BUILD": "1", "DOCKER_BUILDKIT": "1"}
-"""What an engine of old wants to be told; a newer one does so."""
+"""Older versions of Docker need these to use BuildKit."""
 
 
 def clone(folder: Path) -> Path:
@@ -101,7 +101,7 @@ class Compose:
 
 
 class Terminal:
-    """What somebody sees and types who runs a command: a Ctrl-C that is typed takes another way than a signal sent."""
+    """A pseudo-terminal for a command. Ctrl-C typed there reaches the whole process group."""
 
     def __init__(self, command: list[str], *, cwd: Path, env: Mapping[str, str]) -> None:
         self._ours, theirs = os.openpty()

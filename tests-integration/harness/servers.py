@@ -45,7 +45,7 @@ async def new_database(server: PostgresServer, name: str) -> AsyncIterator[str]:
 
 
 class Broker:
-    """A virtual host of a RabbitMQ that the test may break. Whatever it does, `mend` makes good."""
+    """A virtual host of a RabbitMQ that the test may break. `mend` repairs it after the test."""
 
     def __init__(self, server: RabbitServer, vhost: str) -> None:
         self._server = server
@@ -65,8 +65,8 @@ class Broker:
 
     async def kill(self) -> None:
         """End it as kill -9 does."""
-        # RabbitMQ writes its books of a new quorum queue within seconds; killed before that, 3.10 finds the queue again
-        # but never elects a leader for it. The queues of a test are that new: have the books written.
+        # RabbitMQ saves the metadata of a new quorum queue within seconds. Killed before that, 3.10 finds the queue
+        # again but never elects a leader for it. The queues of a test are that new, so have the metadata saved.
         await self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
         self._is_down = True
         await asyncio.to_thread(self._server.kill)

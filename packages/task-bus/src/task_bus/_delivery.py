@@ -41,7 +41,7 @@ class Delivery:
         self._end(Verdict.ACK)
 
     def put_back(self) -> None:
-        """Return the message to the head of its broker queue, for any consumer with room."""
+        """Return the message to the head of its broker queue, for any consumer below its prefetch."""
         self._end(Verdict.PUT_BACK)
 
     def _end(self, verdict: Verdict) -> None:

@@ -227,7 +227,7 @@ async def test_what_is_no_message_of_ours_ends_in_the_dead_letter_queue(world, h
         assert (await inbox.next()).ids == ids
         await eventually(has_dead)
     assert dead[0] == body
-    assert [record.message for record in caplog.records] == ["foreign_message_rejected"]
+    assert [record.message for record in caplog.records] == ["foreign_message_dead_lettered"]
 
 
 async def test_what_no_queue_takes_is_an_error_and_harms_nothing(world, high):

@@ -19,7 +19,7 @@ FOREIGN_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
 
 _CONTENTION = frozenset({"40001", "40P01", "55P03"})
 _UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
-_REJECTED_CLASSES = frozenset({"22", "23", "54"})
+_REFUSED_CLASSES = frozenset({"22", "23", "54"})
 _MISMATCH = frozenset({"42P01", "42703", "3F000"})
 _WRONG_ACCESS_CLASSES = frozenset({"28", "3D"})
 
@@ -57,7 +57,7 @@ def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:
         return DatabaseUnavailableError(f"the database is not available ({name})", sqlstate=sqlstate)
     if kind in _WRONG_ACCESS_CLASSES:
         return DatabaseUnavailableError(f"the database does not let us in ({name})", sqlstate=sqlstate)
-    if kind in _REJECTED_CLASSES:
+    if kind in _REFUSED_CLASSES:
         constraint = getattr(_driver_error(error), "constraint_name", None)
         return UnstorableValuesError(
             f"the database refuses the values ({name})", sqlstate=sqlstate, constraint=constraint

@@ -55,7 +55,7 @@ async def _on_unstorable(request: Request, error: Exception) -> Response:
     # gets a 422, since other values are all that helps.
     del request
     assert isinstance(error, UnstorableValuesError)  # noqa: S101 # as above
-    _log.error("task_rejected_by_database", sqlstate=error.sqlstate, constraint=error.constraint)
+    _log.error("task_values_refused", sqlstate=error.sqlstate, constraint=error.constraint)
     return _answer(invalid([FieldProblem(field="body", message="cannot be stored")]))
 
 

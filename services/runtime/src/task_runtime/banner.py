@@ -19,7 +19,7 @@ def start_block(
     """Print `rows` of (label, value) under `title`, then the warnings, each a sentence that says what to do.
 
     With the format `console` it is a block on stderr. With `json` it is one line `process_started` with a field for
-    each label (`schema revision` becomes `schema_revision`), and one line `start_warning` for each warning. Passwords
+    each label (`schema revision` becomes `schema_revision`), and one line `startup_warning` for each warning. Passwords
     in URLs are masked in both.
     """
     if log_format == "console":
@@ -28,7 +28,7 @@ def start_block(
     fields = {label.lower().replace(" ", "_"): value for label, value in rows}
     _log.info("process_started", title=title, **fields)
     for warning in warnings:
-        _log.warning("start_warning", reason=warning)
+        _log.warning("startup_warning", reason=warning)
 
 
 def _block(title: str, rows: Sequence[tuple[str, str]], warnings: Iterable[str]) -> str:

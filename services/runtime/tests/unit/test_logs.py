@@ -156,5 +156,5 @@ def test_the_start_block_is_log_lines_for_machines(capsys: pytest.CaptureFixture
     assert block["title"] == "task-worker 0.1.0"
     assert block["database"] == "postgresql+asyncpg://u:***@db/tasks"
     assert block["schema_revision"] == "0001"
-    assert (warning["event"], warning["level"]) == ("start_warning", "warning")
+    assert (warning["event"], warning["level"]) == ("startup_warning", "warning")
     assert warning["reason"] == "the API is open to everyone"

@@ -10,7 +10,7 @@ _log = get_logger(__name__)
 
 
 class ExitPolicy:
-    """Ends the process for the worker, but not because of a thread that does not stop while the service goes on.
+    """Ends the process when the worker asks. While the service runs, an unstoppable thread is waited for instead.
 
     The API and the database run in this process too. So after a lost lease or a reload the worker waits for the thread;
     once the service is stopping, the process ends.

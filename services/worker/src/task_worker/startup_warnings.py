@@ -1,4 +1,4 @@
-"""What an operator should know before trusting this worker with work: the warnings at its start. No I/O."""
+"""The worker's startup warnings. No I/O."""
 
 from __future__ import annotations
 

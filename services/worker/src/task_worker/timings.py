@@ -74,7 +74,7 @@ class DispatchTimings:
     idle_seconds: float = 1.0
     """Before the table is looked at again without a wake-up."""
     full_seconds: float = 0.1
-    """The same while a window is full: that is worth seconds of work, so nobody waits because of it."""
+    """The same while a window is full: its messages keep the workers busy for seconds."""
     failed_seconds: float = 0.5
     """The same after the broker or the database has failed."""
     locked_seconds: float = 0.02

@@ -60,10 +60,10 @@ class FakeTable:
         self.quotas.append(list(quotas))
         marked = {}
         for quota in quotas:
-            lane = self.waiting.get((quota.queue, quota.priority), [])
-            if lane:
-                marked[quota.queue, quota.priority] = lane[: quota.ids]
-                self.waiting[quota.queue, quota.priority] = lane[quota.ids :]
+            waiting = self.waiting.get((quota.queue, quota.priority), [])
+            if waiting:
+                marked[quota.queue, quota.priority] = waiting[: quota.ids]
+                self.waiting[quota.queue, quota.priority] = waiting[quota.ids :]
         return marked
 
     async def next_due(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
@@ -130,7 +130,7 @@ def ids(count: int) -> list[UUID]:
 async def test_what_is_due_is_marked_and_published_each_in_its_broker_queue(until: Until) -> None:
     bench = Bench()
     bench.table.waiting = {("default", priority): ids(2) for priority in Priority}
-    expected = {task_id for lane in bench.table.waiting.values() for task_id in lane}
+    expected = {task_id for waiting in bench.table.waiting.values() for task_id in waiting}
     async with bench.leading():
         await until(lambda: len(bench.bus.published) == 6)
 

@@ -79,7 +79,7 @@ class MemorySubscription:
         try:
             ids = decode_due_tasks(body)
         except ForeignMessageError:
-            _log.warning("foreign_message_rejected", extra={"queue": self._queue.name, "bytes": len(body)})
+            _log.warning("foreign_message_dead_lettered", extra={"queue": self._queue.name, "bytes": len(body)})
             self._settle(tag, Verdict.DEAD_LETTER)
             return
         self._on_delivery(Delivery(self._queue, ids, partial(self._settle, tag)))

@@ -89,7 +89,7 @@ class RabbitSubscription:
         try:
             ids = decode_due_tasks(message.body)
         except ForeignMessageError:
-            _log.warning("foreign_message_rejected", extra={"queue": self.queue.name, "bytes": message.body_size})
+            _log.warning("foreign_message_dead_lettered", extra={"queue": self.queue.name, "bytes": message.body_size})
             settle(Verdict.DEAD_LETTER)
             return
         self._on_delivery(Delivery(self.queue, ids, settle))

@@ -42,7 +42,7 @@ _DEAD_QUEUE: dict[str, str | int] = {
 }
 
 SIGNALS_MAX = 10_000
-"""Signals that may wait for a slow listener. Of `due` one may wait: a second says nothing more."""
+"""Signals that may wait for a slow listener. At most one `due` waits: a second adds nothing."""
 
 
 async def declare_tasks(channel: AbstractChannel, queues: Sequence[BrokerQueue]) -> AbstractExchange:

@@ -1,5 +1,5 @@
 """All SQL that works on the schema, one file for each need. Guards come from `transitions` alone.
 
 Elsewhere stand only the schema itself (`_models`, and the migrations), what makes an empty database (`embedded`), and
-what tests do behind the store's back (`testing`).
+SQL that only tests run (`testing`).
 """

@@ -39,8 +39,8 @@ def _change(events: Sequence[Event], given: ValueExpressions | None = None) -> C
 
 CANCEL = Statement(
     _change(CANCELLATION),
-    "Cancels a waiting task, or asks for a running one to be stopped. Returns the task as it then is, and the event;"
-    " NULL as the event where the task has ended. No row where there is no such task.",
+    "Cancels a waiting task, or asks for a running one to be stopped. Returns the changed task and the event,"
+    " which is NULL if the task had already ended. No row if there is no such task.",
     indexes=_INDEXES,
 )
 

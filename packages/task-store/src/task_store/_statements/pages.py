@@ -1,8 +1,8 @@
 """Reads one task, or a page of many.
 
 A page reads rows in the order of the primary key, which is the order of creation (UUIDv7), at most
-`limits.EXAMINED_ROWS_MAX` of them (its window): so its cost is bounded, whatever the filter. Where a page is short
-because its window was full, `last_examined` is the id after which the next page begins.
+`limits.EXAMINED_ROWS_MAX` of them: so its cost is bounded, whatever the filter. Where a page is short because that many
+rows were examined, `last_examined` is the id after which the next page begins.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Statement:
     """Build the select of up to `items` matching tasks, fewer where they exceed `limits.PAGE_BYTES` together.
 
     The first task is always there, however large. Each row also has `matched`, the number of matches before the cut
-    (counted up to `items` + 1), and `last_examined`, the id at which a full window ended, or null if it was not full or
-    there are more matches. Where nothing matches there is one row, whose `id` is null: so that these two still come
-    from the same snapshot.
+    (counted up to `items` + 1), and `last_examined`: the last id examined, or null if there are more matches or fewer
+    rows than the limit were examined. Where nothing matches there is one row, whose `id` is null: so that these two
+    still come from the same snapshot.
     """
-    seen = aliased(TaskRow, _window(wanted))
+    seen = aliased(TaskRow, _examined(wanted))
     names = [column.name for column in (TASK_COLUMNS if is_full else SUMMARY_COLUMNS)]
     matching = (
         select(*(getattr(seen, name) for name in names), _size(seen, is_full=is_full).label("size"))
@@ -94,18 +94,18 @@ def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Statement:
         select(*(cut.c[name] for name in names), matched, last_examined)
         .select_from(always.outerjoin(cut, true()))
         .order_by(_in_order(cut.c.id, wanted.order)),
-        "Returns a page of tasks, how many matched, and where its window was full, the id that the window ended at.",
+        "Returns a page of tasks, how many matched, and the last id examined if the limit of rows was reached.",
         indexes=_indexes(wanted),
     )
 
 
 def total(wanted: TaskFilter) -> Statement:
-    """Build the select of how many rows one window has, and how many of them match."""
-    seen = aliased(TaskRow, _window(wanted))
+    """Build the select of how many rows are examined, and how many of them match."""
+    seen = aliased(TaskRow, _examined(wanted))
     matching = func.count().filter(literal(True), *_conditions(seen, wanted))  # SQL's own constant
     return Statement(
         select(matching.label("matching"), func.count().label("examined")).select_from(seen),
-        "Counts the tasks of one window, and those of them that match.",
+        "Counts the tasks examined, and those of them that match.",
         indexes=_indexes(wanted),
     )
 
@@ -119,7 +119,7 @@ def _is_unsuccessful(wanted: TaskFilter) -> bool:
 
 
 def _last_examined(wanted: TaskFilter) -> Select[UUID]:
-    """Return the select of the last id of the window if it is full, else of no row."""
+    """Return the select of the last id examined if the limit was reached, else of no row."""
     return (
         select(TaskRow.id)
         .where(*_bounds(wanted))
@@ -129,7 +129,7 @@ def _last_examined(wanted: TaskFilter) -> Select[UUID]:
     )
 
 
-def _window(wanted: TaskFilter) -> Subquery:
+def _examined(wanted: TaskFilter) -> Subquery:
     return (
         select(*TaskRow.__table__.c)
         .where(*_bounds(wanted))

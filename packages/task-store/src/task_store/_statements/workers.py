@@ -70,7 +70,7 @@ HELD = Statement(
 
 DRAIN = Statement(
     update(WorkerRow).values(draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine),
-    "Says that a worker takes no more tasks: from then on losing it counts against none.",
+    "Says that a worker takes no more tasks: if it is lost after that, no task's lost_count rises.",
     indexes=("pk_workers",),
 )
 
@@ -146,7 +146,7 @@ DECLARE_DEAD = Statement(
     update(WorkerRow)
     .values(dead_at=NOW)
     .where(WorkerRow.dead_at.is_(None), WorkerRow.expires_at <= NOW, _i_am_steady)
-    .returning(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining")),
+    .returning(WorkerRow.id),
     "Declares the workers dead whose leases have expired, and returns them; none unless the worker `worker_id` has"
     " itself ticked without a gap for a lease.",
     indexes=("pk_workers",),

@@ -1,4 +1,4 @@
-"""The rows as they are, for tests: read and written past the store."""
+"""Reads and writes rows by SQL, without the store. For tests."""
 
 from __future__ import annotations
 

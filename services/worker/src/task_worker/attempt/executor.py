@@ -110,7 +110,7 @@ class Executor:
         self._spawn(self._attempt(attempt, handler))
 
     def release(self, key: AttemptKey) -> None:
-        """Give back, in the background, a task that this worker holds and does not run."""
+        """Release, in the background, a task that this worker holds and does not run."""
         self._spawn(self._services.release(key))
 
     async def wait_done(self, seconds: float) -> bool:

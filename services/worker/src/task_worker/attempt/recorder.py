@@ -62,7 +62,7 @@ class Recorder:
         return None
 
     async def release(self, key: AttemptKey) -> None:
-        """Give back a task that this worker holds and does not run. If this fails, the next reconciling repeats it."""
+        """Release a task that this worker holds and does not run. If this fails, the next reconciling repeats it."""
         try:
             ended = await self._attempts.record(Ending.release(key))
         except StoreError as error:

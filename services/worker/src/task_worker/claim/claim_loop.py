@@ -48,7 +48,7 @@ class ClaimLoop:
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Claim until `stop` is called, then give back what was delivered."""
+        """Claim until `stop` is called, then put back what was delivered."""
         self._buffer.put_back()  # deliveries left from before a restart of this loop
         while not self._is_stopping:
             if not await self._slots.wait_free(self._timings.put_back_seconds):
@@ -66,7 +66,7 @@ class ClaimLoop:
         self._ended.set()
 
     async def stop(self, seconds: float) -> None:
-        """Claim nothing more; wait up to `seconds` until the claim under way is answered and the rest given back."""
+        """Claim nothing more; wait up to `seconds` until the claim under way is answered and the rest put back."""
         self._is_stopping = True
         self._buffer.arrived.set()
         await wait_for_event(self._ended, seconds)

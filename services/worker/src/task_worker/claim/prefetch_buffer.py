@@ -118,7 +118,7 @@ class PrefetchBuffer:
         await asyncio.gather(*(subscription.cancel() for subscription in subscriptions))
 
     async def aclose(self) -> None:
-        """End the consumers and give back what is buffered."""
+        """End the consumers and put back what is buffered."""
         await self.pause()
         self.put_back()
 

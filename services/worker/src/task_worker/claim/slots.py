@@ -27,7 +27,7 @@ class Slots:
         self._running += 1
 
     def code_ended(self) -> None:
-        """Give the slot back; the outcome has yet to be recorded."""
+        """Free the slot; the outcome has yet to be recorded."""
         self._running -= 1
         self._unrecorded += 1
         self._freed.set()
