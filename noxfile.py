@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,13 @@ COVERAGE_DATA = ROOT / ".nox" / "coverage"
 """What the processes of each session leave for `coverage`, until that session runs again."""
 SECONDS = ROOT / ".nox" / "seconds.json"
 """What nox reports of its latest run."""
-PROCESSES = {"task-migrations": 2, "task-bus": 3, "task-store": 3, "task-api": 3, "task-worker": 3}
+PROCESSES = {"task-migrations": 2, "task-bus": 3, "task-store": 3, "task-api": 3, "task-worker": 3, "system": 3}
 """In how many processes tests run that need servers; in one where none is named. Each process starts its own servers.
 Tests mostly wait for servers and clocks, so two cores serve three processes."""
+STEALING = ("--dist=worksteal",)
+"""How tests are spread over processes: neighbours stay together, and with them the servers that they share."""
+BY_MODULE = ("--dist=loadscope", "--no-loadscope-reorder")
+"""The same, with all tests of a module in one process, where its service is started once; in the order of the suite."""
 ONE_AT_A_TIME = "TASK_TEST_BROKER_URL" in os.environ and "TASK_TEST_BROKER_MANAGEMENT_URL" not in os.environ
 """The broker that was named has one virtual host for all tests."""
 LOADED_BY_NAME = {
@@ -243,7 +247,7 @@ def integration(session: nox.Session, member: Member) -> None:
 @nox.session(venv_backend="none")
 def system(session: nox.Session) -> None:
     """The whole: real PostgreSQL, real RabbitMQ, real processes, real signals."""
-    measure(session, "tests-integration", marks="not docker", processes=PROCESSES.get("system", 1))
+    measure(session, "tests-integration", marks="not docker", processes=PROCESSES["system"], spread=BY_MODULE)
 
 
 @nox.session(venv_backend="none", default=has_docker())
@@ -306,7 +310,9 @@ def sync(session: nox.Session, member: Member) -> None:
     )
 
 
-def measure(session: nox.Session, *paths: str, marks: str = "", processes: int = 1, dist: str = "worksteal") -> None:
+def measure(
+    session: nox.Session, *paths: str, marks: str = "", processes: int = 1, spread: Sequence[str] = STEALING
+) -> None:
     """Run pytest; what its processes execute goes into data files that bear the session's name.
 
     Tests that are marked `alone` come last where there are several processes, one after the other.
@@ -324,8 +330,7 @@ def measure(session: nox.Session, *paths: str, marks: str = "", processes: int =
     if processes == 1 or ONE_AT_A_TIME:
         run(*pytest, *marked(marks), *session.posargs, env=env)
         return
-    together = (f"-n{processes}", f"--dist={dist}")  # neighbours stay together, and with them the servers they share
-    run(*pytest, *marked(marks, "not alone"), *together, *session.posargs, env=env)
+    run(*pytest, *marked(marks, "not alone"), f"-n{processes}", *spread, *session.posargs, env=env)
     if any("mark.alone" in path.read_text() for folder in paths for path in (ROOT / folder).rglob("test_*.py")):
         run(*pytest, *marked(marks, "alone"), *session.posargs, env=env, success_codes=[0, NO_TESTS])
 

@@ -18,7 +18,7 @@ BUDGET_SECONDS = {
     "wheels": 20,
     "tools": 30,
     "examples": 10,
-    "integration": 240,
+    "integration": 330,
     "system": 330,
     "coverage": 10,
 }
