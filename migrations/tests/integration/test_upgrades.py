@@ -21,12 +21,12 @@ Heard = Callable[[], Awaitable[logging.LogRecord]]
 def heard() -> Iterator[Heard]:
     """Return the next line that an upgrade logs, once it does."""
     lines: asyncio.Queue[logging.LogRecord] = asyncio.Queue()
-    ear = logging.Handler()
-    ear.emit = lines.put_nowait  # type: ignore[method-assign]
+    log_handler = logging.Handler()
+    log_handler.emit = lines.put_nowait  # type: ignore[method-assign]
     logger = logging.getLogger("task_migrations.upgrades")
-    logger.addHandler(ear)
+    logger.addHandler(log_handler)
     yield lambda: asyncio.wait_for(lines.get(), 20)
-    logger.removeHandler(ear)
+    logger.removeHandler(log_handler)
 
 
 async def test_many_replicas_may_migrate_at_once(

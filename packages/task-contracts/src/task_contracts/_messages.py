@@ -28,7 +28,7 @@ class SignalKind(StrEnum):
     """What a signal is about."""
 
     DUE = "due"
-    """Tasks became due: the leader dispatches at once instead of at its next look."""
+    """Tasks became due, or (without a queue) the offers of the workers changed: the leader looks at once."""
     CHANGED = "changed"
     """Tasks changed: whoever waits for one of them reads it again."""
     CANCEL = "cancel"
@@ -36,7 +36,7 @@ class SignalKind(StrEnum):
 
 
 class Signal(_Message):
-    """A wake-up for whoever listens now. It is not kept: each receiver also finds out by itself, later."""
+    """A message to all that listen now. It is not kept: each receiver also finds out by itself, later."""
 
     kind: SignalKind
     queue: QueueName | None = None

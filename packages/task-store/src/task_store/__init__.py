@@ -1,8 +1,8 @@
 """Stores tasks in PostgreSQL. Only this package and the migrations use SQL.
 
 `Database` is a pool of connections. `Tasks` serves the API, `Attempts` a worker, `Dispatches` the leader, `Workers`
-every worker and the leader. Every call is one statement in a transaction of its own, with a deadline. Every error is
-a `StoreError`.
+every worker, the leader, and the API where it asks who is there. Every call is one statement in a transaction of its
+own, with a deadline. Every error is a `StoreError`.
 """
 
 from task_store._classify import FOREIGN_ERRORS, classify

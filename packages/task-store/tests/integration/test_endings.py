@@ -160,7 +160,7 @@ async def test_progress_after_the_end_changes_nothing(attempts: Attempts, claim_
     assert await table.task(claim.id) == before
 
 
-async def test_repeated_record_changes_nothing_and_says_that_nothing_is_owed(
+async def test_repeated_record_changes_nothing_and_returns_none(
     attempts: Attempts, claim_one: ClaimOne, table: Any
 ) -> None:
     claim = await claim_one()

@@ -77,7 +77,8 @@ class TaskRow(Base):
         CheckConstraint("started_at >= created_at", name="started_after_created"),
         CheckConstraint("finished_at >= created_at AND finished_at >= started_at", name="finished_last"),
         *_rules(),
-        # claims.POLL, reject.REJECT: waiting tasks, longest due first. Queue, priority and type come first, so that a
+        # Which statements use an index is said at each statement; docs/statements.md lists it.
+        # Waiting tasks, longest due first. Queue, priority and type come first, so that a
         # million tasks of another type, or of tomorrow, do not have to be read on the way.
         Index(
             "ix_tasks_waiting",
@@ -88,7 +89,7 @@ class TaskRow(Base):
             "id",
             postgresql_where=_in_sources_of(Event.CLAIM),
         ),
-        # dispatch.MARK and NEXT_DUE: waiting tasks that were not dispatched yet.
+        # Waiting tasks that were not dispatched yet.
         Index(
             "ix_tasks_undispatched",
             "queue",
@@ -100,17 +101,17 @@ class TaskRow(Base):
                 Event.DISPATCH, also=f"dispatched_at IS NULL AND lost_count < {SUSPECT_LOST_COUNT}"
             ),
         ),
-        # claims.SUSPECT: the few tasks that have lost two workers.
+        # The few tasks that have lost two workers.
         Index(
             "ix_tasks_suspect",
             "due_at",
             postgresql_where=_in_sources_of(Event.CLAIM, also=f"lost_count >= {SUSPECT_LOST_COUNT}"),
         ),
-        # workers.HELD, record.SWEEP: the tasks of a worker.
+        # The tasks that a worker holds.
         Index("ix_tasks_running", "worker_id", postgresql_where=_in_sources_of(*RECORD)),
-        # pages.page: the few unsuccessful tasks among millions of completed ones.
+        # The few unsuccessful tasks among millions of completed ones.
         Index("ix_tasks_unsuccessful", "id", postgresql_where=_in_sources_of(Event.RERUN)),
-        # purge.PURGE: ended tasks, oldest first.
+        # Ended tasks, oldest first.
         Index("ix_tasks_finished", "finished_at", postgresql_where=column("finished_at", Text).is_not(None)),
         {
             # Each task is updated about three times. Free space in its page keeps the new version there, and an early
