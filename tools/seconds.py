@@ -13,13 +13,13 @@ BUDGET_SECONDS = {
     "imports": 5,
     "dependencies": 5,
     "types": 30,
-    "unit": 60,
+    "unit": 80,
     "model": 30,
     "wheels": 20,
     "tools": 30,
     "examples": 10,
     "integration": 330,
-    "system": 330,
+    "system": 240,
     "coverage": 10,
 }
 """What each session of the default run may take on two idle cores, all its members together. A session that is not

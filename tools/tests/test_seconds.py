@@ -20,12 +20,12 @@ def session(name: str, duration: float, **args: str) -> dict[str, Any]:
 
 def test_members_of_a_session_are_summed_and_the_slow_ones_named() -> None:
     lines = seconds_table(
-        [session("lint", 0.25), session("unit", 2, member="a"), session("unit", 70, member="b"), session("unit", 0.5)]
+        [session("lint", 0.25), session("unit", 2, member="a"), session("unit", 90, member="b"), session("unit", 0.5)]
     )
 
     assert [line.split() for line in lines[1:-1]] == [
         ["lint", "0.2", "5"],
-        ["unit", "72.5", "60", "over", "b", "70,", "a", "2"],
+        ["unit", "92.5", "80", "over", "b", "90,", "a", "2"],
     ]
 
 
