@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, RowMapping, make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from task_contracts import BackOff, limits
@@ -100,7 +100,7 @@ class Database:
             },
         )
 
-    async def fetch(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Sequence[RowMapping]:
+    async def fetch(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Sequence[dict[str, Any]]:
         """Run one statement in a transaction of its own and return its rows, each by column name.
 
         Empty for a statement that returns no rows.
@@ -112,7 +112,10 @@ class Database:
         try:
             async with asyncio.timeout(self._deadline_seconds + _GRACE_SECONDS), self._engine.connect() as connection:
                 result = await connection.execute(statement.sql, named(values or {}))
-                return result.mappings().all() if result.returns_rows else ()
+                if not result.returns_rows:
+                    return ()
+                names = tuple(result.keys())
+                return [dict(zip(names, row, strict=True)) for row in result]
         except FOREIGN_ERRORS as error:
             raise classify(error) from error
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import RowMapping
 from uuid_utils.compat import uuid7
 
 from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
@@ -131,7 +130,7 @@ def _columns(batch: Sequence[NewTask], ids: list[UUID]) -> dict[str, list[Any]]:
     }
 
 
-def _new_task(new: NewTask, row: RowMapping) -> Task:
+def _new_task(new: NewTask, row: Mapping[str, Any]) -> Task:
     fields = {name: getattr(new.asked, name) for name in type(new.asked).model_fields}
     status = LIFECYCLE[Event.CREATE].target
     times = {"created_at": row["created_at"], "due_at": row["due_at"]}
@@ -140,5 +139,5 @@ def _new_task(new: NewTask, row: RowMapping) -> Task:
     )
 
 
-def _without(row: RowMapping, *names: str) -> dict[str, Any]:
+def _without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in names}
