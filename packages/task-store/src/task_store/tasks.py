@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._batcher import Batcher
-from task_store._statements import changes, counts, create, pages
+from task_store._statements import cancel_rerun, counts, create, pages
 from task_store._statements.statement import Statement
 from task_store.database import Database
 from task_store.records import Changed, NewTask, Page, TaskFilter, Total
@@ -81,14 +81,14 @@ class Tasks:
 
         `Changed.event` is CANCEL or REQUEST_CANCEL, or None for a task that has ended. Safe to repeat.
         """
-        return await self._change(changes.CANCEL, task_id)
+        return await self._change(cancel_rerun.CANCEL, task_id)
 
     async def rerun(self, task_id: UUID) -> Changed | None:
         """Begin a new run of a FAILED or CANCELLED task; None if there is no such task.
 
         `Changed.event` is None for a task in another status.
         """
-        return await self._change(changes.RERUN, task_id)
+        return await self._change(cancel_rerun.RERUN, task_id)
 
     async def reschedule(
         self, task_id: UUID, *, priority: Priority | None = None, run_at: datetime | None = None
@@ -97,7 +97,7 @@ class Tasks:
 
         What is None stays as it is. `Changed.event` is None for a task that does not wait.
         """
-        return await self._change(changes.RESCHEDULE, task_id, priority=priority, run_at=run_at)
+        return await self._change(cancel_rerun.RESCHEDULE, task_id, priority=priority, run_at=run_at)
 
     async def aclose(self) -> None:
         """Wait until every call that has begun is answered."""

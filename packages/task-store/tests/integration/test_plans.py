@@ -20,7 +20,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from task_contracts import Priority, SortOrder, TaskStatus, limits
 from task_store import Base, Database, TaskFilter
-from task_store._statements import changes, claims, create, dispatch, pages, progress, purge, record, reject, workers
+from task_store._statements import (
+    cancel_rerun,
+    claims,
+    create,
+    dispatch,
+    pages,
+    progress,
+    purge,
+    record,
+    reject,
+    workers,
+)
 from task_store._statements.parameters import named
 from task_store._statements.statement import Statement
 from task_store.statements_page import compiled
@@ -150,9 +161,9 @@ def statements(known: Known) -> dict[str, Case]:
         "create": Case(create.CREATE, new, rows=0),
         "get": Case(pages.GET, one, rows=1, pages=10),
         "state": Case(pages.STATE, one, rows=1, pages=10),
-        "delete": Case(changes.CANCEL, one, rows=2, pages=50),
-        "rerun": Case(changes.RERUN, one, rows=2, pages=50),
-        "reschedule": Case(changes.RESCHEDULE, {**one, "priority": "HIGH", "run_at": None}, rows=2, pages=100),
+        "delete": Case(cancel_rerun.CANCEL, one, rows=2, pages=50),
+        "rerun": Case(cancel_rerun.RERUN, one, rows=2, pages=50),
+        "reschedule": Case(cancel_rerun.RESCHEDULE, {**one, "priority": "HIGH", "run_at": None}, rows=2, pages=100),
         "reject": Case(
             reject.REJECT,
             {"priority": PRIORITIES, "lease": timedelta(seconds=30), "rows": 100},

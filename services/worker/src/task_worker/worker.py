@@ -32,10 +32,10 @@ from task_worker.connections import WorkerDatabases
 from task_worker.handlers import Handler
 from task_worker.leader.leader import Leader
 from task_worker.lease.alive_file import AliveFile
-from task_worker.lease.callbacks import LeaseCallbacks
 from task_worker.lease.heartbeat import Heartbeat
 from task_worker.lease.in_flight import InFlight, StopReason
 from task_worker.lease.lease import Lease
+from task_worker.lease.stopping import LeaseCallbacks
 from task_worker.offers import OfferRefresher
 from task_worker.settings import WorkerSettings
 from task_worker.timings import WorkerTimings

@@ -10,10 +10,10 @@ import pytest
 from task_store import Claim, Offer
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import AliveFile
-from task_worker.lease.callbacks import LeaseCallbacks
 from task_worker.lease.heartbeat import Heartbeat
 from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
+from task_worker.lease.stopping import LeaseCallbacks
 
 Until = Callable[..., Awaitable[Any]]
 

@@ -27,9 +27,9 @@ import structlog
 from task_store import Database, Offer, StoreError, Workers, new_worker_id
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import TOUCHES_A_LEASE
-from task_worker.lease.callbacks import LeaseCallbacks
 from task_worker.lease.in_flight import InFlight
 from task_worker.lease.lease import Lease
+from task_worker.lease.stopping import LeaseCallbacks
 from task_worker.waiting import wait_for_event
 
 _log = structlog.get_logger(__name__)

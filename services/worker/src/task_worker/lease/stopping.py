@@ -1,4 +1,7 @@
-"""What the event loop does when the heartbeat reports a change.
+"""Stops running tasks when the heartbeat reports a change: a cancel was requested, the lease was lost, a row is gone.
+
+A cancel reaches a running task so: the API marks its row (`cancel_rerun.CANCEL`) and sends a signal; the heartbeat
+reads the rows of this worker, at once or at its next beat; `reconcile` stops the attempt; its runner ends the code.
 
 **Invariants**
 
