@@ -1,5 +1,8 @@
 """The lease of this worker by its own clock: under which id it may act, and until when.
 
+It only says when. Once `is_over`, the heartbeat asks running code to stop (`stopping.py`), and ends the process if code
+still runs when the lease ends.
+
 **Invariants**
 
 - By this clock the lease never ends later than by the database's: it runs from before the renewal was sent.
