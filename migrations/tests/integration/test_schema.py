@@ -17,15 +17,11 @@ ReadSchema = Callable[[asyncpg.Connection], Awaitable[dict[str, list[Any]]]]
 
 MAKE_BOTH = """
 import asyncio, sys
-from sqlalchemy.ext.asyncio import create_async_engine
 from task_migrations import upgrade
-from task_store import Base, normalised_url
+from task_store.testing import create_tables
 
 async def main(for_models, for_migrations):
-    engine = create_async_engine(normalised_url(for_models))
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    await engine.dispose()
+    await create_tables(for_models)
     await upgrade(for_migrations)
 
 asyncio.run(main(*sys.argv[1:]))
