@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from task_contracts import BackOff
 from task_worker.timings import PollTimings
 
 
@@ -20,8 +21,9 @@ class PollSchedule:
         self._timings = timings
         self._clock = clock
         self._picks = 0
-        self._interval = timings.interval_seconds
-        self._next_at = clock() + self._interval
+        self._back_off = BackOff(timings.interval_seconds, timings.longest_interval_seconds)
+        self._idle_polls = 1
+        self._next_at = clock() + timings.interval_seconds
 
     @property
     def seconds_left(self) -> float:
@@ -37,12 +39,11 @@ class PollSchedule:
 
     def polled(self, found: int | None, *, reaches_broker: bool) -> None:
         """Note a poll that found so many tasks, or None if the database did not answer."""
-        timings = self._timings
         if found:
-            self._interval = 0.0
+            self._idle_polls = 0
         elif found is not None and reaches_broker:
-            longer = max(timings.interval_seconds, 2 * self._interval)
-            self._interval = min(longer, timings.longest_interval_seconds)
+            self._idle_polls += 1
         else:
-            self._interval = timings.interval_seconds
-        self._next_at = self._clock() + self._interval
+            self._idle_polls = 1
+        pause = self._back_off.pause_seconds(self._idle_polls) if self._idle_polls else 0.0
+        self._next_at = self._clock() + pause
