@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from structlog.stdlib import get_logger
-
 from task_api.app import create_app
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.openapi import VERSION
@@ -17,7 +15,7 @@ from task_api.server import Listener, listen, serve
 from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
 from task_bus.signals import open_signals
-from task_runtime import ExitCode, ShutdownSignals, start_block
+from task_runtime import ExitCode, ShutdownSignals, get_logger, start_block
 from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks
 
 _log = get_logger(__name__)

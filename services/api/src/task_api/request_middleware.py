@@ -9,10 +9,10 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
-from structlog.stdlib import get_logger
 
 from task_api.problems import make_problem, respond
 from task_contracts import ProblemCode
+from task_runtime import get_logger
 
 _log = get_logger(__name__)
 

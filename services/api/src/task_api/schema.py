@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from structlog.stdlib import get_logger
-
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.settings import ApiSettings
 from task_migrations import upgrade
-from task_runtime import Misconfigured
+from task_runtime import Misconfigured, get_logger
 from task_store import SCHEMA_REVISION, Database, why_no_migration
 
 _log = get_logger(__name__)

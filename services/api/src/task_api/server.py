@@ -17,12 +17,11 @@ from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
-from structlog.stdlib import get_logger
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from task_api.problems import make_problem
 from task_contracts import PROBLEM_MEDIA_TYPE, ProblemCode
-from task_runtime import Misconfigured
+from task_runtime import Misconfigured, get_logger
 
 _log = get_logger(__name__)
 

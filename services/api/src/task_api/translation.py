@@ -8,11 +8,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
-from structlog.stdlib import get_logger
 
 from task_api.fields import field_problems
 from task_api.problems import ProblemError, invalid, make_problem, respond, unavailable
 from task_contracts import FieldProblem, ProblemCode
+from task_runtime import get_logger
 from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, UnstorableValuesError
 
 _log = get_logger(__name__)

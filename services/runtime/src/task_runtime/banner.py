@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-import structlog
-
-from task_runtime.logs import LogFormat
+from task_runtime.logs import LogFormat, get_logger
 from task_runtime.redaction import safe_text
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def start_block(

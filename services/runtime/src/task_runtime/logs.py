@@ -1,9 +1,12 @@
 """Sets up logging: one line for each event, in one form, for both libraries that log.
 
 Packages log through the standard library (`logging.getLogger(__name__).info("task_claimed", extra={...})`), services
-through structlog (`structlog.get_logger().info("task_claimed", task_id=...)`); both give the same line. What is bound
+through structlog (`get_logger(__name__).info("task_claimed", task_id=...)`); both give the same line. What is bound
 with `structlog.contextvars` (`request_id`, `task_id`, `attempt`, `worker_id`) stands on every line that is written
 meanwhile, those of the packages included. Secrets, rows and payloads are left out (`task_runtime.redaction`).
+
+Code of users may configure logging and structlog as it likes: that counts for its own loggers and those of libraries.
+The lines of this project's packages stay as they are (`task_runtime.own_loggers`, `get_logger`).
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from task_runtime import own_loggers
 from task_runtime.redaction import safe_fields
 from task_runtime.tracebacks import safe_traceback
 
@@ -46,6 +50,14 @@ _SHARED: Sequence[Processor] = (
 )
 """What both kinds of logger add to an event."""
 
+_PROCESSORS: Sequence[Processor] = (
+    structlog.stdlib.filter_by_level,
+    *_SHARED,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+)
+"""What a logger of structlog does with an event, before the handler renders it."""
+
 
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     """Write the log of this process to stderr, from `level` up, as JSON or as text for people.
@@ -57,9 +69,29 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_stderr_handler(log_format)]
     root.setLevel(level)
+    own_loggers.write_to(_stderr_handler(log_format), root.level)
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(least, root.level))
     logging.captureWarnings(capture=True)
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """Return the structlog logger of a module of this project; `name` is its `__name__`.
+
+    Once `configure_logging` was called, it does not depend on `structlog.configure`, which code of users may call.
+    """
+    return cast("structlog.stdlib.BoundLogger", _OwnLog(name))
+
+
+class _OwnLog:
+    def __init__(self, name: str) -> None:
+        self._usual = structlog.stdlib.get_logger(name)
+        self._own = structlog.wrap_logger(
+            logging.getLogger(name), processors=_PROCESSORS, wrapper_class=structlog.stdlib.BoundLogger
+        ).bind()
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self._own if own_loggers.has_output() else self._usual, method)
 
 
 def default_log_format() -> LogFormat:
@@ -70,12 +102,7 @@ def default_log_format() -> LogFormat:
 def _configure_structlog() -> None:
     """Have structlog's loggers hand each event to the standard library's, whose handler renders it."""
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_SHARED,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=_PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         # A cached logger would keep the processors of the first call.

@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 import task_runtime.settings
+from task_runtime import own_loggers
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +30,15 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def untouched_logging() -> Iterator[None]:
-    """Put logging back as pytest set it up, after a test that calls `configure_logging`."""
+    """Put logging back as it was, after a test that calls `configure_logging`."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    configured = structlog.get_config() if structlog.is_configured() else {}
     yield
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:] = handlers
+    root.setLevel(level)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
+    if configured:
+        structlog.configure(**configured)
+    own_loggers.write_as_usual()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.config
 import warnings
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ import pytest
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from task_runtime import configure_logging, start_block
+from task_runtime import configure_logging, get_logger, start_block
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
@@ -113,6 +114,55 @@ def test_configuring_again_counts_for_loggers_in_use(capsys: pytest.CaptureFixtu
     log.info("second")
 
     assert [line["event"] for line in lines(capsys)] == ["first"]
+
+
+CONFIGURES = {
+    "root": lambda: logging.config.dictConfig({"version": 1, "root": {"level": "ERROR"}}),
+    "ours by name": lambda: logging.config.dictConfig(
+        {"version": 1, "loggers": {"task_runtime": {"level": "CRITICAL", "handlers": [], "propagate": False}}}
+    ),
+    "force": lambda: logging.basicConfig(force=True, level=logging.CRITICAL, format="theirs %(message)s"),
+    "disable": lambda: logging.disable(logging.CRITICAL),
+    "handlers": lambda: [root.setFormatter(None) for root in logging.getLogger().handlers],
+    "class": lambda: logging.setLoggerClass(type("Theirs", (logging.Logger,), {})),
+    "structlog": lambda: structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.PrintLoggerFactory()
+    ),
+}
+
+
+@pytest.mark.parametrize("configure", list(CONFIGURES.values()), ids=list(CONFIGURES))
+def test_our_lines_and_their_redaction_survive_what_a_user_configures(
+    capsys: pytest.CaptureFixture[str], configure: Any
+) -> None:
+    configure_logging("INFO", "json")
+    early, ours = logging.getLogger("task_runtime.early"), get_logger("task_runtime.ours")
+    try:
+        configure()
+        early.info("first", extra={"password": "hush"})
+        logging.getLogger(f"task_runtime.late_{id(configure)}").info("second amqp://u:hush@h")
+        ours.info("third", token="hush")
+    finally:
+        logging.disable(logging.NOTSET)
+        logging.setLoggerClass(logging.Logger)
+        for logger in logging.Logger.manager.loggerDict.values():
+            if isinstance(logger, logging.Logger):
+                logger.disabled, logger.propagate = False, True
+        logging.getLogger("task_runtime").setLevel(logging.NOTSET)
+
+    written = lines(capsys)
+    assert [line["event"].split()[0] for line in written] == ["first", "second", "third"]
+    assert "hush" not in str(written)
+    assert {line["level"] for line in written} == {"info"}
+
+
+def test_what_a_user_configures_counts_for_other_loggers(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+
+    logging.basicConfig(force=True, format="theirs %(message)s")
+    logging.getLogger("theirs").warning("hello")
+
+    assert capsys.readouterr().err == "theirs hello\n"
 
 
 def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from structlog.stdlib import get_logger
-
+from task_runtime import get_logger
 from task_worker.exits import LEASE_LOST, end_process
 
 _log = get_logger(__name__)

@@ -6,14 +6,14 @@ import asyncio
 import sys
 from collections.abc import Mapping
 
-import structlog
 from watchfiles import PythonFilter, awatch
 
+from task_runtime import get_logger
 from task_worker.builtin import HttpHosts
 from task_worker.handlers import Handler, HandlerError
 from task_worker.loader import folders_of, forget_modules, load_handlers
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class HandlerReloader:

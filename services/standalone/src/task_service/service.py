@@ -12,15 +12,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
-from structlog.stdlib import get_logger
-
 from task_api.app import create_app
 from task_api.parts import ApiParts
 from task_api.schema import prepare_schema
 from task_api.server import Listener, listen, serve
 from task_bus import MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
-from task_runtime import ExitCode, LoopKeepsDyingError, Misconfigured, ShutdownSignals
+from task_runtime import ExitCode, LoopKeepsDyingError, Misconfigured, ShutdownSignals, get_logger
 from task_service.embedded_database import embedded_database
 from task_service.exit_policy import ExitPolicy
 from task_service.handler_reloader import HandlerReloader

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
+from task_runtime import get_logger
 from task_store import Offer, StoreError, Workers
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _EVERY_SECONDS = 60.0
 _AGAIN_SECONDS = 5.0
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping
 
-import structlog
-
 from task_bus import open_bus
 from task_bus.signals import open_signals
 from task_runtime import (
@@ -14,6 +12,7 @@ from task_runtime import (
     LoopKeepsDyingError,
     Misconfigured,
     ShutdownSignals,
+    get_logger,
     safe_url,
     start_block,
 )
@@ -26,7 +25,7 @@ from task_worker.settings import WorkerSettings
 from task_worker.startup_warnings import worker_startup_warnings
 from task_worker.worker import Worker
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _DATABASE_SECONDS = 60.0
 
 

@@ -13,12 +13,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
-import structlog
-
 from task_bus import TaskBus
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
-from task_runtime import Supervisor
+from task_runtime import Supervisor, get_logger
 from task_store import Attempts, Offer, StoreError, Workers
 from task_worker import exits
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
@@ -42,7 +40,7 @@ from task_worker.timings import WorkerTimings
 from task_worker.waiting import wait_for_first
 from task_worker.wake_ups import WakeUps
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Worker:

@@ -18,11 +18,11 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-import structlog
 from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars
 
 from task_contracts import Progress
+from task_runtime import get_logger
 from task_store import AttemptKey, Claim, Ended, Ending
 from task_worker.attempt.ending import decide_ending
 from task_worker.attempt.outcome import HandlerOutcome, Stopped, invalid_payload
@@ -37,7 +37,7 @@ from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
 from task_worker.timings import AttemptTimings
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)

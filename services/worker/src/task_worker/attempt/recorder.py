@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from task_contracts import Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE
+from task_runtime import get_logger
 from task_store import AttemptKey, Attempts, Ended, Ending, StoreError, UnstorableValuesError
 from task_worker.attempt.outcome import unstorable
 from task_worker.lease.in_flight import Attempt
 from task_worker.timings import RecordTimings
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Recorder:

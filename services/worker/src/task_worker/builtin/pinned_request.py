@@ -16,8 +16,8 @@ from ipaddress import ip_address
 from typing import Any
 
 import httpx2
-import structlog
 
+from task_runtime import get_logger
 from task_worker.builtin.addresses import Address
 from task_worker.builtin.http_hosts import Host, HttpHosts, host_of
 from task_worker.exceptions import Fail
@@ -28,7 +28,7 @@ _RESOLVERS = DaemonThreads("resolver", 16)
 """The threads for looking up names. A lookup cannot be cancelled, so a name server that does not answer keeps a thread
 busy. It must not be one of the event loop's, of which there are only a few for all connections of the process. The
 process ends without waiting for these."""
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @asynccontextmanager

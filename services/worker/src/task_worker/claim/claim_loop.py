@@ -14,8 +14,7 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-import structlog
-
+from task_runtime import get_logger
 from task_worker.claim.claimer import Claimer
 from task_worker.claim.poll_schedule import PollSchedule
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
@@ -24,7 +23,7 @@ from task_worker.lease.lease import Lease
 from task_worker.timings import ClaimTimings
 from task_worker.waiting import wait_for_event
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class ClaimLoop:

@@ -14,14 +14,13 @@ from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-import structlog
-
 from task_contracts import Priority
+from task_runtime import get_logger
 from task_store import Attempts, Claim, StoreError, new_lease_token
 from task_worker.lease.in_flight import InFlight
 from task_worker.lease.lease import Lease
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _Statement: TypeAlias = Callable[[UUID, UUID], Awaitable[list[Claim]]]
 """Takes the worker's id and a new lease token."""

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-import structlog
-
 from task_bus import BrokerQueue, BusError, TaskBus
 from task_contracts import Priority
+from task_runtime import get_logger
 from task_store import DispatchQuota, LiveOffers
 from task_worker.leader.queue_window import QueueWindows
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class BrokerQueues:

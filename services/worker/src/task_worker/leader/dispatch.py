@@ -13,18 +13,17 @@ from __future__ import annotations
 import asyncio
 import time
 
-import structlog
-
 from task_bus import BusError
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
+from task_runtime import get_logger
 from task_store import Dispatches, LiveOffers, StoreError, Workers
 from task_worker.leader.broker_queues import BrokerQueues
 from task_worker.leader.election import Leadership
 from task_worker.timings import DispatchTimings
 from task_worker.waiting import wait_for_event
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Dispatch:

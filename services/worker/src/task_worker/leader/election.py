@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
-import structlog
-
+from task_runtime import get_logger
 from task_store import StoreError, Workers
 from task_worker.lease.lease import Lease
 from task_worker.waiting import wait_for_event
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 ELECTIONS_A_LEASE = 6
 
 

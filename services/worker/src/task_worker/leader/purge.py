@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import structlog
-
+from task_runtime import get_logger
 from task_store import Workers
 from task_worker.leader.election import Leadership
 from task_worker.leader.while_leading import while_leading
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _EVERY_SECONDS = 600.0
 _FIRST_SECONDS = 30.0
 _ROWS = 1_000

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import structlog
-
+from task_runtime import get_logger
 from task_store import Workers
 from task_worker.leader.election import Leadership
 from task_worker.leader.while_leading import while_leading
 from task_worker.lease.lease import Lease
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _ROWS = 500
 
 

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-import structlog
-
+from task_runtime import get_logger
 from task_store import StoreError
 from task_worker.leader.election import Leadership
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 async def while_leading(

@@ -22,8 +22,7 @@ import time
 from collections.abc import Callable, Collection
 from uuid import UUID
 
-import structlog
-
+from task_runtime import get_logger
 from task_store import Database, Offer, StoreError, Workers, new_worker_id
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import TOUCHES_A_LEASE
@@ -32,7 +31,7 @@ from task_worker.lease.lease import Lease
 from task_worker.lease.stopping import LeaseCallbacks
 from task_worker.waiting import wait_for_event
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _BEATS_A_LEASE = 6
 
