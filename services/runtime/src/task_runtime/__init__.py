@@ -9,6 +9,7 @@ from task_runtime.banner import start_block
 from task_runtime.entrypoint import run_process
 from task_runtime.environment import read_settings, shared_startup_warnings, unknown_variables, variable_names
 from task_runtime.exits import ExitCode, Misconfigured
+from task_runtime.forks import forks_end_here
 from task_runtime.logs import LogFormat, LogLevel, configure_logging, get_logger
 from task_runtime.redaction import safe_text, safe_url
 from task_runtime.settings import ProcessSettings, QueueNames, is_set
@@ -31,6 +32,7 @@ __all__ = [
     "ShutdownSignals",
     "Supervisor",
     "configure_logging",
+    "forks_end_here",
     "get_logger",
     "is_loopback",
     "is_set",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from task_runtime.exits import ExitCode, Misconfigured
+from task_runtime.forks import guard_forks
 from task_runtime.logs import configure_logging
 from task_runtime.settings import ProcessSettings
 
@@ -29,6 +30,7 @@ def run_process(main: Callable[[], Coroutine[Any, Any, ExitCode | None]], settin
     configure_logging(settings.log_level, settings.log_format)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            guard_forks(runner.get_loop())
             return runner.run(main()) or ExitCode.OK
     except KeyboardInterrupt:
         return ExitCode.OK

@@ -4,14 +4,18 @@
 
 - A signal only sets an event; the code that waits for it decides how to stop.
 - The first signal sets `stop`, the second sets `hurry`; more change nothing.
+- Code that replaces these signal handlers meanwhile has them for a second at most; then they are put back.
 - The previous signal handlers are put back at the end.
+- A forked child has Python's default handling of these signals: they are meant for this process alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Self, TypeVar
@@ -21,7 +25,14 @@ _log = logging.getLogger(__name__)
 _Handler = Callable[[int, FrameType | None], Any]
 Result = TypeVar("Result")
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_DEFAULTS: dict[signal.Signals, _Handler | signal.Handlers] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
+"""The signals that ask a process to stop, and how Python handles them by default."""
+
+_CHECK_SECONDS = 1.0
+"""How often it is checked that the signal handlers are still there."""
 
 
 class ShutdownSignals:
@@ -40,17 +51,29 @@ class ShutdownSignals:
         """Set by the second signal: do not wait for what runs."""
         self._loop = asyncio.get_running_loop()
         self._previous: dict[signal.Signals, _Handler | int | None] = {}
+        self._check: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        for number in _SIGNALS:
+        for number in _DEFAULTS:
             # Not loop.add_signal_handler, which loses the previous handler and does not exist on Windows.
             self._previous[number] = signal.signal(number, self._on_signal)
+        self._check = self._loop.call_later(_CHECK_SECONDS, self.put_back)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._cancel_check()
         for number, handler in self._previous.items():
             # None means a handler that Python did not install and cannot put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def put_back(self) -> None:
+        """Install these signal handlers again where other code has replaced them. It is done each second."""
+        for number in _DEFAULTS:
+            if signal.getsignal(number) != self._on_signal:
+                signal.signal(number, self._on_signal)
+                _log.warning("signal_handler_put_back", extra={"signal": number.name})
+        self._cancel_check()
+        self._check = self._loop.call_later(_CHECK_SECONDS, self.put_back)
 
     async def unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result | None:
         """Run `work` and return its result, or cancel it and return None if a signal comes first."""
@@ -63,6 +86,10 @@ class ShutdownSignals:
             stopping.cancel()
             await asyncio.gather(working, stopping, return_exceptions=True)
 
+    def _cancel_check(self) -> None:
+        if self._check is not None:
+            self._check.cancel()
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
         # It may run between any two instructions, so it only hands the signal to the loop, which this call wakes.
@@ -71,3 +98,42 @@ class ShutdownSignals:
     def _note(self, number: int) -> None:
         _log.info("shutdown_requested", extra={"signal": signal.Signals(number).name, "again": self.stop.is_set()})
         (self.hurry if self.stop.is_set() else self.stop).set()
+
+
+def is_handled(number: signal.Signals) -> bool:
+    """Return whether `ShutdownSignals` handles a signal now."""
+    return isinstance(getattr(signal.getsignal(number), "__self__", None), ShutdownSignals)
+
+
+class _Fork(threading.local):
+    """Gives a forked child Python's own handling of the signals that are handled here.
+
+    The child inherits our handlers, which only tell an event loop that does not run in it: `terminate()` would do
+    nothing. The signals are blocked meanwhile: Python drops one that reaches the child before it is ready.
+    """
+
+    _mask: set[int] | None = None
+
+    def begin(self) -> None:
+        if any(map(is_handled, _DEFAULTS)):
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _DEFAULTS)
+
+    def end_in_child(self) -> None:
+        handled = list(filter(is_handled, _DEFAULTS))
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
+        if handled:
+            signal.set_wakeup_fd(-1)  # the parent's: its event loop would be told of the child's signals
+        self.end()  # a signal that is waiting ends the child here; what a hook raises would be ignored
+        for number in handled:
+            signal.signal(number, _DEFAULTS[number])
+
+    def end(self) -> None:
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            self._mask = None
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    _fork = _Fork()
+    os.register_at_fork(before=_fork.begin, after_in_child=_fork.end_in_child, after_in_parent=_fork.end)
