@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from task_api.settings import ApiSettings
-from task_runtime import ExitCode, read_settings, run_process
+from task_runtime import ExitCode, exit_process, read_settings, run_process
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -29,7 +29,7 @@ def run(context: typer.Context, host: Host = None, port: Port = None) -> None:
     from task_api.process import run_api
 
     settings = read_settings(ApiSettings, **given)
-    sys.exit(run_process(lambda: run_api(settings), settings))
+    exit_process(run_process(lambda: run_api(settings), settings))
 
 
 @_app.command()

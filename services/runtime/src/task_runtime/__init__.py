@@ -1,7 +1,8 @@
 """What every process of the task service needs: settings, logs, supervision, signals, exit codes.
 
 A process reads its settings (`read_settings`), runs its main coroutine (`run_process`), prints what it is and uses
-(`start_block`), restarts its loops when they fail (`Supervisor`) and stops at a signal (`ShutdownSignals`).
+(`start_block`), restarts its loops when they fail (`Supervisor`), stops at a signal (`ShutdownSignals`) and ends
+(`exit_process`).
 """
 
 from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl, is_loopback
@@ -10,6 +11,7 @@ from task_runtime.entrypoint import run_process
 from task_runtime.environment import read_settings, shared_startup_warnings, unknown_variables, variable_names
 from task_runtime.exits import ExitCode, Misconfigured
 from task_runtime.forks import forks_end_here
+from task_runtime.leaving import exit_process, leave_process, leave_within
 from task_runtime.logs import LogFormat, LogLevel, configure_logging, get_logger
 from task_runtime.redaction import safe_text, safe_url
 from task_runtime.settings import ProcessSettings, QueueNames, is_set
@@ -32,10 +34,13 @@ __all__ = [
     "ShutdownSignals",
     "Supervisor",
     "configure_logging",
+    "exit_process",
     "forks_end_here",
     "get_logger",
     "is_loopback",
     "is_set",
+    "leave_process",
+    "leave_within",
     "read_settings",
     "run_process",
     "safe_text",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 from task_runtime.exits import ExitCode, Misconfigured
 from task_runtime.forks import guard_forks
+from task_runtime.leaving import CLOSING_SECONDS, leaving_after
 from task_runtime.logs import configure_logging
 from task_runtime.settings import ProcessSettings
 
@@ -18,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_process(main: Callable[[], Coroutine[Any, Any, ExitCode | None]], settings: ProcessSettings) -> ExitCode:
-    """Run the coroutine that `main` makes, and return the exit code: `sys.exit(run_process(...))`.
+    """Run the coroutine that `main` makes, and return the exit code: `exit_process(run_process(...))`.
 
     Sets up logging by `settings`, and runs on uvloop where it is installed (Linux, macOS). `main` handles the signals
     (`ShutdownSignals`); a Ctrl-C before or after that cancels it and counts as a request to stop.
@@ -26,12 +28,25 @@ def run_process(main: Callable[[], Coroutine[Any, Any, ExitCode | None]], settin
     The exit code is the one that the coroutine returns, and OK for None. After `Misconfigured`, also several of them in
     a group, it is MISCONFIGURED, with one line on stderr for each. After any other exception it is FAILED, and the
     exception is logged with its traceback.
+
+    What the main coroutine leaves behind may take 2 s to end. Then the process is left at once, with this exit code.
     """
     configure_logging(settings.log_level, settings.log_format)
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    code = ExitCode.FAILED
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            guard_forks(runner.get_loop())
-            return runner.run(main()) or ExitCode.OK
+        code = _run(runner, main)
+    finally:
+        # A RuntimeError: the loop was stopped, by a Ctrl-C for example. It is closed all the same.
+        with leaving_after(CLOSING_SECONDS, code), contextlib.suppress(RuntimeError):
+            runner.close()
+    return code
+
+
+def _run(runner: asyncio.Runner, main: Callable[[], Coroutine[Any, Any, ExitCode | None]]) -> ExitCode:
+    guard_forks(runner.get_loop())
+    try:
+        return runner.run(main()) or ExitCode.OK
     except KeyboardInterrupt:
         return ExitCode.OK
     # CancelledError: nothing here cancels the main coroutine, so one that arrives comes from a library.

@@ -5,13 +5,12 @@ Modules are imported in the functions that use them: `backup` and `restore` need
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from task_runtime import run_process
+from task_runtime import exit_process, run_process
 from task_service.options import Options, Settings, default_data_dir
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -44,7 +43,7 @@ def run(
         return
     from task_service.service import run_service
 
-    sys.exit(run_process(lambda: run_service(options), Settings.read(options).api))
+    exit_process(run_process(lambda: run_service(options), Settings.read(options).api))
 
 
 @_app.command()
@@ -59,7 +58,7 @@ def backup(
     from task_service.commands import run_command
 
     options: Options = context.obj
-    sys.exit(run_command(lambda: backup(options.own_data_dir(data_dir), file, overwrites=force)))
+    exit_process(run_command(lambda: backup(options.own_data_dir(data_dir), file, overwrites=force)))
 
 
 @_app.command()
@@ -76,7 +75,7 @@ def restore(
     from task_service.restore import restore
 
     options: Options = context.obj
-    sys.exit(run_command(lambda: restore(options.own_data_dir(data_dir), file, replaces=replace)))
+    exit_process(run_command(lambda: restore(options.own_data_dir(data_dir), file, replaces=replace)))
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from task_runtime import ExitCode, read_settings, run_process
+from task_runtime import ExitCode, exit_process, read_settings, run_process
 from task_worker.lease.alive_file import AliveFile
 from task_worker.settings import WorkerSettings
 
@@ -21,7 +21,7 @@ def run(context: typer.Context) -> None:
     from task_worker.process import run_worker
 
     settings = read_settings(WorkerSettings)
-    sys.exit(run_process(lambda: run_worker(settings), settings))
+    exit_process(run_process(lambda: run_worker(settings), settings))
 
 
 @_app.command()
