@@ -2,7 +2,7 @@
 
 A process reads its settings (`read_settings`), runs its main coroutine (`run_process`), prints what it is and uses
 (`start_block`), restarts its loops when they fail (`Supervisor`), stops at a signal (`ShutdownSignals`) and ends
-(`exit_process`).
+(`exit_process`). Code of users that it runs cancels no tasks but its own (`owned_by`).
 """
 
 from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl, is_loopback
@@ -17,6 +17,7 @@ from task_runtime.redaction import safe_text, safe_url
 from task_runtime.settings import ProcessSettings, QueueNames, is_set
 from task_runtime.signals import ShutdownSignals
 from task_runtime.supervisor import LoopKeepsDyingError, RestartPolicy, Supervisor
+from task_runtime.task_guard import NotYourTaskError, owned_by
 from task_runtime.tracebacks import safe_traceback
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "LogLevel",
     "LoopKeepsDyingError",
     "Misconfigured",
+    "NotYourTaskError",
     "ProcessSettings",
     "QueueNames",
     "RestartPolicy",
@@ -41,6 +43,7 @@ __all__ = [
     "is_set",
     "leave_process",
     "leave_within",
+    "owned_by",
     "read_settings",
     "run_process",
     "safe_text",

@@ -5,7 +5,8 @@
 - Only `aclose` cancels a loop. A `CancelledError` that comes from inside (the broker's library raises one on a frozen
   connection) is a death as any other exception is: the loop starts again.
 - Every death is logged once, with its traceback.
-- A loop that dies too often makes `wait` raise, so that the process ends and does not run on without that loop.
+- A loop that dies too often, or whose task somebody else cancels, makes `wait` raise, so that the process ends and does
+  not run on without that loop.
 - After `aclose` nothing is started any more.
 """
 
@@ -28,10 +29,11 @@ Loop = Callable[[], Awaitable[None]]
 
 
 class LoopKeepsDyingError(Exception):
-    """A loop has died too often, so the process should end. `name` is that of the loop."""
+    """A loop has died too often or was cancelled, so the process should end. `name` is that of the loop."""
 
     def __init__(self, name: str, deaths: int) -> None:
-        super().__init__(f"the loop {name} died {deaths} times in a short while")
+        how = f"died {deaths} times in a short while" if deaths else "was cancelled"
+        super().__init__(f"the loop {name} {how}")
         self.name = name
 
 
@@ -82,7 +84,7 @@ class Supervisor:
         Cancelling this call does not stop the loops.
 
         Raises:
-            LoopKeepsDyingError: a loop died too often. The other loops run on until `aclose`.
+            LoopKeepsDyingError: a loop died too often, or was cancelled. The other loops run on until `aclose`.
 
         """
         while self._failure is None and self._running:
@@ -123,9 +125,11 @@ class Supervisor:
             await asyncio.sleep(self._restarts.back_off.pause_seconds(len(deaths)))
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failure = self._failure or error
+        name = self._running.pop(task)
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+        elif not self._is_closing:
+            self._failure = self._failure or LoopKeepsDyingError(name, 0)
         self._changed.set()
 
 

@@ -54,7 +54,7 @@ def _headline(error: BaseException) -> str:
     )
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 # a foreign __str__ may raise anything; Python's own traceback shows the same text
+    except BaseException:  # noqa: BLE001 # a foreign __str__ may raise anything; Python's own traceback shows the same text
         text = "<exception str() failed>"
     message = safe_text(text)[:_MESSAGE_CHARS]
     return f"{name}: {message}" if message else name

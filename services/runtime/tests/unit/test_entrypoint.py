@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from typing import Any
 
 import pytest
 
-from task_runtime import ExitCode, Misconfigured, ProcessSettings, run_process
+from task_runtime import ExitCode, Misconfigured, ProcessSettings, ShutdownSignals, run_process
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
@@ -99,3 +100,69 @@ def test_a_process_runs_without_uvloop_where_there_is_none(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     assert run_process(raising(Misconfigured("x")), settings) is ExitCode.MISCONFIGURED
+
+
+async def leaves() -> None:
+    sys.exit(3)
+
+
+async def interrupts() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("has_uvloop", [True, False])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        lambda loop: loop.stop(),
+        lambda loop: loop.call_soon(sys.exit, 3),
+        lambda loop: loop.create_task(leaves()),
+        lambda loop: loop.create_task(interrupts()),
+    ],
+    ids=["stop", "exit in a callback", "exit in a task", "interrupt in a task"],
+)
+def test_code_that_stops_the_loop_does_not_end_the_process(
+    settings: ProcessSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stop: Any,
+    *,
+    has_uvloop: bool,
+) -> None:
+    if not has_uvloop:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    ended = []
+
+    async def main() -> ExitCode:
+        with ShutdownSignals():
+            for _ in range(3):
+                stop(asyncio.get_running_loop())
+                await asyncio.sleep(0.01)
+            ended.append(await asyncio.to_thread(int, "7"))
+        return ExitCode.MISCONFIGURED
+
+    assert run_process(main, settings) is ExitCode.MISCONFIGURED
+    gc.collect()  # asyncio tells of the error of a task when it is collected, and that must not be in another test
+    assert ended == [7]
+    assert capsys.readouterr().err.count('"event": "event_loop_stopped"') == 3
+
+
+def test_a_main_coroutine_that_exits_does_end_it(settings: ProcessSettings) -> None:
+    with pytest.raises(SystemExit, match="3"):
+        run_process(leaves, settings)
+
+
+def test_what_was_imported_is_left_out_of_collections_which_come_seldom(
+    settings: ProcessSettings, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(gc.unfreeze)
+    request.addfinalizer(lambda: gc.set_threshold(*before))
+    before = gc.get_threshold()
+
+    async def main() -> None:
+        seen.append((gc.get_freeze_count() > 0, gc.get_threshold()[0]))
+
+    seen: list[tuple[bool, int]] = []
+    run_process(main, settings)
+
+    assert seen == [(True, 10_000)]

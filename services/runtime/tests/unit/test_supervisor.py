@@ -70,6 +70,18 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_death(supervisor: Super
     assert not failing.cancelled
 
 
+async def test_a_loop_whose_task_somebody_cancels_ends_the_process(supervisor: Supervisor) -> None:
+    supervisor.start("mine", asyncio.Event().wait, forever=True)
+    (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "mine"]
+    await asyncio.sleep(0)
+
+    task.cancel()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(LoopKeepsDyingError, match="the loop mine was cancelled"):
+            await supervisor.wait()
+
+
 async def test_closing_cancels_every_loop_and_starts_none_again(supervisor: Supervisor) -> None:
     loops = [FailingLoop(), FailingLoop()]
     for number, failing in enumerate(loops):
