@@ -8,7 +8,6 @@ beyond int8 (read back as a float), deep nesting (54001).
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
 from typing import TypeAlias
 
 from task_contracts import _limits as limits
@@ -74,19 +73,23 @@ def check_json(value: object) -> JsonValue:
         node, depth, path = stack.pop()
         if depth > limits.JSON_DEPTH:
             raise UnstorableJsonError(path[:8], f"is nested deeper than {limits.JSON_DEPTH} levels")
+        # Read past what a subclass overrides, as orjson writes it: an own `__iter__` may hide something, or never end.
         if isinstance(node, dict):
-            nodes = _count(nodes, node)
-            stack.extend((item, depth + 1, (*path, _check_key(key, path))) for key, item in node.items())
-        elif isinstance(node, list) or type(node) is tuple:
-            nodes = _count(nodes, node)
+            nodes = _count(nodes, dict.__len__(node))
+            stack.extend((item, depth + 1, (*path, _check_key(key, path))) for key, item in dict.items(node))
+        elif isinstance(node, list):
+            nodes = _count(nodes, list.__len__(node))
+            stack.extend((item, depth + 1, (*path, str(i))) for i, item in enumerate(list.__iter__(node)))
+        elif type(node) is tuple:
+            nodes = _count(nodes, len(node))
             stack.extend((item, depth + 1, (*path, str(i))) for i, item in enumerate(node))
         else:
             _check_scalar(node, path)
     return value  # type: ignore[return-value] # the walk above has just shown it
 
 
-def _count(nodes: int, container: Sized) -> int:
-    nodes += len(container)
+def _count(nodes: int, members: int) -> int:
+    nodes += members
     if nodes > limits.JSON_NODES:
         raise UnstorableJsonError((), f"has more than {limits.JSON_NODES} values")
     return nodes

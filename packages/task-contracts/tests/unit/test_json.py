@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from enum import Enum, IntEnum, StrEnum
@@ -194,6 +195,22 @@ def test_a_huge_list_is_refused_before_it_is_walked() -> None:
 def test_keys_are_let_through_up_to_their_limit() -> None:
     assert check_json({"k" * limits.JSON_KEY_CHARS: 0})
     assert "longer" in refusal_of({"k" * (limits.JSON_KEY_CHARS + 1): 0}).reason
+
+
+class Hidden(dict[str, object]):
+    def items(self) -> Any:
+        return ()
+
+
+class Endless(list[object]):
+    def __iter__(self) -> Any:
+        return itertools.repeat(1)
+
+
+def test_lists_and_dicts_are_read_as_they_are_written_whatever_a_subclass_overrides() -> None:
+    for tree in (Hidden(a=math.nan), Endless([math.nan])):
+        with pytest.raises(UnstorableJsonError, match="finite"):
+            check_json(tree)
 
 
 def test_a_cycle_is_refused() -> None:
