@@ -137,7 +137,7 @@ async def test_log_of_the_server_is_put_aside_when_it_has_grown(data_dir: Path) 
         pass
 
     assert log.stat().st_size < 10_000
-    assert (data_dir / "postgres.log.old").stat().st_size == 11 << 20
+    assert (data_dir / "postgres.log.old").stat().st_size == 5 << 20
 
 
 async def test_folder_without_programs_is_no_postgresql(data_dir: Path, tmp_path: Path, look: SimpleNamespace) -> None:

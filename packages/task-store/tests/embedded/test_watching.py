@@ -10,7 +10,7 @@ import asyncpg
 import psutil
 import pytest
 
-from task_store.embedded import EmbeddedPostgres
+from task_store.embedded import EmbeddedPostgres, ServerTimings
 
 pytestmark = pytest.mark.private_servers
 
@@ -101,6 +101,50 @@ async def test_watch_tries_again_when_the_server_cannot_be_started(
 
     configuration.write_text(good)
 
+    connection = await until_it_answers(postgres.url)
+    await connection.close()
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+
+async def test_log_of_a_running_server_stays_small_and_keeps_the_newest(data_dir: Path, look: SimpleNamespace) -> None:
+    log, old = data_dir / "postgres.log", data_dir / "postgres.log.old"
+    write = "DO $$ BEGIN FOR n IN 1..%s LOOP RAISE LOG '%s %%', repeat('x', 1 << 20); END LOOP; END $$"
+    async with EmbeddedPostgres(data_dir, timings=ServerTimings(log_check_seconds=0.05)) as postgres:
+        watching = asyncio.create_task(postgres.watch())
+        connection = await asyncpg.connect(postgres.url)
+        for turn in range(3):
+            await connection.execute(write % (12, f"turn {turn}"))
+            await look.eventually(lambda: log.stat().st_size <= 5 << 20)
+            assert old.stat().st_size == 5 << 20
+            assert f"turn {turn} x".encode() in old.read_bytes()
+        await connection.execute(write % (1, "the last"))
+        await connection.close()
+    async with asyncio.timeout(5):
+        await watching
+
+    kept = old.read_bytes() + log.read_bytes()
+    assert b"the last x" in kept
+    assert b"\x00" not in kept
+    assert look.names_in(data_dir) == ["postgres", "postgres.log", "postgres.log.old", "service.lock"]
+
+
+async def test_start_that_fails_while_the_log_is_long_still_says_why(
+    postgres: EmbeddedPostgres, data_dir: Path, caplog: pytest.LogCaptureFixture, look: SimpleNamespace
+) -> None:
+    watching = asyncio.create_task(postgres.watch())
+    configuration = data_dir / "postgres" / "postgresql.conf"
+    good = configuration.read_text()
+    with (data_dir / "postgres.log").open("ab") as file:
+        file.truncate(11 << 20)
+    configuration.write_text("max_connections = many\n")
+    look.postmaster_of(data_dir).send_signal(signal.SIGQUIT)
+    await look.eventually(lambda: "embedded_postgres_not_revived" in caplog.messages)
+
+    failed = next(record for record in caplog.records if record.message == "embedded_postgres_not_revived")
+    assert "max_connections" in failed.reason  # type: ignore[attr-defined] # an `extra` of the line
+    configuration.write_text(good)
     connection = await until_it_answers(postgres.url)
     await connection.close()
     watching.cancel()

@@ -1,7 +1,7 @@
 """The data folder of the embedded PostgreSQL, and the lock by which only one service uses it.
 
     postgres/        PostgreSQL's own files
-    postgres.log     the server's log (the one before it: postgres.log.old)
+    postgres.log     the server's log, and what it wrote before that: postgres.log.old (at most 5 MiB each)
     service.lock     locked by the service that uses the folder; contains its process id
     socket           the folder of the server's socket, or a link to it
     postgres.replaced-<when>   what `postgres` was before a restore; only its owner removes it
@@ -37,7 +37,6 @@ _REPLACED = f"{_CLUSTER}.replaced-"
 _OURS = {_LOG, f"{_LOG}.old", _LOCK, _SOCKET, "lost+found"}
 _LEFT = (_CLUSTER + UNFINISHED, _REPLACED)
 """How other names of ours begin."""
-_LOG_BYTES = 10 << 20
 
 
 class DataDir:
@@ -169,11 +168,6 @@ class DataDir:
             raise UnusableDataDirError(
                 self.path, f"is not empty and not ours (it holds {min(strangers)!r}): name an empty or a new folder"
             )
-
-    def rotate_log(self) -> None:
-        """Rename a log of more than 10 MiB to postgres.log.old. Call it while no server writes to it."""
-        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
-            self.log.replace(self.log.with_name(f"{_LOG}.old"))
 
     def _check_whole(self) -> None:
         replaced = [name for name in self._names() if name.startswith(_REPLACED)]

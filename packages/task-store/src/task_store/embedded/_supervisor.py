@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,7 @@ from task_store.embedded._cluster import Cluster, durable_settings, remove_unfin
 from task_store.embedded._data_dir import DataDir
 from task_store.embedded._launch import launch
 from task_store.embedded._server import Server
+from task_store.embedded._server_log import rotate_log
 from task_store.embedded._socket_folder import (
     clear_socket_folder,
     make_socket_folder,
@@ -103,17 +105,32 @@ class EmbeddedPostgres:
         """Start the server again whenever it ends, on the same URL, until `stop` or until this task is cancelled.
 
         The first time at once. If it then ends within a minute again and again, after 1 s, and twice as long each time,
-        up to 30 s.
+        up to 30 s. While the server runs, its log is kept small.
         """
         deaths = 0
         clock = asyncio.get_running_loop().time
         while (server := self._server) is not None:
             seen_at = clock()
-            await server.ended()
+            await self._ended(server)
             deaths = 0 if clock() - seen_at > _STEADY_SECONDS else deaths
             await asyncio.sleep(_BACK_OFF.pause_seconds(deaths) if deaths else 0)
             deaths += 1
             await self._revive(server)
+
+    async def _ended(self, server: Server) -> None:
+        """Return when the server has ended; meanwhile rotate its log."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timings.log_check_seconds):
+                    await server.ended()
+                    return
+            async with self._turn:
+                if self._server is not server:
+                    return
+                try:
+                    rotate_log(self._data_dir.log)
+                except OSError as error:
+                    _log.warning("embedded_postgres_log_not_rotated", extra={"reason": str(error)})
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -147,7 +164,7 @@ class EmbeddedPostgres:
                 return left
             await left.stop()
         clear_socket_folder(folder)
-        self._data_dir.rotate_log()
+        rotate_log(self._data_dir.log)
         command = cluster.command({"unix_socket_directories": str(folder)})
         server = await launch(command, self._data_dir.log, admin_url, self._timings)
         _log.info("embedded_postgres_started", extra={"pid": server.pid})
