@@ -8,12 +8,14 @@ own, with a deadline. Every error is a `StoreError`.
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._models import Base
 from task_store.attempts import Attempts, new_lease_token
+from task_store.batch_limit import BATCH_BYTES, BatchLimit
 from task_store.database import Database, normalised_url
 from task_store.dispatches import Dispatches
 from task_store.errors import (
     ContentionError,
     DatabaseUnavailableError,
     SchemaMismatchError,
+    StatementEndedError,
     StoreError,
     UnmigratableSchemaError,
     UnstorableValuesError,
@@ -39,12 +41,14 @@ from task_store.tasks import Tasks
 from task_store.workers import Workers, new_worker_id
 
 __all__ = [
+    "BATCH_BYTES",
     "FOREIGN_ERRORS",
     "REVISIONS",
     "SCHEMA_REVISION",
     "AttemptKey",
     "Attempts",
     "Base",
+    "BatchLimit",
     "Changed",
     "Claim",
     "ContentionError",
@@ -61,6 +65,7 @@ __all__ = [
     "Offer",
     "Page",
     "SchemaMismatchError",
+    "StatementEndedError",
     "StoreError",
     "TaskFilter",
     "Tasks",

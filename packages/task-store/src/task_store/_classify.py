@@ -10,6 +10,7 @@ from task_store.errors import (
     ContentionError,
     DatabaseUnavailableError,
     SchemaMismatchError,
+    StatementEndedError,
     StoreError,
     UnstorableValuesError,
 )
@@ -20,15 +21,14 @@ FOREIGN_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
 _CONTENTION = frozenset({"40001", "40P01", "55P03"})
 _UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
 _REFUSED_CLASSES = frozenset({"22", "23", "54"})
+_STATEMENT_ENDED = frozenset({"57014", "53200"})
+"""`statement_timeout` (or an operator) has cancelled the statement; it needs more memory than there is."""
 _MISMATCH = frozenset({"42P01", "42703", "3F000"})
 _WRONG_ACCESS_CLASSES = frozenset({"28", "3D"})
 
 
 def classify(error: BaseException) -> StoreError:
-    """Return the `StoreError` for a foreign error; the caller raises it `from` the original.
-
-    57014 (`statement_timeout` has cancelled the statement) counts as unavailable: the database did not answer in time.
-    """
+    """Return the `StoreError` for a foreign error; the caller raises it `from` the original."""
     if isinstance(error, PoolTimeoutError):
         return DatabaseUnavailableError("no database connection came free in time")
     if isinstance(error, OSError | TimeoutError):
@@ -53,6 +53,8 @@ def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:
     name, kind = _driver_name(error), sqlstate[:2]
     if sqlstate in _CONTENTION:
         return ContentionError(f"another transaction was in the way ({name})", sqlstate=sqlstate)
+    if sqlstate in _STATEMENT_ENDED:
+        return StatementEndedError(f"the database ended the statement ({name})", sqlstate=sqlstate)
     if kind in _UNAVAILABLE_CLASSES:
         return DatabaseUnavailableError(f"the database is not available ({name})", sqlstate=sqlstate)
     if kind in _WRONG_ACCESS_CLASSES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -33,7 +34,7 @@ class Attempts:
         self._database = database
         self._poll = poll
         self._offered = {"queues": list(offer.queues), "types": offer.types}
-        self._recorded = Batcher(self._record_all)
+        self._recorded = Batcher(self._record_all, size_bytes=attrgetter("size_bytes"))
         self._progressed = Batcher(self._progress_all)
 
     async def claim(self, worker_id: UUID, ids: Sequence[UUID], lease_token: UUID) -> list[Claim]:
@@ -73,19 +74,24 @@ class Attempts:
         claimed = await self._claim(self._poll, claims.SUSPECT, values)
         return claimed[0] if claimed else None
 
-    async def record(self, ending: Ending) -> Ended | None:
+    async def record(self, ending: Ending, *, alone: bool = False) -> Ended | None:
         """Record how an attempt ended.
 
         Concurrent calls share one statement. Safe to repeat: if only the answer was lost, the repeat returns None.
+
+        Args:
+            ending: what the worker asks for.
+            alone: send it by itself, beside the shared statements: the server has ended a statement over it alone.
 
         Returns:
             The attempt as it ended, or None if it no longer belongs to this worker: then there is nothing to record.
 
         Raises:
             UnstorableValuesError: the database refuses the result or the error; record another one.
+            StatementEndedError: the server ended a statement over this ending alone; repeat it `alone`.
 
         """
-        return await self._recorded.submit(ending)
+        return await self._recorded.submit(ending, alone=alone)
 
     async def report_progress(self, task_id: UUID, lease_token: UUID, reported: Progress) -> bool:
         """Write how far a task has come; False if it no longer belongs to this worker.

@@ -27,8 +27,12 @@ from task_store.facts import DatabaseFacts
 
 _log = logging.getLogger(__name__)
 
+_SERVER_SHARE = 0.9
+"""The part of the deadline after which the server ends a statement: so that a slow one is told from a lost server."""
 _GRACE_SECONDS = 0.5
 """How much later than the driver's own timeout ours comes, so that the driver can cancel the statement in order."""
+_CLOSING_SECONDS = 3.0
+"""How long closing the connections may take, however long statements may."""
 _WAITING = BackOff(first_seconds=0.2, longest_seconds=3.0)
 """The pauses between two attempts to reach a database that does not answer yet."""
 _LONG_NUMBER = re.compile(r"\d{19}")
@@ -62,7 +66,8 @@ class Database:
         pool_size: how many connections at most. A call waits up to `deadline_seconds` for one.
         deadline_seconds: how long a call waits for one statement, connecting included. A statement whose call has
             given up may still commit.
-        statement_timeout_seconds: after how long the server ends a statement; `deadline_seconds` by default.
+        statement_timeout_seconds: after how long the server ends a statement; by default nine tenths of the
+            deadline.
         application_name: the name of the connections in pg_stat_activity.
 
     """
@@ -94,7 +99,9 @@ class Database:
                 "command_timeout": deadline_seconds,
                 "server_settings": {
                     "application_name": application_name,
-                    "statement_timeout": str(int((statement_timeout_seconds or deadline_seconds) * 1000)),
+                    "statement_timeout": str(
+                        int(1000 * (statement_timeout_seconds or _SERVER_SHARE * deadline_seconds))
+                    ),
                     "jit": "off",
                 },
             },
@@ -158,11 +165,11 @@ class Database:
         """Close the connections.
 
         Raises:
-            DatabaseUnavailableError: they could not be closed within the deadline.
+            DatabaseUnavailableError: they could not be closed within the deadline, or within 3 s.
 
         """
         try:
-            async with asyncio.timeout(self._deadline_seconds):
+            async with asyncio.timeout(min(self._deadline_seconds, _CLOSING_SECONDS)):
                 await self._engine.dispose()
         except FOREIGN_ERRORS as error:
             raise DatabaseUnavailableError("the database connections could not be closed in time") from error

@@ -2,6 +2,7 @@
 
     StoreError
     ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
+    │   └── StatementEndedError    the server itself ended the statement: too long, or too much memory
     ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
     ├── UnstorableValuesError      the database refuses the values (SQLSTATE class 22, 23 or 54)
     ├── SchemaMismatchError        a table or column is missing: migrations and code do not fit
@@ -24,6 +25,13 @@ class StoreError(Exception):
 
 class DatabaseUnavailableError(StoreError):
     """The database cannot be used now. A write may have taken place; repeat it only if that is safe."""
+
+
+class StatementEndedError(DatabaseUnavailableError):
+    """The server itself ended the statement: it took too long, or too much memory. Nothing was written.
+
+    Other statements may well be answered: repeat it with fewer rows.
+    """
 
 
 class ContentionError(StoreError):

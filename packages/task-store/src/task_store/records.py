@@ -9,6 +9,7 @@ from uuid import UUID
 
 from task_contracts import JsonValue, Priority, SortOrder, Task, TaskCreate, TaskError, TaskStatus, TaskSummary
 from task_contracts.lifecycle import Event
+from task_store.batch_limit import text_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,11 @@ class Ending:
     error: TaskError | None = None
     traceback: str | None = None
     delay: timedelta = timedelta()
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of result, traceback and the error's message in UTF-8."""
+        return text_bytes(self.result, self.traceback, self.error.message if self.error else None)
 
     @classmethod
     def complete(cls, key: AttemptKey, result: str | None) -> Ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._batcher import Batcher
 from task_store._statements import cancel_rerun, counts, create, pages
 from task_store._statements.statement import Statement
+from task_store.batch_limit import text_bytes
 from task_store.database import Database
 from task_store.records import Changed, NewTask, Page, TaskFilter, Total
 
@@ -24,19 +26,26 @@ class Tasks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._created = Batcher(self._create_all)
+        self._created = Batcher(self._create_all, size_bytes=_size_bytes)
 
-    async def create(self, new: NewTask) -> Task:
+    async def create(self, new: NewTask, *, seconds: float | None = None) -> Task:
         """Store a task as NEW and return it once that is committed.
 
-        Concurrent calls share one INSERT. A repeated call creates another task.
+        Concurrent calls share one INSERT. A repeated call creates another task. A call that is cancelled before its
+        INSERT has begun stores nothing.
+
+        Args:
+            new: what to store.
+            seconds: how long to wait, since any call was last answered; at most 30 s. None waits for its turn.
 
         Raises:
             UnstorableValuesError: the database refuses a value; nothing was stored.
+            StatementEndedError: the server ended the INSERT of this task alone; nothing was stored.
             DatabaseUnavailableError: the task may have been stored.
 
         """
-        return await self._created.submit(new)
+        labels, payload = orjson.dumps(new.asked.labels), orjson.dumps(new.asked.payload)
+        return await self._created.submit(_Creation(uuid7(), new, labels, payload), seconds=seconds)
 
     async def get(self, task_id: UUID) -> Task | None:
         """Return a task, or None if there is none with this id."""
@@ -103,11 +112,10 @@ class Tasks:
         """Wait until every call that has begun is answered."""
         await self._created.aclose()
 
-    async def _create_all(self, batch: Sequence[NewTask]) -> list[Task]:
-        ids = [uuid7() for _ in batch]
-        stored = await self._database.fetch(create.CREATE, _columns(batch, ids))
+    async def _create_all(self, batch: Sequence[_Creation]) -> list[Task]:
+        stored = await self._database.fetch(create.CREATE, _columns(batch))
         row_by_id = {row["id"]: row for row in stored}
-        return [_new_task(new, row_by_id[task_id]) for new, task_id in zip(batch, ids, strict=True)]
+        return [_new_task(one.new, row_by_id[one.id]) for one in batch]
 
     async def _change(self, statement: Statement, task_id: UUID, **given: Any) -> Changed | None:
         rows = await self._database.fetch(statement, {"task_id": task_id, **given})
@@ -117,15 +125,29 @@ class Tasks:
         return Changed(Task(**_without(rows[0], "event")), Event(event) if event else None)
 
 
-def _columns(batch: Sequence[NewTask], ids: list[UUID]) -> dict[str, list[Any]]:
-    asked = [new.asked for new in batch]
+@dataclass(frozen=True, slots=True)
+class _Creation:
+    """A task to be created, under the id that it keeps however often its statement is repeated."""
+
+    id: UUID
+    new: NewTask
+    labels: bytes
+    payload: bytes
+
+
+def _size_bytes(one: _Creation) -> int:
+    return len(one.labels) + len(one.payload) + text_bytes(one.new.asked.name, one.new.asked.description)
+
+
+def _columns(batch: Sequence[_Creation]) -> dict[str, list[Any]]:
+    asked = [one.new.asked for one in batch]
     plain = ("name", "description", "queue", "run_at", "timeout_seconds", "max_attempts")
     return {
-        "id": ids,
-        "type": [new.type for new in batch],
+        "id": [one.id for one in batch],
+        "type": [one.new.type for one in batch],
         "priority": [str(one.priority) for one in asked],
-        "labels": [orjson.dumps(one.labels).decode() for one in asked],
-        "payload": [orjson.dumps(one.payload).decode() for one in asked],
+        "labels": [one.labels.decode() for one in batch],
+        "payload": [one.payload.decode() for one in batch],
         **{name: [getattr(one, name) for one in asked] for name in plain},
     }
 

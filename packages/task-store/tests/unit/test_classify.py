@@ -11,6 +11,7 @@ from task_store import (
     ContentionError,
     DatabaseUnavailableError,
     SchemaMismatchError,
+    StatementEndedError,
     StoreError,
     UnstorableValuesError,
     classify,
@@ -37,12 +38,13 @@ def of_state(sqlstate: str) -> DBAPIError:
             DatabaseUnavailableError,
             [
                 *("08000", "08003", "08006", "08P01"),  # connection
-                *("53000", "53100", "53200", "53300"),  # disk, memory, connections
-                *("57014", "57P01", "57P02", "57P03"),  # timeout, shutdown, crash, starting
+                *("53000", "53100", "53300"),  # disk, connections
+                *("57P01", "57P02", "57P03"),  # shutdown, crash, starting
                 *("58000", "58030"),  # input and output
                 *("28000", "28P01", "3D000"),  # role, password, database
             ],
         ),
+        (StatementEndedError, ["57014", "53200"]),  # timeout, memory
         (
             UnstorableValuesError,
             ["22000", "22003", "22021", "22P02", "22P05", "23502", "23505", "23514", "54000", "54001"],

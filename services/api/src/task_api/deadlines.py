@@ -26,7 +26,11 @@ class Deadlines:
     body_seconds: float = 30.0
     """For the body of a request to arrive."""
     request_seconds: float = 4.5
-    """For the database to do what a request asks; the caller waits at most half a second more."""
+    """For the database to do what a request asks; the caller waits at most half a second more.
+
+    Creating a task may take up to 30 s where other creates are answered meanwhile: a hundred payloads of 1 MiB do not
+    fit into one statement.
+    """
     check_seconds: float = 1.5
     """For the database to answer a health check; a readiness check takes at most half a second more."""
 

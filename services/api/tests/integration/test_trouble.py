@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 
+from task_api.deadlines import Deadlines
 from task_contracts.testing import an_id
 from task_migrations import upgrade
 from task_store.testing import PrivatePostgres
@@ -103,3 +105,23 @@ async def test_a_frozen_database_is_503_within_5_s_and_its_return_needs_no_help(
 
     await until(partial(is_back, client))
     assert (await call(client, "GET", "/health/ready"))[0].status_code == 200
+
+
+async def test_what_callers_gave_up_on_in_a_freeze_is_not_stored_after_it(
+    server: PrivatePostgres, open_parts: Any, open_client: Any
+) -> None:
+    deadlines = Deadlines(request_seconds=0.5)
+    async with open_parts(server.url(), deadlines=deadlines) as parts, open_client(parts) as client:
+        await call(client, "POST", TASKS)  # a connection is open
+        server.pause()
+        try:
+            under_way = await client.post(TASKS, json={"name": "under way"})
+            given_up = await asyncio.gather(*(client.post(TASKS, json={"name": "given up"}) for _ in range(60)))
+        finally:
+            server.resume()
+        await parts.tasks.aclose()
+
+    assert {answer.status_code for answer in (under_way, *given_up)} == {503}
+    connection = await asyncpg.connect(server.url(), timeout=10, command_timeout=10)
+    assert await connection.fetchval("SELECT count(*) FROM tasks WHERE name = 'given up'") == 0
+    await connection.close(timeout=10)

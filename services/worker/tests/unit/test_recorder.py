@@ -9,7 +9,7 @@ import pytest
 
 from task_contracts import BackOff, ErrorCode, Progress
 from task_contracts.lifecycle import Event
-from task_store import Claim, DatabaseUnavailableError, Ended, Ending, UnstorableValuesError
+from task_store import Claim, DatabaseUnavailableError, Ended, Ending, StatementEndedError, UnstorableValuesError
 from task_worker.attempt.recorder import Recorder
 from task_worker.lease.in_flight import Attempt
 from task_worker.timings import RecordTimings
@@ -23,12 +23,14 @@ class FakeAttempts:
     def __init__(self) -> None:
         self.answers: list[Exception | None] = []
         self.recorded: list[Ending] = []
+        self.alone: list[bool] = []
         self.progress: list[tuple[UUID, float]] = []
         self.may_write = asyncio.Event()
         self.may_write.set()
 
-    async def record(self, ending: Ending) -> Ended | None:
+    async def record(self, ending: Ending, *, alone: bool = False) -> Ended | None:
         self.recorded.append(ending)
+        self.alone.append(alone)
         if self.answers:
             answer = self.answers.pop(0)
             if answer is None:
@@ -69,6 +71,14 @@ async def test_an_end_without_an_answer_is_repeated_until_there_is_one(bench: Be
     assert ended is not None
     assert ended.event is Event.COMPLETE
     assert len(bench.attempts.recorded) == 4
+
+
+async def test_an_end_that_the_server_ended_alone_is_repeated_alone(bench: Bench) -> None:
+    ended, away = StatementEndedError("too long"), DatabaseUnavailableError("gone")
+    bench.attempts.answers = [away, ended, ended, away]
+
+    assert await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, "1")) is not None
+    assert bench.attempts.alone == [False, False, True, True, True]
 
 
 async def test_no_row_means_that_nothing_more_is_to_be_written(bench: Bench) -> None:

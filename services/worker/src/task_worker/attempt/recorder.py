@@ -8,7 +8,7 @@ from collections.abc import Callable
 from task_contracts import Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE
 from task_runtime import get_logger
-from task_store import AttemptKey, Attempts, Ended, Ending, StoreError, UnstorableValuesError
+from task_store import AttemptKey, Attempts, Ended, Ending, StatementEndedError, StoreError, UnstorableValuesError
 from task_worker.attempt.outcome import unstorable
 from task_worker.lease.in_flight import Attempt
 from task_worker.timings import RecordTimings
@@ -38,20 +38,22 @@ class Recorder:
     async def record(self, attempt: Attempt, ending: Ending) -> Ended | None:
         """Write how an attempt ended, after its last progress. Return None if the task is no longer this worker's.
 
-        Repeats while the database does not answer, until the attempt is dropped. If the database refuses the ending,
-        the task FAILs instead.
+        Repeats while the database does not answer, until the attempt is dropped; alone, beside the other endings, once
+        the server has ended a statement over this one alone. If the database refuses the ending, the task FAILs
+        instead.
         """
         await self._write_last_progress(attempt)
-        tries = 0
+        tries, alone = 0, False
         while not attempt.is_dropped:
             tries += 1
             pause = self._timings.retry.pause_seconds(tries)
             try:
-                ended = await self._attempts.record(ending)
+                ended = await self._attempts.record(ending, alone=alone)
             except UnstorableValuesError as error:
                 _log.error("ending_refused", sqlstate=error.sqlstate, constraint=error.constraint)  # no row, no payload
                 ending = Ending.fail(attempt.claim, unstorable("the database refuses it"))
             except StoreError as error:
+                alone = alone or isinstance(error, StatementEndedError)
                 _log.warning("recording_delayed", reason=str(error), again_in_seconds=pause)
             else:
                 if ended is not None and LIFECYCLE[ended.event].target is TaskStatus.PENDING:
