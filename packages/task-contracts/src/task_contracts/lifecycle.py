@@ -39,6 +39,7 @@ class Event(StrEnum):
     COMPLETE = "COMPLETE"
     RETRY = "RETRY"
     FAIL = "FAIL"
+    SNOOZE = "SNOOZE"
     RELEASE = "RELEASE"
     CONFIRM_CANCEL = "CONFIRM_CANCEL"
     RESCUE = "RESCUE"
@@ -90,6 +91,7 @@ class Write(StrEnum):
     ERROR = "error"
     FAILURE = "failures + 1"
     FINISHED = "finished_at"
+    COUNTS_CLEARED = "failures, lost_count = 0"
     DUE_NOW = "due_at = now"
     DUE_AS_ASKED = "due_at = now, or later (back-off, or as the handler asked)"
     LOSS = "lost_count + 1 (unless the worker was draining)"
@@ -162,6 +164,14 @@ _TABLE = (
         (Write.ERROR, Write.FAILURE, Write.FINISHED),
     ),
     Transition(
+        Event.SNOOZE,
+        RUNNING,
+        TaskStatus.PENDING,
+        Actor.WORKER,
+        (Guard.LEASE_TOKEN, Guard.NO_CANCEL_REQUESTED),
+        (Write.COUNTS_CLEARED, Write.DUE_AS_ASKED, Write.UNDISPATCHED),
+    ),
+    Transition(
         Event.RELEASE,
         RUNNING,
         TaskStatus.PENDING,
@@ -226,9 +236,13 @@ _TABLE = (
 LIFECYCLE: dict[Event, Transition] = {transition.event: transition for transition in _TABLE}
 """The table of events, in the order of a task's life."""
 
-RECORD = (Event.COMPLETE, Event.CONFIRM_CANCEL, Event.RETRY, Event.FAIL, Event.RELEASE)
+RECORD = (Event.COMPLETE, Event.CONFIRM_CANCEL, Event.RETRY, Event.FAIL, Event.SNOOZE, Event.RELEASE)
 """Events by which the worker that holds a task ends its attempt. Where a cancel was requested, COMPLETE still counts
 and any other of them becomes CONFIRM_CANCEL."""
+
+WITHOUT_TRACE = frozenset({Event.COMPLETE, Event.SNOOZE})
+"""Of the events that end an attempt, those that leave no row in `task_attempts`: a completed attempt is the task's own
+row, and a handler that snoozes says that all is well (one that does so each second would leave 86,400 rows a day)."""
 
 SWEEP = (Event.CANCEL_LOST, Event.RESCUE, Event.ABANDON)
 """Events by which the leader ends the attempt of a dead worker. Their guards exclude one another."""

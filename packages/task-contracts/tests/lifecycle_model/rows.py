@@ -96,6 +96,7 @@ WRITES: dict[Write, Callable[[Row], dict[str, Any]]] = {
     Write.ERROR: lambda _: {},
     Write.FAILURE: lambda row: {"failures": row.failures + 1},
     Write.FINISHED: lambda _: {},
+    Write.COUNTS_CLEARED: lambda _: {"failures": 0, "lost_count": 0},
     Write.DUE_NOW: lambda _: {"due": Due.DUE},
     Write.DUE_AS_ASKED: lambda _: {"due": Due.LATER},
     Write.LOSS: lambda row: {"lost_count": row.lost_count + 1},

@@ -53,8 +53,8 @@ NOTHING_GIVEN: frozenset[Guard] = frozenset()
 class Statements:
     """What PostgreSQL does for each statement, under some faults, with some requests, without some protections.
 
-    `requests` are events that somebody may ask for at any time: those of CALLERS, and RELEASE by a handler that
-    snoozes. With `slow_time`, 2 s pass only while nothing but handlers is at work. `slots` counts for each worker.
+    `requests` are events that somebody may ask for at any time: those of CALLERS, and SNOOZE by a handler. With
+    `slow_time`, 2 s pass only while nothing but handlers is at work. `slots` counts for each worker.
     """
 
     start: State

@@ -177,8 +177,10 @@ class Model(Statements):
         endings = [Event.COMPLETE, Event.FAIL]
         if row.failures + 1 < ATTEMPTS:
             endings.append(Event.RETRY)
-        if Event.RELEASE in self.requests or row.is_cancel_requested or s.workers[w].lease != ALIVE:
-            endings.append(Event.RELEASE)  # asked to snooze, told to stop, or without a lease
+        if Event.SNOOZE in self.requests:
+            endings.append(Event.SNOOZE)
+        if row.is_cancel_requested or s.workers[w].lease != ALIVE:
+            endings.append(Event.RELEASE)  # told to stop, or without a lease
         return endings
 
     def _heartbeat(self, s: State, w: int) -> Iterator[Step]:

@@ -61,7 +61,7 @@ def as_text(found: Found) -> str:
         pytest.param(a_model(TWO, slow_time=True), id="two tasks, slow time"),
         pytest.param(a_model(TWO, slow_time=True, slots=1), id="two tasks, one slot, slow time"),
         pytest.param(
-            a_model(requests=[*API, Event.RELEASE, Event.REJECT, Event.PURGE], slow_time=True),
+            a_model(requests=[*API, Event.SNOOZE, Event.REJECT, Event.PURGE], slow_time=True),
             id="every request, slow time",
         ),
     ],
@@ -147,6 +147,7 @@ def with_sources(event: Event, *changed: TaskStatus) -> Table:
 
 
 PAUSE = a_model(faults=[Fault.WORKER_PAUSE])
+SNOOZE_AND_PAUSE = a_model(faults=[Fault.WORKER_PAUSE], requests=[Event.SNOOZE])
 CANCEL_AND_PAUSE = a_model(ONE_WORN, faults=[Fault.WORKER_PAUSE], requests=[Event.REQUEST_CANCEL])
 CANCEL_AND_RERUN = a_model(requests=[Event.REQUEST_CANCEL, Event.RERUN])
 CRASH = a_model(TWO_SUSPECTS, faults=[Fault.WORKER_CRASH, Fault.CLAIM_GIVEN_UP])
@@ -174,6 +175,9 @@ CRASH = a_model(TWO_SUSPECTS, faults=[Fault.WORKER_CRASH, Fault.CLAIM_GIVEN_UP])
         *(
             pytest.param(without_guard(event, Guard.LEASE_TOKEN), PAUSE, "P3", id=f"{event} without the token")
             for event in (Event.COMPLETE, Event.RETRY, Event.FAIL, Event.RELEASE)
+        ),
+        pytest.param(
+            without_guard(Event.SNOOZE, Guard.LEASE_TOKEN), SNOOZE_AND_PAUSE, "P3", id="SNOOZE without the token"
         ),
         pytest.param(
             without_guard(Event.CONFIRM_CANCEL, Guard.LEASE_TOKEN),

@@ -133,7 +133,13 @@ def test_whatever_comes_back_to_pending_can_be_dispatched_again() -> None:
         if transition.target is TaskStatus.PENDING and transition.event is not Event.DISPATCH
     ]
 
-    assert {transition.event for transition in back} == {Event.RETRY, Event.RELEASE, Event.RESCUE, Event.RERUN}
+    assert {transition.event for transition in back} == {
+        Event.RETRY,
+        Event.SNOOZE,
+        Event.RELEASE,
+        Event.RESCUE,
+        Event.RERUN,
+    }
     assert all(Write.UNDISPATCHED in transition.writes for transition in back)
 
 

@@ -114,7 +114,7 @@ class AttemptKey(Protocol):
 class Ending:
     """How a worker asks for an attempt to end.
 
-    Make one by one of the four constructors: they allow no wrong combination. If a cancel was requested, the database
+    Make one by one of the five constructors: they allow no wrong combination. If a cancel was requested, the database
     makes CONFIRM_CANCEL of every event but COMPLETE.
     """
 
@@ -145,6 +145,11 @@ class Ending:
     def fail(cls, key: AttemptKey, error: TaskError, *, traceback: str | None = None) -> Ending:
         """Count a failure and end as FAILED."""
         return cls(key.id, key.lease_token, Event.FAIL, error=error, traceback=traceback)
+
+    @classmethod
+    def snooze(cls, key: AttemptKey, *, after: timedelta) -> Ending:
+        """Wait as the handler asked: the task is due again `after` this; its failures and losses are forgotten."""
+        return cls(key.id, key.lease_token, Event.SNOOZE, delay=after)
 
     @classmethod
     def release(cls, key: AttemptKey, *, after: timedelta = timedelta()) -> Ending:

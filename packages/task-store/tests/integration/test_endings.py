@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from task_contracts import Progress, TaskError, TaskStatus
-from task_contracts.lifecycle import Event
+from task_contracts.lifecycle import WITHOUT_TRACE, Event
 from task_store import Attempts, Claim, Ending, Tasks, UnstorableValuesError, Workers, new_lease_token
 
 ERROR = TaskError(code="failed", message="no such file", type="OSError")
@@ -20,6 +20,7 @@ ENDINGS: dict[Event, Callable[[Any], Ending]] = {
     Event.COMPLETE: lambda lease: Ending.complete(lease, "7"),
     Event.RETRY: lambda lease: Ending.retry(lease, ERROR, after=timedelta(seconds=9), traceback="Traceback: here"),
     Event.FAIL: lambda lease: Ending.fail(lease, ERROR, traceback="Traceback: here"),
+    Event.SNOOZE: lambda lease: Ending.snooze(lease, after=timedelta(seconds=9)),
     Event.RELEASE: lambda lease: Ending.release(lease),
 }
 
@@ -54,7 +55,7 @@ async def test_release_may_be_for_later(attempts: Attempts, tasks: Tasks, claim_
 
 
 @pytest.mark.parametrize("event", ENDINGS)
-async def test_attempt_that_did_not_complete_is_kept_beside_its_task(
+async def test_attempt_that_neither_completed_nor_snoozed_is_kept_beside_its_task(
     event: Event, attempts: Attempts, claim_one: ClaimOne, table: Any
 ) -> None:
     claim = await claim_one()
@@ -63,7 +64,7 @@ async def test_attempt_that_did_not_complete_is_kept_beside_its_task(
     await attempts.record(ENDINGS[event](claim))
 
     kept = await table.fetch("SELECT * FROM task_attempts")
-    if event is Event.COMPLETE:
+    if event in WITHOUT_TRACE:
         assert kept == []
         return
     (row,) = kept
@@ -175,7 +176,7 @@ async def test_concurrent_endings_share_a_statement_and_each_gets_its_own_answer
     attempts: Attempts, claim_one: ClaimOne, table: Any
 ) -> None:
     worker = await table.worker()
-    claims = [await claim_one(worker) for _ in range(8)]
+    claims = [await claim_one(worker) for _ in range(2 * len(ENDINGS))]
     events = [*ENDINGS, *ENDINGS]
     endings = [ENDINGS[event](claim) for event, claim in zip(events, claims, strict=True)]
 

@@ -88,6 +88,9 @@ class World:
     async def _fail(self, task_id: UUID) -> Event | None:
         return await self._record(Ending.fail(Key(task_id), ERROR))
 
+    async def _snooze(self, task_id: UUID) -> Event | None:
+        return await self._record(Ending.snooze(Key(task_id), after=DELAY))
+
     async def _release(self, task_id: UUID) -> Event | None:
         return await self._record(Ending.release(Key(task_id), after=DELAY))
 
@@ -129,7 +132,10 @@ class World:
 LONG_AGO = {"created_at": timedelta(days=-3), "started_at": timedelta(days=-2), "finished_at": timedelta(days=-2)}
 SATISFIED: dict[Event, dict[str, Any]] = {
     Event.DISPATCH: {"dispatched_at": None},
-    **{event: {"lease_token": TOKEN} for event in (Event.COMPLETE, Event.RETRY, Event.FAIL, Event.RELEASE)},
+    **{
+        event: {"lease_token": TOKEN}
+        for event in (Event.COMPLETE, Event.RETRY, Event.FAIL, Event.SNOOZE, Event.RELEASE)
+    },
     Event.CONFIRM_CANCEL: {"lease_token": TOKEN, "cancel_requested_at": timedelta(seconds=-5)},
     Event.RESCUE: {"worker_id": DEAD},
     Event.ABANDON: {"worker_id": DEAD, "lost_count": 2},
@@ -231,6 +237,7 @@ WRITTEN: dict[Write, dict[str, Check]] = {
     Write.ERROR: {"error": equals(ERROR.model_dump())},
     Write.FAILURE: {"failures": one_more("failures")},
     Write.FINISHED: {"finished_at": is_now},
+    Write.COUNTS_CLEARED: {"failures": equals(0), "lost_count": equals(0)},
     Write.DUE_NOW: {"due_at": is_now},
     Write.DUE_AS_ASKED: {"due_at": is_now_plus(DELAY)},
     Write.LOSS: {"lost_count": one_more("lost_count")},
@@ -366,11 +373,11 @@ VIOLATIONS = [
     Violation(Event.CLAIM, Guard.LONE_SUSPECT, {"lost_count": 2}),
     *(
         Violation(event, Guard.LEASE_TOKEN, {"lease_token": OTHER_TOKEN})
-        for event in (Event.COMPLETE, Event.RETRY, Event.FAIL, Event.RELEASE, Event.CONFIRM_CANCEL)
+        for event in (Event.COMPLETE, Event.RETRY, Event.FAIL, Event.SNOOZE, Event.RELEASE, Event.CONFIRM_CANCEL)
     ),
     *(
         Violation(event, Guard.NO_CANCEL_REQUESTED, CANCELLED, instead=Event.CONFIRM_CANCEL)
-        for event in (Event.RETRY, Event.FAIL, Event.RELEASE)
+        for event in (Event.RETRY, Event.FAIL, Event.SNOOZE, Event.RELEASE)
     ),
     Violation(Event.CONFIRM_CANCEL, Guard.CANCEL_REQUESTED, {"cancel_requested_at": None}),
     *(

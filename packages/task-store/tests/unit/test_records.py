@@ -38,12 +38,21 @@ NAMES = (KEY.id, KEY.lease_token)
             Ending.fail(KEY, ERROR, traceback="here"),
             Ending(*NAMES, Event.FAIL, error=ERROR, traceback="here"),
         ),
+        (Ending.snooze(KEY, after=AFTER), Ending(*NAMES, Event.SNOOZE, delay=AFTER)),
         (Ending.release(KEY), Ending(*NAMES, Event.RELEASE, delay=timedelta())),
         (Ending.release(KEY, after=AFTER), Ending(*NAMES, Event.RELEASE, delay=AFTER)),
     ],
 )
 def test_each_ending_holds_what_belongs_to_it(made: Ending, spelled_out: Ending) -> None:
     assert made == spelled_out
+
+
+def test_sizes_are_those_of_the_bytes_that_are_stored() -> None:
+    broken = "\ud800"  # the database will refuse it, and until then it has a size
+
+    assert Ending.complete(KEY, '"ä\U0001f600"').size_bytes == 8
+    assert Ending.complete(KEY, None).size_bytes == 0
+    assert Ending.fail(KEY, ERROR, traceback=broken + "x").size_bytes == 4 + len(ERROR.message)
 
 
 def test_types_of_an_offer_are_sorted() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -192,12 +192,17 @@ async def test_a_retry_without_an_attempt_left_fails(start: Start, create: Creat
     assert (row["status"], row["attempt"], row["error"]["code"]) == ("FAILED", 2, "busy")
 
 
-async def test_snooze_counts_no_failure_and_keeps_its_time(
+async def test_snooze_keeps_its_time_forgets_failures_and_leaves_no_attempt(
     start: Start, create: Create, ended: Ended, table: Any
 ) -> None:
-    @handler("t", max_attempts=1)
+    began: list[float] = []
+
+    @handler("t", max_attempts=2)
     async def run(context: Context) -> int:
-        if context.attempt <= 3:
+        began.append(time.time())
+        if context.attempt in {1, 3, 5}:
+            raise Retry(after_seconds=0)
+        if context.attempt in {2, 4}:
             raise Snooze(after_seconds=0.1)
         return context.attempt
 
@@ -206,11 +211,11 @@ async def test_snooze_counts_no_failure_and_keeps_its_time(
 
     row = await ended(task.id)
 
-    assert (row["status"], row["result"], row["failures"]) == ("COMPLETED", 4, 0)
+    assert (row["status"], row["result"], row["failures"]) == ("COMPLETED", 6, 1)
     attempts = await table.attempts(task.id)
-    assert [one["outcome"] for one in attempts] == ["RELEASE"] * 3
-    for earlier, later in itertools.pairwise(attempts):
-        assert later["started_at"] - earlier["ended_at"] >= timedelta(seconds=0.1)
+    assert [(one["attempt"], one["outcome"]) for one in attempts] == [(1, "RETRY"), (3, "RETRY"), (5, "RETRY")]
+    assert began[2] - began[1] >= 0.1
+    assert began[4] - began[3] >= 0.1
 
 
 async def test_fail_ends_the_task_whatever_attempts_are_left(start: Start, create: Create, ended: Ended) -> None:

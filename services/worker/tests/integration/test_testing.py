@@ -162,8 +162,10 @@ class Both:
     async def _first_end(self, task: Task) -> dict[str, Any]:
         row = await self._until(lambda: self._ended(task))
         attempts = await self._table.attempts(task.id)
-        first = attempts[0] if attempts else {"outcome": "COMPLETE", "error": None, "traceback": None}
         is_waiting = row["status"] == "PENDING"
+        # Neither a value nor a snooze leaves a row behind.
+        without_row = {"outcome": "SNOOZE" if is_waiting else "COMPLETE", "error": None, "traceback": None}
+        first = attempts[0] if attempts else {**without_row, "ended_at": row["started_at"]}
         return {
             "event": first["outcome"],
             "status": row["status"],
@@ -171,7 +173,7 @@ class Both:
             "error": first["error"],
             "traceback": first["traceback"],
             "progress": row["progress"],
-            "after_seconds": round((row["due_at"] - first["ended_at"]).total_seconds()) if is_waiting else None,
+            "after_seconds": _seconds(row, first) if is_waiting else None,
         }
 
     async def _has_progress(self, task: Task) -> bool:
@@ -180,6 +182,12 @@ class Both:
     async def _ended(self, task: Task) -> dict[str, Any] | None:
         row = dict(await self._table.task(task.id))
         return row if row["attempt"] and row["status"] != "IN_PROGRESS" else None
+
+
+def _seconds(row: dict[str, Any], attempt: dict[str, Any]) -> int:
+    """Return how long a task waits; that of a snooze, of which only the begin is known, in whole minutes."""
+    seconds = round((row["due_at"] - attempt["ended_at"]).total_seconds())
+    return seconds // 60 * 60 if attempt["outcome"] == "SNOOZE" else seconds
 
 
 def fields_of(outcome: RunOutcome) -> dict[str, Any]:
@@ -213,7 +221,7 @@ async def test_attempts_that_end_by_themselves_end_alike(both: Both) -> None:
     by_testing = await both.by_testing(*types, **fields)
 
     assert by_testing == by_worker
-    assert {one["event"] for one in by_worker.values()} == {"COMPLETE", "FAIL", "RETRY", "RELEASE"}
+    assert {one["event"] for one in by_worker.values()} == {"COMPLETE", "FAIL", "RETRY", "SNOOZE"}
 
 
 async def test_the_last_attempt_ends_alike(both: Both) -> None:
@@ -223,7 +231,7 @@ async def test_the_last_attempt_ends_alike(both: Both) -> None:
     by_testing = await both.by_testing(*types, max_attempts=1)
 
     assert by_testing == by_worker
-    assert {one["event"] for one in by_worker.values()} == {"FAIL", "RELEASE"}
+    assert {one["event"] for one in by_worker.values()} == {"FAIL", "SNOOZE"}
 
 
 async def test_what_is_cancelled_ends_alike(both: Both) -> None:

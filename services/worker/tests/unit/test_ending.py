@@ -88,7 +88,7 @@ def test_the_delay_that_a_handler_asks_for_is_kept_within_bounds(
     snooze = decide(a_claim(failures=9), Snoozed(asked), max_attempts=3)
 
     assert (retry.event, retry.delay.total_seconds()) == (Event.RETRY, given)
-    assert (snooze.event, snooze.delay.total_seconds()) == (Event.RELEASE, given)
+    assert (snooze.event, snooze.delay.total_seconds()) == (Event.SNOOZE, given)
 
 
 def test_a_retry_with_no_attempt_left_fails(a_claim: MakeClaim) -> None:
@@ -119,7 +119,7 @@ def test_after_any_other_stop_a_value_or_a_snooze_is_kept_and_a_failure_counts_a
 
     assert [(one.event, one.result, one.delay.total_seconds(), one.error) for one in endings] == [
         (Event.COMPLETE, "1", 0, None),
-        (Event.RELEASE, None, 7, None),
+        (Event.SNOOZE, None, 7, None),
         (Event.RELEASE, None, 0, None),
         (Event.RELEASE, None, 0, None),
     ]

@@ -405,7 +405,7 @@ class TestStopping:
         attempt.stop(StopReason.DRAIN)
 
         ending = await bench.ending()
-        assert ending.event is Event.RELEASE
+        assert ending.event is Event.SNOOZE
 
     async def test_raise_if_stopped_ends_a_thread(self, make: Make) -> None:
         @handler("t")

@@ -110,7 +110,7 @@ class TestOutcomes:
 
         assert str(failed) == "FAIL: no_customer: none such"
         assert (str(retried), retried.status) == ("RETRY after 30 s: retry: busy", TaskStatus.PENDING)
-        assert (str(snoozed), snoozed.error, snoozed.status) == ("RELEASE after 60 s", None, TaskStatus.PENDING)
+        assert (str(snoozed), snoozed.error, snoozed.status) == ("SNOOZE after 60 s", None, TaskStatus.PENDING)
 
     def test_any_other_exception_is_retried_after_the_usual_pause_until_the_last_attempt(self) -> None:
         first, last = run(raising(LookupError("nowhere"))), run(raising(LookupError("nowhere")), attempt=3)

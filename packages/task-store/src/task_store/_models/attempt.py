@@ -1,4 +1,4 @@
-"""The table `task_attempts`: a row for each attempt that did not complete."""
+"""The table `task_attempts`: a row for each attempt that neither completed nor snoozed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from task_contracts.lifecycle import RECORD, SWEEP, Event
+from task_contracts.lifecycle import RECORD, SWEEP, WITHOUT_TRACE
 from task_store._models.base import Base
 from task_store._models.task import TaskRow
 
-_OUTCOMES = [event for event in (*RECORD, *SWEEP) if event is not Event.COMPLETE]
+_OUTCOMES = [event for event in (*RECORD, *SWEEP) if event not in WITHOUT_TRACE]
 
 
 class AttemptRow(Base):

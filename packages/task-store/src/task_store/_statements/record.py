@@ -1,7 +1,7 @@
 """Ends attempts: `RECORD` by the worker that holds them, `SWEEP` by the leader for dead workers.
 
 Both pick an event for each row that they lock, write the row by one CASE, and add a row to `task_attempts` for every
-attempt that did not complete. It is one statement, so nothing can stop it between the two.
+attempt that neither completed nor snoozed. It is one statement, so nothing can stop it between the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from task_contracts import limits
 from task_contracts.lifecycle import RECORD as RECORD_EVENTS
 from task_contracts.lifecycle import SWEEP as SWEEP_EVENTS
-from task_contracts.lifecycle import Event, Guard, sources
+from task_contracts.lifecycle import WITHOUT_TRACE, Event, Guard, sources
 from task_store._models import AttemptRow, TaskRow, WorkerRow
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
@@ -25,7 +25,7 @@ _ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.sta
 
 
 def _end(locked: CTE, events: Sequence[Event], given: ValueExpressions, traceback: Any) -> Select[Any]:
-    """Apply the event of each row of `locked`, keep the attempts that did not complete, and return `Ended` rows.
+    """Apply the event of each row of `locked`, keep the attempts that leave a trace, and return `Ended` rows.
 
     `locked` has the columns id and event, and those that `given` uses.
     """
@@ -49,7 +49,7 @@ def _end(locked: CTE, events: Sequence[Event], given: ValueExpressions, tracebac
                 ended.c.event,
                 ended.c.error,
                 ended.c.traceback,
-            ).where(ended.c.event != constant(Event.COMPLETE)),
+            ).where(ended.c.event.not_in([constant(event) for event in sorted(WITHOUT_TRACE)])),
         )
         .cte("kept")
     )
@@ -93,7 +93,8 @@ RECORD = Statement(
         },
         _locked.c.traceback,
     ),
-    "Ends attempts as their worker asks, and adds a row to `task_attempts` for each that did not complete. The arrays"
+    "Ends attempts as their worker asks, and adds a row to `task_attempts` for each that neither completed nor"
+    " snoozed. The arrays"
     " have one length and are sorted by id; `result` and `error` are JSON texts. Returns the rows that were changed:"
     " one that is missing was no longer this worker's.",
     indexes=("pk_tasks",),

@@ -98,6 +98,7 @@ _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]
     Write.FAILURE: lambda _: {"failures": TaskRow.failures + constant(1)},
     # After a failover the clock may have stepped back. The times of a row must stay in order.
     Write.FINISHED: lambda _: {"finished_at": func.greatest(NOW, TaskRow.created_at, TaskRow.started_at)},
+    Write.COUNTS_CLEARED: lambda _: dict.fromkeys(("failures", "lost_count"), constant(0)),
     Write.DUE_NOW: lambda _: {"due_at": NOW},
     Write.DUE_AS_ASKED: lambda given: {"due_at": NOW + given["delay"]},
     Write.LOSS: lambda given: {

@@ -1,4 +1,4 @@
-"""Decides how an attempt ends: COMPLETE, FAIL, RETRY and after how long, or RELEASE.
+"""Decides how an attempt ends: COMPLETE, FAIL, RETRY or SNOOZE and for how long, or RELEASE.
 
 Pure but for the jitter of the back-off. Two things can still change it: an ending that the database refuses becomes a
 FAIL (`recorder.py`), and where a cancel was requested, the database turns all but a COMPLETE into CONFIRM_CANCEL.
@@ -19,8 +19,8 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
     """Return how an attempt ends.
 
     A value is a COMPLETE if it can be stored, a FAIL otherwise. A failure is a RETRY while the task has, with this one,
-    fewer than `attempt.max_attempts` failures; otherwise, or if it is final, it is a FAIL. A snooze is a RELEASE. Code
-    that was stopped is a RELEASE too.
+    fewer than `attempt.max_attempts` failures; otherwise, or if it is final, it is a FAIL. A snooze is a SNOOZE. Code
+    that was stopped is a RELEASE.
 
     Args:
         attempt: its code has ended; `attempt.stop_reason` says why it was asked to stop, if it was.
@@ -43,7 +43,7 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
             after = _delay(retry.pause_seconds(failures) if after_seconds is None else after_seconds)
             return Ending.retry(claim, error, after=after, traceback=traceback)
         case Snoozed(after_seconds):
-            return Ending.release(claim, after=_delay(after_seconds))
+            return Ending.snooze(claim, after=_delay(after_seconds))
         case Stopped():
             return Ending.release(claim)
         case unknown:

@@ -18,7 +18,7 @@ class RunOutcome:
     """How one attempt ended, and what it reported."""
 
     event: Event
-    """The event that a worker would record: COMPLETE, FAIL, RETRY, RELEASE (it snoozed) or CONFIRM_CANCEL."""
+    """The event that a worker would record: COMPLETE, FAIL, RETRY, SNOOZE or CONFIRM_CANCEL."""
     error: TaskError | None
     """Why it failed (`code`, `message`, `type`); None if it did not fail."""
     after_seconds: float | None
@@ -68,7 +68,7 @@ def outcome_of_ending(
     return RunOutcome(
         event,
         error=ending.error if is_failure else None,
-        after_seconds=ending.delay.total_seconds() if event in {Event.RETRY, Event.RELEASE} else None,
+        after_seconds=ending.delay.total_seconds() if event in {Event.RETRY, Event.SNOOZE} else None,
         progress=tuple(progress),
         created=tuple(created),
         traceback=ending.traceback if is_failure else None,
