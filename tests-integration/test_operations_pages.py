@@ -166,9 +166,9 @@ VALUES
 
 INSERT INTO task_types (queue, type, last_offered_at) VALUES ('default', 'echo', now()), ('default', 'gone', now());
 
-INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at, attempt, failures, lost_count,
-                   started_at, finished_at, worker_id, lease_token, error)
-SELECT id::uuid, 'a task', type, 'default', 'HIGH', status, now() - interval '1 hour', now() - interval '1 min',
+INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at, attempt, failures,
+                   lost_count, started_at, finished_at, worker_id, lease_token, error)
+SELECT id::uuid, 2, 'a task', type, 'default', 'HIGH', status, now() - interval '1 hour', now() - interval '1 min',
        1, 0, lost_count,
        CASE WHEN status <> 'NEW' THEN now() - interval '2 min' END,
        CASE WHEN status IN ('COMPLETED', 'FAILED') THEN now() - interval '1 min' END,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from task_contracts import Priority
-from task_runtime.testing import plain_environment  # noqa: F401 # a fixture
+from task_runtime.testing import plain_environment, untouched_logging  # noqa: F401 # fixtures
 from task_store import Claim
 from task_worker.handlers import Handler, handler_of
 
@@ -48,14 +49,16 @@ def a_claim() -> Callable[..., Claim]:
             "type": "echo",
             "queue": "default",
             "priority": Priority.MEDIUM,
-            "labels": {},
-            "payload": {},
+            "labels_text": "{}",
+            "payload_text": "{}",
             "attempt": 1,
             "failures": 0,
             "timeout_seconds": None,
             "max_attempts": None,
             "lease_token": uuid4(),
         }
+        if "payload" in fields:
+            fields["payload_text"] = json.dumps(fields.pop("payload"))
         return Claim(**{**defaults, **fields})
 
     return make

@@ -97,7 +97,7 @@ class Write(StrEnum):
     LOSS = "lost_count + 1 (unless the worker was draining)"
     WORKER_LOST = "error worker_lost"
     CANCEL_REQUEST = "cancel_requested_at, if null"
-    SCHEDULE = "priority, or run_at and due_at"
+    SCHEDULE = "priority, or run_at; due_at, now at the earliest"
     UNKNOWN_TYPE = "error unknown_type"
     FRESH_RUN = (
         "rerun_count + 1; failures, lost_count = 0; started_at, finished_at, worker_id, lease_token, "

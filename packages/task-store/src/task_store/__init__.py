@@ -7,8 +7,9 @@ own, with a deadline. Every error is a `StoreError`.
 
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._models import Base
-from task_store.attempts import Attempts, new_lease_token
+from task_store.attempts import Attempts
 from task_store.batch_limit import BATCH_BYTES, BatchLimit
+from task_store.claims import Claims, new_lease_token
 from task_store.database import Database, normalised_url
 from task_store.dispatches import Dispatches
 from task_store.errors import (
@@ -25,18 +26,24 @@ from task_store.records import (
     AttemptKey,
     Changed,
     Claim,
+    Claimed,
     DispatchQuota,
     Ended,
     Ending,
     HeldRow,
+    Lane,
     LiveOffers,
+    MarkedTask,
     NewTask,
     Offer,
+    OldTask,
     Page,
     TaskFilter,
     Total,
 )
+from task_store.scan_pace import ScanPace
 from task_store.schema import REVISIONS, SCHEMA_REVISION, why_no_migration
+from task_store.stored_json import UnreadableJsonError
 from task_store.tasks import Tasks
 from task_store.workers import Workers, new_worker_id
 
@@ -51,6 +58,8 @@ __all__ = [
     "BatchLimit",
     "Changed",
     "Claim",
+    "Claimed",
+    "Claims",
     "ContentionError",
     "Database",
     "DatabaseFacts",
@@ -60,10 +69,14 @@ __all__ = [
     "Ended",
     "Ending",
     "HeldRow",
+    "Lane",
     "LiveOffers",
+    "MarkedTask",
     "NewTask",
     "Offer",
+    "OldTask",
     "Page",
+    "ScanPace",
     "SchemaMismatchError",
     "StatementEndedError",
     "StoreError",
@@ -71,6 +84,7 @@ __all__ = [
     "Tasks",
     "Total",
     "UnmigratableSchemaError",
+    "UnreadableJsonError",
     "UnstorableValuesError",
     "Workers",
     "classify",

@@ -1,78 +1,32 @@
-"""What a worker does to tasks: claims them, writes their progress, records how their attempts ended."""
+"""What a worker writes of the tasks that it runs: their progress, and how their attempts ended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from task_contracts import Priority, Progress
+from task_contracts import Progress
 from task_contracts.lifecycle import Event
 from task_store._batcher import Batcher
-from task_store._statements import claims, progress, record
-from task_store._statements.statement import Statement
+from task_store._statements import progress, record
 from task_store.database import Database
-from task_store.records import Claim, Ended, Ending, Offer
-
-_CANDIDATES_FACTOR = 4
-"""How many candidates the poll reads for each free slot: other workers may be locking some at the same moment."""
+from task_store.records import Ended, Ending
 
 
 class Attempts:
-    """Claims tasks for one worker, and records how their attempts end.
+    """Records how the attempts of one worker end, and their progress.
 
     Args:
-        database: for claims of delivered ids, for progress and for records.
-        poll: for claims straight from the table; best a pool of one connection with a short statement timeout.
-        offer: the queues that the worker serves and the types that it runs.
+        database: where the statements run.
 
     """
 
-    def __init__(self, database: Database, poll: Database, offer: Offer) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._poll = poll
-        self._offered = {"queues": list(offer.queues), "types": offer.types}
         self._recorded = Batcher(self._record_all, size_bytes=attrgetter("size_bytes"))
         self._progressed = Batcher(self._progress_all)
-
-    async def claim(self, worker_id: UUID, ids: Sequence[UUID], lease_token: UUID) -> list[Claim]:
-        """Claim those of `ids` that are due, of an offered type and queue, no suspects, and not locked by anybody.
-
-        An id that is not returned does not belong to this worker. After a DatabaseUnavailableError the claim may still
-        take place; reconciling finds it. Do not repeat a call with the same token.
-        """
-        values = {"id": list(ids), "worker_id": worker_id, "lease_token": lease_token, **self._offered}
-        return await self._claim(self._database, claims.BY_ID, values)
-
-    async def claim_overdue(
-        self, worker_id: UUID, lease_token: UUID, *, slots: int, weights: Mapping[Priority, int], overdue: timedelta
-    ) -> list[Claim]:
-        """Claim up to `slots` tasks that have been due for `overdue`, dispatched or not: the poll.
-
-        Priorities share the slots by their weights; within one the longest due goes first. Errors as for `claim`.
-        """
-        values = {
-            "worker_id": worker_id,
-            "lease_token": lease_token,
-            "priority": [str(priority) for priority in weights],
-            "weight": [float(weight) for weight in weights.values()],
-            "overdue": overdue,
-            "slots": slots,
-            "candidates": slots * _CANDIDATES_FACTOR,
-            **self._offered,
-        }
-        return await self._claim(self._poll, claims.POLL, values)
-
-    async def claim_suspect(self, worker_id: UUID, lease_token: UUID, *, overdue: timedelta) -> Claim | None:
-        """Claim the suspect that has been due longest, for at least `overdue`.
-
-        None if there is none, or if this worker holds one already. Errors as for `claim`.
-        """
-        values = {"worker_id": worker_id, "lease_token": lease_token, "overdue": overdue, **self._offered}
-        claimed = await self._claim(self._poll, claims.SUSPECT, values)
-        return claimed[0] if claimed else None
 
     async def record(self, ending: Ending, *, alone: bool = False) -> Ended | None:
         """Record how an attempt ended.
@@ -100,10 +54,6 @@ class Attempts:
         """
         return await self._progressed.submit((task_id, lease_token, reported))
 
-    async def _claim(self, database: Database, statement: Statement, values: Mapping[str, Any]) -> list[Claim]:
-        rows = await database.fetch(statement, values)
-        return [Claim(**{**row, "priority": Priority(row["priority"])}) for row in rows]
-
     async def _record_all(self, batch: Sequence[Ending]) -> list[Ended | None]:
         endings = sorted(batch, key=lambda ending: ending.id)
         rows = await self._database.fetch(record.RECORD, _columns(endings))
@@ -121,11 +71,6 @@ class Attempts:
         }
         held = {(row["id"], row["lease_token"]) for row in await self._database.fetch(progress.PROGRESS, values)}
         return [(task_id, token) in held for task_id, token, _ in batch]
-
-
-def new_lease_token() -> UUID:
-    """Return a random token for one claim statement."""
-    return uuid4()
 
 
 def _columns(endings: Sequence[Ending]) -> dict[str, list[Any]]:

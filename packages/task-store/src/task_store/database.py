@@ -1,14 +1,14 @@
 """Runs statements on PostgreSQL over a pool of connections, each with a deadline, and translates its errors.
 
 Each call is one statement in a transaction of its own (autocommit). So no row stays locked over a round trip.
+
+JSON leaves the driver as text: what cannot be read (`task_store.stored_json`) must concern one row, not its statement.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,7 @@ import orjson
 from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from task_contracts import BackOff, limits
+from task_contracts import BackOff
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._statements import server
 from task_store._statements.parameters import named
@@ -35,8 +35,6 @@ _CLOSING_SECONDS = 3.0
 """How long closing the connections may take, however long statements may."""
 _WAITING = BackOff(first_seconds=0.2, longest_seconds=3.0)
 """The pauses between two attempts to reach a database that does not answer yet."""
-_LONG_NUMBER = re.compile(r"\d{19}")
-"""Text in which there may be a number that int8 cannot hold."""
 
 
 def normalised_url(url: str) -> URL:
@@ -93,7 +91,7 @@ class Database:
             pool_recycle=1800,
             hide_parameters=True,
             json_serializer=_to_json,
-            json_deserializer=_from_json,
+            json_deserializer=str,
             connect_args={
                 "timeout": deadline_seconds,
                 "command_timeout": deadline_seconds,
@@ -185,16 +183,3 @@ class Database:
 
 def _to_json(value: object) -> str:
     return orjson.dumps(value).decode()
-
-
-def _from_json(text: str) -> Any:
-    # jsonb writes the float 1e19 as an integer. An integer that int8 cannot hold becomes the float again that it was:
-    # `check_json` refuses such integers.
-    if _LONG_NUMBER.search(text):
-        return json.loads(text, parse_int=_int_or_float)
-    return orjson.loads(text)
-
-
-def _int_or_float(digits: str) -> int | float:
-    number = int(digits)
-    return number if abs(number) < limits.INTEGER_BOUND else float(digits)

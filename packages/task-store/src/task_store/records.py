@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from task_contracts import JsonValue, Priority, SortOrder, Task, TaskCreate, TaskError, TaskStatus, TaskSummary
 from task_contracts.lifecycle import Event
 from task_store.batch_limit import text_bytes
+from task_store.stored_json import read_labels, read_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,41 @@ class Claim:
     type: str
     queue: str
     priority: Priority
-    labels: dict[str, str]
-    payload: dict[str, JsonValue]
+    labels_text: str
+    payload_text: str
     attempt: int
     failures: int
     timeout_seconds: float | None
     max_attempts: int | None
     lease_token: UUID
+
+    @property
+    def payload_bytes(self) -> int:
+        """The size of the payload's text in UTF-8."""
+        return text_bytes(self.payload_text)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels, parsed at each call. Errors as for `payload`."""
+        return read_labels("labels", self.labels_text)
+
+    @property
+    def payload(self) -> dict[str, JsonValue]:
+        """The payload, parsed at each call.
+
+        Raises:
+            UnreadableJsonError: it was stored by other hands, and cannot be read.
+
+        """
+        return read_object("payload", self.payload_text)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim brought, and the ids that it left for size: they are the worker's to ask for in the next claim."""
+
+    claims: list[Claim] = field(default_factory=list)
+    left: list[UUID] = field(default_factory=list)
 
 
 class AttemptKey(Protocol):
@@ -177,6 +206,31 @@ class HeldRow:
     id: UUID
     lease_token: UUID
     is_cancel_requested: bool
+
+
+class Lane(NamedTuple):
+    """The waiting tasks of one queue, priority and type: what one step of a scan reads, in the order of due_at."""
+
+    queue: str
+    priority: Priority
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedTask:
+    """A task that the leader has marked and now publishes."""
+
+    id: UUID
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OldTask:
+    """A task that ended long ago, with the bytes of its payload, its result and its tracebacks."""
+
+    id: UUID
+    finished_at: datetime
+    body_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._batcher import Batcher
 from task_store._statements import cancel_rerun, counts, create, pages
 from task_store._statements.statement import Statement
+from task_store._task_rows import shown
 from task_store.batch_limit import text_bytes
 from task_store.database import Database
 from task_store.records import Changed, NewTask, Page, TaskFilter, Total
@@ -50,12 +51,12 @@ class Tasks:
     async def get(self, task_id: UUID) -> Task | None:
         """Return a task, or None if there is none with this id."""
         rows = await self._database.fetch(pages.GET, {"task_id": task_id})
-        return Task(**rows[0]) if rows else None
+        return shown(Task, rows[0]) if rows else None
 
     async def state(self, task_id: UUID) -> TaskState | None:
         """Return the state of a task, without payload and result; None if there is none with this id."""
         rows = await self._database.fetch(pages.STATE, {"task_id": task_id})
-        return TaskState(**rows[0]) if rows else None
+        return shown(TaskState, rows[0]) if rows else None
 
     async def page(self, wanted: TaskFilter, *, items: int, is_full: bool = False) -> Page:
         """Return up to `items` matching tasks; fewer if they are large, or if too many rows were read to find them.
@@ -68,7 +69,7 @@ class Tasks:
         """
         rows = await self._database.fetch(pages.page(wanted, is_full=is_full, items=items))
         model = Task if is_full else TaskSummary
-        found = tuple(model(**_without(row, "matched", "last_examined")) for row in rows if row["id"] is not None)
+        found = tuple(shown(model, row) for row in rows if row["id"] is not None)
         is_cut = rows[0]["matched"] > len(found)
         return Page(found, found[-1].id if is_cut else rows[0]["last_examined"])
 
@@ -122,7 +123,7 @@ class Tasks:
         if not rows:
             return None
         event = rows[0]["event"]
-        return Changed(Task(**_without(rows[0], "event")), Event(event) if event else None)
+        return Changed(shown(Task, rows[0]), Event(event) if event else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,3 @@ def _new_task(new: NewTask, row: Mapping[str, Any]) -> Task:
     return Task.model_construct(
         **{**fields, **times, "id": row["id"], "type": new.type, "status": status, "attempt": 0, "version": 1}
     )
-
-
-def _without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in names}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import orjson
@@ -11,9 +14,15 @@ from uuid_utils.compat import uuid7
 
 from task_contracts import Priority
 from task_contracts.lifecycle import Event
+from task_store._batcher import Batcher
 from task_store._statements import purge, record, reject, workers
+from task_store.batch_limit import text_bytes
 from task_store.database import Database
-from task_store.records import Ended, HeldRow, LiveOffers, Offer
+from task_store.records import Ended, HeldRow, LiveOffers, Offer, OldTask
+
+_BEFORE_ALL = OldTask(UUID(int=0), datetime.min.replace(tzinfo=UTC), 0)
+
+_FRESH_OFFER = timedelta(seconds=30)
 
 
 def new_worker_id() -> UUID:
@@ -26,6 +35,7 @@ class Workers:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._offered = Batcher(self._offer_all, size_bytes=lambda one: text_bytes(one.queue, one.type, one.schema))
 
     async def register(self, worker_id: UUID, offer: Offer, lease: timedelta) -> None:
         """Begin the lease of a worker under a new id; it expires `lease` from now.
@@ -46,12 +56,20 @@ class Workers:
         rows = await self._database.fetch(workers.HELD, {"worker_id": worker_id})
         return [HeldRow(**row) for row in rows]
 
+    async def held_among(self, worker_id: UUID, ids: Sequence[UUID]) -> list[HeldRow]:
+        """Return those of `ids` that a worker holds, at the same cost whatever else it held before."""
+        rows = await self._database.fetch(workers.HELD_AMONG, {"worker_id": worker_id, "id": list(ids)})
+        return [HeldRow(**row) for row in rows]
+
     async def drain(self, worker_id: UUID) -> None:
         """Mark this worker as draining: from now on no task counts its loss."""
         await self._database.fetch(workers.DRAIN, {"worker_id": worker_id})
 
     async def retire(self, worker_id: UUID) -> None:
-        """End the lease of a worker that stops. The sweep brings back what it still holds, without counting a loss."""
+        """End the lease of a worker that stops. The sweep brings back what it still holds.
+
+        Each of these tasks counts a loss, unless `drain` was called before.
+        """
         await self._database.fetch(workers.RETIRE, {"worker_id": worker_id})
 
     async def elect_leader(
@@ -77,35 +95,55 @@ class Workers:
         return rows[0]["leader_id"] if rows else None
 
     async def offer(self, offer: Offer) -> None:
-        """Write that these types are offered now, with the JSON Schemas of their payloads."""
-        rows = [(queue, type_) for queue in sorted(set(offer.queues)) for type_ in offer.types]
-        schemas = [offer.schema_by_type[type_] for _, type_ in rows]
-        values: dict[str, list[Any]] = {
-            "queue": [queue for queue, _ in rows],
-            "type": [type_ for _, type_ in rows],
-            "payload_schema": [None if schema is None else orjson.dumps(schema).decode() for schema in schemas],
+        """Write that these types are offered now, with the JSON Schemas of their payloads.
+
+        What any worker has written less than 30 s ago, with the same schema, is left as it is. In statements of at most
+        `BATCH_BYTES`; a type that fails keeps no other one from being written.
+
+        Raises:
+            StoreError: some are not written.
+
+        """
+        texts = {
+            type_: None if schema is None else orjson.dumps(schema).decode()
+            for type_, schema in offer.schema_by_type.items()
         }
-        await self._database.fetch(workers.OFFER, values)
+        rows = [_OfferedType(queue, *one) for queue in set(offer.queues) for one in texts.items()]
+        answers = await asyncio.gather(*map(self._offered.submit, rows), return_exceptions=True)
+        for error in answers:
+            if error is not None:
+                raise error
 
     async def live_offers(self) -> LiveOffers:
         """Return what live workers offer. Draining ones do not count."""
         rows = await self._database.fetch(workers.LIVE_OFFERS)
-        types = {row["queue"]: tuple(row["types"]) for row in rows}
-        return LiveOffers(types, {row["queue"]: row["workers"] for row in rows})
+        types: defaultdict[str, set[str]] = defaultdict(set)
+        workers_by_queue: Counter[str] = Counter()
+        for row in rows:
+            for queue in set(row["queues"]) if row["types"] else ():
+                types[queue].update(row["types"])
+                workers_by_queue[queue] += row["workers"]
+        return LiveOffers({queue: tuple(sorted(types[queue])) for queue in types}, dict(workers_by_queue))
 
     async def declare_dead(self, worker_id: UUID, lease: timedelta) -> list[UUID]:
         """Declare every worker dead whose lease has expired, and return their ids.
 
-        Does nothing unless `worker_id`, who declares it, has ticked without a gap for a lease. Also inserts a dead row
-        for every worker of a running task that has no row; those are not returned.
+        Does nothing unless `worker_id`, who declares it, has ticked without a gap for a lease.
         """
-        await self._database.fetch(workers.INSERT_UNKNOWN_AS_DEAD)
         rows = await self._database.fetch(workers.DECLARE_DEAD, {"worker_id": worker_id, "lease": lease})
         return [row["id"] for row in rows]
 
-    async def sweep(self, *, rows: int) -> list[Ended]:
-        """Bring back or end up to `rows` tasks of dead workers, and return their attempts."""
-        swept = await self._database.fetch(record.SWEEP, {"rows": rows})
+    async def dead_holders(self) -> list[UUID]:
+        """Return the dead workers that hold tasks, for `sweep`.
+
+        A worker that holds tasks and has no row gets a dead one first, and is among them. This walks the dead entries
+        that an old snapshot keeps in the index of running tasks: it may take long.
+        """
+        return [row["id"] for row in await self._database.fetch(workers.DEAD_HOLDERS)]
+
+    async def sweep(self, worker_ids: Sequence[UUID], *, rows: int) -> list[Ended]:
+        """Bring back or end up to `rows` tasks of those of these workers that are dead, and return their attempts."""
+        swept = await self._database.fetch(record.SWEEP, {"worker_id": list(worker_ids), "rows": rows})
         return [Ended(**{**row, "event": Event(row["event"])}) for row in swept]
 
     async def reject(self, lease: timedelta, *, rows: int) -> list[tuple[UUID, str]]:
@@ -116,10 +154,36 @@ class Workers:
         values = {"priority": [str(priority) for priority in Priority], "lease": lease, "rows": rows}
         return [(row["id"], row["type"]) for row in await self._database.fetch(reject.REJECT, values)]
 
-    async def purge(self, age: timedelta, *, rows: int) -> int:
-        """Delete up to `rows` tasks that ended more than `age` ago; return how many."""
-        return len(await self._database.fetch(purge.PURGE, {"age": age, "rows": rows}))
+    async def old_tasks(self, age: timedelta, *, rows: int, after: OldTask | None = None) -> list[OldTask]:
+        """Return up to `rows` tasks that ended more than `age` ago, the oldest first; those behind `after` if given."""
+        last = after or _BEFORE_ALL
+        values = {"age": age, "rows": rows, "after_finished_at": last.finished_at, "after_id": last.id}
+        return [OldTask(**row) for row in await self._database.fetch(purge.OLD, values)]
 
-    async def forget_dead(self, age: timedelta) -> None:
-        """Delete the rows of workers that have been dead for `age` and hold no task."""
-        await self._database.fetch(workers.FORGET_DEAD, {"age": age})
+    async def purge(self, age: timedelta, ids: Sequence[UUID]) -> int:
+        """Delete those of these tasks that ended more than `age` ago and are not locked; return how many."""
+        return len(await self._database.fetch(purge.PURGE, {"age": age, "id": list(ids)}))
+
+    async def forget_dead(self, age: timedelta, *, rows: int) -> list[UUID]:
+        """Delete the rows of up to `rows` workers that have been dead for `age` and hold no task; return their ids."""
+        return [row["id"] for row in await self._database.fetch(workers.FORGET_DEAD, {"age": age, "rows": rows})]
+
+    async def _offer_all(self, batch: Sequence[_OfferedType]) -> list[None]:
+        last = {(one.queue, one.type): one.schema for one in batch}
+        values = {
+            "fresh": _FRESH_OFFER,
+            "queue": [queue for queue, _ in last],
+            "type": [type_ for _, type_ in last],
+            "payload_schema": list(last.values()),
+        }
+        await self._database.fetch(workers.OFFER, values)
+        return [None] * len(batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfferedType:
+    """A type that is offered for a queue, with its schema as JSON text, or None."""
+
+    queue: str
+    type: str
+    schema: str | None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,6 +19,7 @@ from task_contracts.testing import a_create
 from task_store import (
     Attempts,
     Claim,
+    Claims,
     Database,
     Dispatches,
     NewTask,
@@ -26,6 +29,8 @@ from task_store import (
     new_lease_token,
 )
 from task_store._statements.statement import Statement
+from task_store.low_water import LowWater
+from task_store.scan_pace import ScanPace
 from task_store.testing import (
     DatabaseTemplates,
     PostgresServer,
@@ -37,6 +42,7 @@ from task_store.testing import (
 )
 
 DEADLINE_SECONDS = 20
+Poll = Callable[..., Awaitable[Sequence[Claim]]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -94,9 +100,16 @@ def workers(database: Database) -> Workers:
     return Workers(database)
 
 
+def never_slow() -> LowWater:
+    """Make low-water times that are never needed: on a busy machine a scan may be slow, and tests put old tasks."""
+    return LowWater(ScanPace(cheap_seconds=math.inf))
+
+
 @pytest.fixture
 def dispatches(database: Database) -> Dispatches:
-    return Dispatches(database)
+    dispatches = Dispatches(database, database)
+    dispatches._low_water = never_slow()
+    return dispatches
 
 
 @pytest.fixture
@@ -107,7 +120,40 @@ def offer() -> Offer:
 
 @pytest.fixture
 def attempts(database: Database, offer: Offer) -> Attempts:
-    return Attempts(database, database, offer)
+    return Attempts(database)
+
+
+@pytest.fixture
+def claims(database: Database, offer: Offer, weights: Mapping[Priority, int]) -> Claims:
+    claims = Claims(database, database, database, offer, weights)
+    claims._low_water = never_slow()
+    return claims
+
+
+@pytest.fixture
+def poll() -> Poll:
+    """Claim what a scan of the table finds, as a worker does."""
+
+    async def one(
+        claims: Claims, worker: UUID, slots: int, overdue: timedelta = timedelta(seconds=2)
+    ) -> Sequence[Claim]:
+        ids = await claims.find_overdue(slots=slots, overdue=overdue)
+        return (await claims.by_id(worker, ids, new_lease_token(), slots=slots)).claims
+
+    return one
+
+
+@pytest.fixture
+def claim_suspect() -> Poll:
+    """Claim the longest due suspect that nobody else is claiming, as a worker does."""
+
+    async def one(claims: Claims, worker: UUID, held_ids: Sequence[UUID] = ()) -> Sequence[Claim]:
+        for task_id in await claims.find_suspects(overdue=timedelta(seconds=2)):
+            if claimed := (await claims.suspect(worker, task_id, new_lease_token(), held_ids=held_ids)).claims:
+                return claimed
+        return []
+
+    return one
 
 
 async def _execute(url: str, statement: str) -> None:
@@ -154,15 +200,25 @@ def waiting_for_lock(table: Table) -> Callable[[int], Awaitable[None]]:
 
 
 @pytest.fixture
-def claim_one(attempts: Attempts, table: Table) -> Callable[..., Awaitable[Claim]]:
+def claim_one(claims: Claims, table: Table) -> Callable[..., Awaitable[Claim]]:
     """Put a task and claim it for a live worker."""
 
     async def claim(worker_id: UUID | None = None, **columns: Any) -> Claim:
         worker = worker_id or await table.worker()
-        (claimed,) = await attempts.claim(worker, [await table.put(**columns)], new_lease_token())
+        (claimed,) = (await claims.by_id(worker, [await table.put(**columns)], new_lease_token())).claims
         return claimed
 
     return claim
+
+
+@pytest.fixture(scope="session")
+def purge() -> Callable[[Workers, timedelta], Awaitable[int]]:
+    """Find up to ten tasks that ended so long ago, and delete them."""
+
+    async def find_and_delete(workers: Workers, age: timedelta, rows: int = 10) -> int:
+        return await workers.purge(age, [old.id for old in await workers.old_tasks(age, rows=rows)])
+
+    return find_and_delete
 
 
 @pytest.fixture

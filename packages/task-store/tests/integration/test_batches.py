@@ -19,7 +19,6 @@ from task_store import (
     Ending,
     HeldRow,
     NewTask,
-    Offer,
     StatementEndedError,
     Tasks,
     batch_limit,
@@ -28,7 +27,6 @@ from task_store import (
 from task_store.testing import Table
 
 CULPRIT = "culprit"
-NOTHING = Offer((), {})
 _SLOW_ROW = f"""
 CREATE FUNCTION slow_row() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN
@@ -163,7 +161,7 @@ def endings(table: Table) -> Callable[..., Awaitable[list[Ending]]]:
 async def test_record_that_the_server_ends_fails_alone_and_later_ones_pass_beside_it(
     impatient: Database, endings: Callable[..., Awaitable[list[Ending]]]
 ) -> None:
-    attempts = Attempts(impatient, impatient, NOTHING)
+    attempts = Attempts(impatient)
     *batch, later = await endings("a", CULPRIT, "b", "c", "later")
 
     outcomes = await asyncio.gather(*(attempts.record(ending) for ending in batch), return_exceptions=True)
@@ -182,7 +180,7 @@ async def test_large_results_are_recorded_in_batches_of_bytes(
     database: Database, endings: Callable[..., Awaitable[list[Ending]]]
 ) -> None:
     counted = Counted(database, [])
-    attempts = Attempts(counted, counted, NOTHING)  # type: ignore[arg-type] # the call that is used
+    attempts = Attempts(counted)  # type: ignore[arg-type] # the call that is used
     wide = '"' + "\u6e2c" * 340_000 + '"'  # three bytes each
 
     ended = await asyncio.gather(*(attempts.record(ending) for ending in await endings(*"abcdef", result=wide)))
@@ -196,7 +194,7 @@ async def test_messages_of_errors_are_recorded_in_batches_of_bytes(
 ) -> None:
     monkeypatch.setattr(batch_limit, "BATCH_BYTES", 20_000)
     counted = Counted(database, [])
-    attempts = Attempts(counted, counted, NOTHING)  # type: ignore[arg-type] # the call that is used
+    attempts = Attempts(counted)  # type: ignore[arg-type] # the call that is used
     error = TaskError(code="handler_error", message="\U0001f600" * 2_000)
 
     failed = [Ending.fail(ending, error) for ending in await endings(*"abcd")]

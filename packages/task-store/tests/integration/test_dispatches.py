@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from task_contracts import Priority
 from task_store import Dispatches, DispatchQuota, LiveOffers
 
 HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
 OFFERS = LiveOffers({"default": ("a", "b"), "reports": ("a",)}, {"default": 1, "reports": 1})
+
+
+async def mark(
+    dispatches: Dispatches, quotas: Sequence[DispatchQuota], offers: LiveOffers
+) -> dict[tuple[str, Priority], list[UUID]]:
+    marked = await dispatches.mark(quotas, offers)
+    return {lane: [task.id for task in tasks] for lane, tasks in marked.items()}
 
 
 async def test_each_broker_queue_is_filled_up_to_its_own_quota(dispatches: Dispatches, table: Any) -> None:
@@ -24,7 +32,7 @@ async def test_each_broker_queue_is_filled_up_to_its_own_quota(dispatches: Dispa
         DispatchQuota("reports", MEDIUM, 50),
     ]
 
-    marked = await dispatches.mark(quotas, OFFERS)
+    marked = await mark(dispatches, quotas, OFFERS)
 
     sizes = {lane: len(ids) for lane, ids in marked.items()}
     assert sizes == {("default", HIGH): 3, ("default", LOW): 7, ("reports", MEDIUM): 20}
@@ -38,7 +46,7 @@ async def test_longest_due_of_a_broker_queue_is_marked_first_whatever_its_type(
         await table.put(type=type_, due_at=timedelta(seconds=place - 100)) for place, type_ in enumerate("babaabbabaab")
     ]
 
-    turns = [(await dispatches.mark([DispatchQuota("default", MEDIUM, 5)], OFFERS)) for _ in range(4)]
+    turns = [(await mark(dispatches, [DispatchQuota("default", MEDIUM, 5)], OFFERS)) for _ in range(4)]
 
     assert [turn.get(("default", MEDIUM), []) for turn in turns] == [ids[:5], ids[5:10], ids[10:], []]
 
@@ -57,14 +65,14 @@ async def test_what_is_not_due_not_offered_suspect_or_marked_is_left(dispatches:
         await table.put(**{"type": "a", **columns})
     quotas = [DispatchQuota(queue, MEDIUM, 50) for queue in ("default", "reports", "elsewhere")]
 
-    assert await dispatches.mark(quotas, OFFERS) == {("default", MEDIUM): [good]}
+    assert await mark(dispatches, quotas, OFFERS) == {("default", MEDIUM): [good]}
 
 
 async def test_second_mark_finds_nothing(dispatches: Dispatches, table: Any) -> None:
     await table.fill(5, type="a")
     quotas = [DispatchQuota("default", MEDIUM, 50)]
 
-    first, second = await dispatches.mark(quotas, OFFERS), await dispatches.mark(quotas, OFFERS)
+    first, second = await mark(dispatches, quotas, OFFERS), await mark(dispatches, quotas, OFFERS)
 
     assert len(first["default", MEDIUM]) == 5
     assert second == {}
@@ -73,8 +81,8 @@ async def test_second_mark_finds_nothing(dispatches: Dispatches, table: Any) -> 
 async def test_without_quotas_or_offers_nothing_is_marked(dispatches: Dispatches, table: Any) -> None:
     await table.fill(5, type="a")
 
-    assert await dispatches.mark([], OFFERS) == {}
-    assert await dispatches.mark([DispatchQuota("default", MEDIUM, 50)], LiveOffers({}, {})) == {}
+    assert await mark(dispatches, [], OFFERS) == {}
+    assert await mark(dispatches, [DispatchQuota("default", MEDIUM, 50)], LiveOffers({}, {})) == {}
     assert await dispatches.next_due([], OFFERS) is None
     assert await dispatches.next_due([DispatchQuota("default", MEDIUM, 50)], LiveOffers({}, {})) is None
 
@@ -85,7 +93,7 @@ async def test_row_that_somebody_else_holds_is_stepped_past(dispatches: Dispatch
 
     async with other.transaction():
         await other.execute("SELECT 1 FROM tasks WHERE id = $1 FOR UPDATE", held)
-        marked = await dispatches.mark([DispatchQuota("default", MEDIUM, 2)], OFFERS)
+        marked = await mark(dispatches, [DispatchQuota("default", MEDIUM, 2)], OFFERS)
 
     assert marked == {("default", MEDIUM): [free]}
 
@@ -122,15 +130,15 @@ async def test_rescheduled_task_is_marked_anew_in_its_new_broker_queue(
 ) -> None:
     quotas = [DispatchQuota("default", priority, 5) for priority in Priority]
     task_id = await table.put(type="a", priority="LOW")
-    first = await dispatches.mark(quotas, OFFERS)
+    first = await mark(dispatches, quotas, OFFERS)
 
     await tasks.reschedule(task_id, priority=HIGH)
 
     assert first == {("default", LOW): [task_id]}
-    assert await dispatches.mark(quotas, OFFERS) == {("default", HIGH): [task_id]}
+    assert await mark(dispatches, quotas, OFFERS) == {("default", HIGH): [task_id]}
 
 
 async def test_ids_that_nobody_has_are_no_ones(dispatches: Dispatches, table: Any) -> None:
     await table.running(uuid4())
 
-    assert await dispatches.mark([DispatchQuota("default", MEDIUM, 5)], OFFERS) == {}
+    assert await mark(dispatches, [DispatchQuota("default", MEDIUM, 5)], OFFERS) == {}

@@ -13,7 +13,7 @@ import pytest
 
 from task_contracts import Progress, TaskError, TaskStatus
 from task_contracts.lifecycle import WITHOUT_TRACE, Event
-from task_store import Attempts, Claim, Ending, Tasks, UnstorableValuesError, Workers, new_lease_token
+from task_store import Attempts, Claim, Claims, Ending, Tasks, UnstorableValuesError, Workers, new_lease_token
 
 ERROR = TaskError(code="failed", message="no such file", type="OSError")
 ENDINGS: dict[Event, Callable[[Any], Ending]] = {
@@ -77,12 +77,12 @@ async def test_attempt_that_neither_completed_nor_snoozed_is_kept_beside_its_tas
 
 
 async def test_error_of_the_last_failure_stays_until_a_success(
-    attempts: Attempts, tasks: Tasks, claim_one: ClaimOne, table: Any
+    claims: Claims, attempts: Attempts, tasks: Tasks, claim_one: ClaimOne, table: Any
 ) -> None:
     claim = await claim_one()
     await attempts.record(Ending.retry(claim, ERROR, after=timedelta()))
     waiting = await tasks.get(claim.id)
-    (again,) = await attempts.claim(await table.worker(), [claim.id], new_lease_token())
+    (again,) = (await claims.by_id(await table.worker(), [claim.id], new_lease_token())).claims
     running = await tasks.get(claim.id)
 
     await attempts.record(Ending.complete(again, None))
@@ -94,13 +94,13 @@ async def test_error_of_the_last_failure_stays_until_a_success(
 
 
 async def test_each_attempt_of_a_task_is_kept_under_its_number(
-    attempts: Attempts, claim_one: ClaimOne, table: Any
+    claims: Claims, attempts: Attempts, claim_one: ClaimOne, table: Any
 ) -> None:
     worker = await table.worker()
     claim = await claim_one(worker)
     for _ in range(3):
         await attempts.record(Ending.retry(claim, ERROR, after=timedelta()))
-        (claim,) = await attempts.claim(worker, [claim.id], new_lease_token())
+        (claim,) = (await claims.by_id(worker, [claim.id], new_lease_token())).claims
 
     kept = await table.fetch("SELECT attempt, outcome FROM task_attempts ORDER BY attempt")
     assert kept == [{"attempt": number, "outcome": "RETRY"} for number in (1, 2, 3)]
@@ -109,12 +109,12 @@ async def test_each_attempt_of_a_task_is_kept_under_its_number(
 
 @pytest.mark.parametrize("event", ENDINGS)
 async def test_late_ending_under_a_stale_token_changes_nothing(
-    event: Event, attempts: Attempts, workers: Workers, claim_one: ClaimOne, table: Any
+    event: Event, claims: Claims, attempts: Attempts, workers: Workers, claim_one: ClaimOne, table: Any
 ) -> None:
     stale = await claim_one(await table.worker())
     await table.connection.execute("UPDATE workers SET dead_at = statement_timestamp()")
-    await workers.sweep(rows=10)
-    (current,) = await attempts.claim(await table.worker(), [stale.id], new_lease_token())
+    await workers.sweep(await workers.dead_holders(), rows=10)
+    (current,) = (await claims.by_id(await table.worker(), [stale.id], new_lease_token())).claims
     before = await table.task(stale.id)
     kept = await table.fetch("SELECT * FROM task_attempts")
 
@@ -219,7 +219,7 @@ async def test_stale_progress_in_one_statement_with_the_current_one_is_told_apar
 async def test_refused_result_fails_alone(
     attempts: Attempts, tasks: Tasks, claim_one: ClaimOne, subtests: pytest.Subtests
 ) -> None:
-    for refused in ('"\\u0000"', '"\ud800"', "{", "1e200000"):
+    for refused in ('"\x00"', '"\ud800"', "{"):
         with subtests.test(refused=refused):
             bad, good = await claim_one(), await claim_one()
 
@@ -256,7 +256,7 @@ async def test_sweep_counts_the_loss_unless_the_worker_was_draining(
     worker = await table.dead_worker(draining_at=timedelta(minutes=-1) if was_draining else None)
     task_id = await table.running(worker, attempt=4, dispatched_at=timedelta(minutes=-2), **columns)
 
-    (ended,) = await workers.sweep(rows=10)
+    (ended,) = await workers.sweep(await workers.dead_holders(), rows=10)
 
     row = await table.task(task_id)
     (kept,) = await table.fetch("SELECT * FROM task_attempts")
@@ -273,7 +273,7 @@ async def test_sweep_takes_so_many_rows_and_no_task_of_the_living(workers: Worke
     lost = {await table.running(dead) for _ in range(5)}
     held = await table.running(alive)
 
-    turns = [await workers.sweep(rows=3) for _ in range(3)]
+    turns = [await workers.sweep(await workers.dead_holders(), rows=3) for _ in range(3)]
 
     assert [len(turn) for turn in turns] == [3, 2, 0]
     assert {ended.id for turn in turns for ended in turn} == lost

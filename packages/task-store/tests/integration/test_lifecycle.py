@@ -17,6 +17,7 @@ from task_contracts.lifecycle import CANCELLATION, COLUMN_RULES, LIFECYCLE, Even
 from task_contracts.testing import a_create
 from task_store import (
     Attempts,
+    Claims,
     Database,
     Dispatches,
     DispatchQuota,
@@ -57,7 +58,9 @@ class World:
 
     def __post_init__(self) -> None:
         self.tasks, self.workers = Tasks(self.database), Workers(self.database)
-        self.attempts = Attempts(self.database, self.database, Offer(("default",), {"echo": None}))
+        offer, weights = Offer(("default",), {"echo": None}), dict.fromkeys(Priority, 1)
+        self.attempts = Attempts(self.database)
+        self.claims = Claims(self.database, self.database, self.database, offer, weights)
 
     async def make(self, event: Event, task_id: UUID) -> Event | None:
         return await getattr(self, f"_{event.lower()}")(task_id)
@@ -72,11 +75,11 @@ class World:
         return Event.CREATE
 
     async def _dispatch(self, task_id: UUID) -> Event | None:
-        marked = await Dispatches(self.database).mark(QUOTAS, OFFERS)
-        return Event.DISPATCH if any(task_id in ids for ids in marked.values()) else None
+        marked = await Dispatches(self.database, self.database).mark(QUOTAS, OFFERS)
+        return Event.DISPATCH if task_id in {task.id for tasks in marked.values() for task in tasks} else None
 
     async def _claim(self, task_id: UUID) -> Event | None:
-        claimed = await self.attempts.claim(ME, [task_id], TOKEN)
+        claimed = (await self.claims.by_id(ME, [task_id], TOKEN)).claims
         return Event.CLAIM if [claim.id for claim in claimed] == [task_id] else None
 
     async def _complete(self, task_id: UUID) -> Event | None:
@@ -102,7 +105,8 @@ class World:
         return ended and ended.event
 
     async def _sweep(self, task_id: UUID) -> Event | None:
-        return next((ended.event for ended in await self.workers.sweep(rows=10) if ended.id == task_id), None)
+        swept = await self.workers.sweep([ME, DEAD, DRAINED], rows=10)
+        return next((ended.event for ended in swept if ended.id == task_id), None)
 
     _rescue = _abandon = _cancel_lost = _sweep
 
@@ -125,8 +129,8 @@ class World:
         changed = await self.tasks.rerun(task_id)
         return changed and changed.event
 
-    async def _purge(self, _: UUID) -> Event | None:
-        return Event.PURGE if await self.workers.purge(timedelta(days=1), rows=10) else None
+    async def _purge(self, task_id: UUID) -> Event | None:
+        return Event.PURGE if await self.workers.purge(timedelta(days=1), [task_id]) else None
 
 
 LONG_AGO = {"created_at": timedelta(days=-3), "started_at": timedelta(days=-2), "finished_at": timedelta(days=-2)}
@@ -233,7 +237,7 @@ WRITTEN: dict[Write, dict[str, Check]] = {
         "worker_id": equals(ME),
         "started_at": is_now,
     },
-    Write.RESULT: {"result": equals({"words": 7}), "error": is_null},
+    Write.RESULT: {"result": equals({"words": 7}), "result_bytes": equals(len('{"words": 7}')), "error": is_null},
     Write.ERROR: {"error": equals(ERROR.model_dump())},
     Write.FAILURE: {"failures": one_more("failures")},
     Write.FINISHED: {"finished_at": is_now},
@@ -249,6 +253,7 @@ WRITTEN: dict[Write, dict[str, Check]] = {
         "rerun_count": one_more("rerun_count"),
         "failures": equals(0),
         "lost_count": equals(0),
+        "result_bytes": equals(0),
         **dict.fromkeys(FRESH, is_null),
     },
 }

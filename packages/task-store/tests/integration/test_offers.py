@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
 from task_contracts import Priority
-from task_store import LiveOffers, Offer, Workers
+from task_store import Database, LiveOffers, Offer, UnstorableValuesError, Workers
+from task_store._statements.workers import LIVE_OFFERS
 
 LEASE = timedelta(seconds=30)
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -53,6 +55,38 @@ async def test_offer_is_written_for_each_queue_and_renewed_with_its_schema(worke
     assert is_renewed == [True, True, False, False]
 
 
+async def test_offer_is_written_again_only_when_it_is_old_or_its_schema_has_changed(
+    workers: Workers, table: Any
+) -> None:
+    query = "SELECT type, xmin::text, payload_schema FROM task_types ORDER BY type"
+    offer = Offer(("default",), {"changed": SCHEMA, "fresh": SCHEMA, "free": None, "old": None})
+    await workers.offer(offer)
+    await table.connection.execute(
+        "UPDATE task_types SET last_offered_at = last_offered_at - interval '31 s' WHERE type = 'old'"
+    )
+    before = {row["type"]: row["xmin"] for row in await table.fetch(query)}
+
+    await workers.offer(Offer(("default",), {**offer.schema_by_type, "changed": {}}))
+
+    rows = {row["type"]: row for row in await table.fetch(query)}
+    assert {type_ for type_, row in rows.items() if row["xmin"] != before[type_]} == {"changed", "old"}
+    assert rows["changed"]["payload_schema"] == {}
+
+
+async def test_live_offers_of_many_workers_are_read_in_one_row_for_each_kind(workers: Workers, table: Any) -> None:
+    for _ in range(3):
+        await table.worker(queues=["default", "reports", "default"], types=["a", "b"])
+    await table.worker(queues=["default"], types=["c"])
+    await table.worker(queues=["idle"], types=[])
+
+    rows = await workers._database.fetch(LIVE_OFFERS)
+
+    assert sorted(row["workers"] for row in rows) == [1, 1, 3]
+    assert await workers.live_offers() == LiveOffers(
+        {"default": ("a", "b", "c"), "reports": ("a", "b")}, {"default": 4, "reports": 3}
+    )
+
+
 async def test_many_workers_may_offer_the_same_at_once(workers: Workers, other_database: Any) -> None:
     one = Offer(("a", "b", "c"), dict.fromkeys("uvwxyz"))
     other = Offer(("c", "b", "a"), dict.fromkeys("zyxwvu"))
@@ -61,6 +95,38 @@ async def test_many_workers_may_offer_the_same_at_once(workers: Workers, other_d
         for _ in range(20):
             group.create_task(workers.offer(one))
             group.create_task(Workers(other_database).offer(other))
+
+
+async def test_large_schemas_are_offered_in_batches_of_bytes(database: Database, table: Any) -> None:
+    rows: list[int] = []
+
+    class Counted:
+        async def fetch(self, statement: Any, values: Any) -> Any:
+            rows.append(len(values["queue"]))
+            return await database.fetch(statement, values)
+
+    workers = Workers(Counted())  # type: ignore[arg-type] # the call that is used
+    megabyte = {"description": token_hex(500_000)}
+
+    await workers.offer(Offer(("a", "b", "c"), {"t": megabyte, "u": megabyte}))
+
+    assert rows == [4, 2]
+    assert (await table.fetch("SELECT count(*) AS n FROM task_types"))[0]["n"] == 6
+
+
+async def test_schema_that_the_database_refuses_keeps_no_other_type_from_being_offered(
+    workers: Workers, table: Any
+) -> None:
+    with pytest.raises(UnstorableValuesError):
+        await workers.offer(Offer(("default",), {"a": SCHEMA, "bad": {"title": "\x00"}, "c": None}))
+
+    assert [row["type"] for row in await table.fetch("SELECT type FROM task_types ORDER BY type")] == ["a", "c"]
+
+
+async def test_same_types_are_offered_at_once_by_one_worker(workers: Workers, table: Any) -> None:
+    await asyncio.gather(*(workers.offer(Offer(("default",), {"a": SCHEMA})) for _ in range(3)))
+
+    assert len(await table.fetch("SELECT 1 FROM task_types")) == 1
 
 
 async def test_queue_that_is_named_twice_is_offered_once(workers: Workers, table: Any) -> None:

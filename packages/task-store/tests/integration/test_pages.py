@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -247,6 +247,34 @@ async def test_large_results_and_descriptions_count_too(
     assert [len(page.items) for page in await walk(tasks, EVERYTHING, items=9)] == [2]
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"labels": {f"{n:063}": "\U0001f600" * limits.LABEL_VALUE_CHARS for n in range(limits.LABELS_MAX)}},
+        {"error": {"code": "handler_error", "message": "\U0001f600" * limits.ERROR_MESSAGE_CHARS}},
+        {"progress": {"percent": 1, "message": "\x1b" * limits.PROGRESS_MESSAGE_CHARS}},
+        {"name": "\x1b" * limits.NAME_CHARS, "description": "\x1b" * limits.DESCRIPTION_CHARS},
+        {"type": "t" * limits.TYPE_CHARS, "queue": "q" * limits.QUEUE_CHARS},
+    ],
+    ids=lambda columns: next(iter(columns)),
+)
+async def test_whatever_a_task_is_large_by_counts_as_an_answer_writes_it(
+    tasks: Tasks, table: Any, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any]
+) -> None:
+    now = await table.now()
+    times = dict.fromkeys(("created_at", "started_at", "finished_at", "due_at", "run_at", "cancel_requested_at"), now)
+    numbers = dict.fromkeys(("attempt", "failures", "lost_count", "rerun_count", "version", "max_attempts"), 2**31 - 1)
+    for _ in range(9):
+        await table.put("CANCELLED", worker_id=uuid4(), **{"timeout_seconds": 1 / 3, **times, **numbers, **columns})
+    (whole,) = await walk(tasks, EVERYTHING, items=9, is_full=True)
+    monkeypatch.setattr(limits, "PAGE_BYTES", 4 * len(whole.items[0].model_dump_json().encode()))
+
+    pages = await walk(tasks, EVERYTHING, items=9, is_full=True)
+
+    answers = [b",".join(task.model_dump_json().encode() for task in page.items) for page in pages]
+    assert max(len(answer) for answer in answers) <= limits.PAGE_BYTES
+
+
 @pytest.mark.parametrize("order", SortOrder)
 async def test_rare_filter_gives_short_pages_that_go_on_to_the_end(
     order: SortOrder, tasks: Tasks, table: Any, small_window: int
@@ -307,8 +335,8 @@ async def test_no_task_is_missing_or_shown_twice_while_others_come_and_go(
             )
             for _ in range(5):
                 await other.execute(
-                    "INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at)"
-                    " VALUES ($1, 'new hay', 'echo', 'default', 'LOW', 'NEW', now(), now())",
+                    "INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at)"
+                    " VALUES ($1, 2, 'new hay', 'echo', 'default', 'LOW', 'NEW', now(), now())",
                     uuid7(),
                 )
 

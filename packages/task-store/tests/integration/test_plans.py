@@ -10,7 +10,8 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -48,9 +49,9 @@ ID = "('00000000-0000-7000-8000-' || lpad(to_hex(nextval('ids')), 12, '0'))::uui
 """Ids that grow with time, as UUIDv7 does."""
 
 FILL = f"""
-INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at, dispatched_at, lost_count,
-                   attempt, worker_id, lease_token, started_at, finished_at, error)
-SELECT {ID}, 'a task', type, queue, (ARRAY['LOW', 'MEDIUM', 'HIGH'])[1 + n % 3], status,
+INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at, dispatched_at,
+                   lost_count, attempt, worker_id, lease_token, started_at, finished_at, error)
+SELECT {ID}, 2, 'a task', type, queue, (ARRAY['LOW', 'MEDIUM', 'HIGH'])[1 + n % 3], status,
        now() - interval '9 days', now() - interval '8 days' + n * interval '1 second',
        CASE WHEN is_dispatched THEN now() END, lost, 1, worker, token,
        CASE WHEN worker IS NOT NULL THEN now() - interval '8 days' END,
@@ -71,9 +72,9 @@ CROSS JOIN LATERAL generate_series(1, count) AS n
 CROSS JOIN LATERAL (SELECT CASE WHEN worker IS NOT NULL THEN gen_random_uuid() END AS token) AS lease
 """
 FILL_ENDED = f"""
-INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at, worker_id, lease_token, started_at,
-                   finished_at)
-SELECT {ID}, 'a task', 'echo', 'default', 'MEDIUM', 'COMPLETED', now() - interval '9 days',
+INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at, worker_id,
+                   lease_token, started_at, finished_at)
+SELECT {ID}, 2, 'a task', 'echo', 'default', 'MEDIUM', 'COMPLETED', now() - interval '9 days',
        now() - interval '9 days', gen_random_uuid(), gen_random_uuid(), now() - interval '9 days',
        now() - interval '9 days' + n * interval '1 second'
 FROM generate_series(1, {WAITING}) AS n
@@ -110,6 +111,7 @@ class Known:
 
     waiting: list[UUID]
     held: list[tuple[UUID, UUID]]
+    suspect: UUID
 
 
 def statements(known: Known) -> dict[str, Case]:
@@ -117,14 +119,27 @@ def statements(known: Known) -> dict[str, Case]:
     me = {"worker_id": ME, "lease_token": uuid4(), **offered}
     ids = known.waiting[:45]
     slots = 10
-    poll = {"slots": slots, "candidates": 4 * slots, "overdue": timedelta(seconds=2)}
-    weights = {"priority": PRIORITIES, "weight": [1.0, 3.0, 6.0]}
+    lanes = list(product(("default", "reports"), PRIORITIES, ("echo", "build")))
+    queues, priorities, types = map(list, zip(*lanes, strict=True))
+    since = [datetime.min.replace(tzinfo=UTC)] * len(lanes)
+    overdue = {
+        "queue": queues,
+        "priority": priorities,
+        "type": types,
+        "since": since,
+        "weight": [1.0] * len(lanes),
+        "candidates": 4 * slots,
+        "overdue": timedelta(seconds=2),
+        "resting": ids[:1],
+    }
     quotas = {
         "queue": ["default"] * 3 + ["reports"],
         "priority": [*PRIORITIES, "HIGH"],
         "ids": [50, 50, 50, 50],
-        "offer_queue": ["default", "default", "reports"],
-        "offer_type": ["echo", "build", "build"],
+        "lane_queue": queues,
+        "lane_priority": priorities,
+        "lane_type": types,
+        "lane_since": since,
     }
     held_ids, tokens = map(list, zip(*known.held, strict=True))
     nothing = [None] * HELD
@@ -147,17 +162,20 @@ def statements(known: Known) -> dict[str, Case]:
         **{name: [None] * len(ids) for name in ("run_at", "timeout_seconds", "max_attempts")},
     }
     one = {"task_id": ids[0]}
+    suspects = {**offered, "overdue": timedelta(seconds=2), "resting": [], "suspects": 4}
     failed = TaskFilter(statuses=frozenset({TaskStatus.FAILED}))
     return {
-        "claim by id": Case(claims.BY_ID, {"id": ids, **me}, rows=2 * len(ids)),
-        "poll": Case(claims.POLL, {**me, **poll, **weights}, rows=3 * 2 * 4 * slots),
-        "suspect": Case(claims.SUSPECT, {**me, "overdue": timedelta(seconds=2)}, rows=30 + HELD + 2),
+        "claim by id": Case(claims.BY_ID, {"id": ids, "slots": 40, "bytes": 4 << 20, **me}, rows=2 * len(ids)),
+        "overdue": Case(claims.OVERDUE, overdue, rows=len(lanes) * (4 * slots + 1)),
+        "suspects": Case(claims.SUSPECTS, suspects, rows=30),
+        "suspect": Case(claims.SUSPECT, {**me, "id": known.suspect, "held_id": held_ids}, rows=HELD + 3),
         "record": Case(record.RECORD, endings, rows=2 * HELD),
         "progress": Case(progress.PROGRESS, reports, rows=2 * HELD),
-        "sweep": Case(record.SWEEP, {"rows": 500}, rows=RUNNING + HELD, pages=4_000),
-        "mark": Case(dispatch.MARK, quotas, rows=3 * 3 * 50, pages=4_000),
+        "sweep": Case(record.SWEEP, {"worker_id": [ME, DEAD], "rows": 500}, rows=2 * HELD),
+        "mark": Case(dispatch.MARK, quotas, rows=3 * 3 * 50 + len(lanes), pages=4_000),
         "next due": Case(dispatch.NEXT_DUE, quotas, rows=3),
         "held": Case(workers.HELD, {"worker_id": ME}, rows=HELD),
+        "held among": Case(workers.HELD_AMONG, {"worker_id": ME, "id": held_ids}, rows=HELD),
         "create": Case(create.CREATE, new, rows=0),
         "get": Case(pages.GET, one, rows=1, pages=10),
         "state": Case(pages.STATE, one, rows=1, pages=10),
@@ -170,9 +188,20 @@ def statements(known: Known) -> dict[str, Case]:
             rows=2 * 100 + 3 * 3,
             pages=3_000,
         ),
-        "insert unknown as dead": Case(workers.INSERT_UNKNOWN_AS_DEAD, {}, rows=RUNNING, pages=4_000),
+        "dead holders": Case(workers.DEAD_HOLDERS, {}, rows=RUNNING, pages=4_000),
         "forget dead": Case(workers.FORGET_DEAD, {"age": timedelta()}, rows=RUNNING, pages=4_000),
-        "purge": Case(purge.PURGE, {"age": timedelta(days=1), "rows": 100}, rows=2 * 100, is_hot=False),
+        "old": Case(
+            purge.OLD,
+            {
+                "age": timedelta(days=1),
+                "rows": 100,
+                "after_finished_at": "2020-01-01T00:00:00Z",
+                "after_id": ids[0],
+            },
+            rows=2 * 100,
+            is_hot=False,
+        ),
+        "purge": Case(purge.PURGE, {"age": timedelta(days=1), "id": ids}, rows=2 * len(ids)),
         "first page": Case(pages.page(TaskFilter(), is_full=True, items=50), {}, rows=51, pages=200, is_hot=False),
         "page of the oldest": Case(
             pages.page(TaskFilter(order=SortOrder.OLDEST, after=ids[0], queue="default"), is_full=False, items=50),
@@ -203,7 +232,7 @@ class Planner:
         try:
             arguments = f"({literals})" if literals else ""
             explained = await run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE hot{arguments}")
-            (plan,) = explained.scalar_one()
+            (plan,) = json.loads(explained.scalar_one())
             return plan["Plan"]
         finally:
             await run("ROLLBACK")
@@ -230,19 +259,19 @@ def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from nodes(child)
 
 
-def scans(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the nodes that read `tasks`."""
+def scans(plan: Mapping[str, Any], table: str = "tasks") -> list[Mapping[str, Any]]:
+    """Return the nodes that read `table`."""
     return [
         node
         for node in nodes(plan)
-        if node.get("Relation Name") == "tasks" and "Scan" in node["Node Type"] and node["Actual Loops"]
+        if node.get("Relation Name") == table and "Scan" in node["Node Type"] and node["Actual Loops"]
     ]
 
 
-def rows_of(plan: Mapping[str, Any]) -> int:
-    """Return how many rows of `tasks` were read."""
+def rows_of(plan: Mapping[str, Any], table: str = "tasks") -> int:
+    """Return how many rows of `table` were read."""
     kinds = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
-    return round(sum(sum(node.get(kind, 0) for kind in kinds) * node["Actual Loops"] for node in scans(plan)))
+    return round(sum(sum(node.get(kind, 0) for kind in kinds) * node["Actual Loops"] for node in scans(plan, table)))
 
 
 def indexes_of(plan: Mapping[str, Any]) -> set[str]:
@@ -272,8 +301,10 @@ async def test_statements_go_by_their_indexes_whatever_the_planner_believes(
         waiting = list((await connection.execute(text(query))).scalars())
         query = f"SELECT id, lease_token FROM tasks WHERE worker_id = '{ME}' ORDER BY id"
         held = [tuple(row) for row in await connection.execute(text(query))]
+        query = "SELECT id FROM tasks WHERE status IN ('NEW', 'PENDING') AND lost_count >= 2 LIMIT 1"
+        suspect = (await connection.execute(text(query))).scalar()
         planner = Planner(connection)
-        for name, case in statements(Known(waiting, held)).items():
+        for name, case in statements(Known(waiting, held, suspect or uuid4())).items():
             if statistics == "of an empty table" and not case.is_hot:
                 continue
             for mode in ("force_custom_plan", "force_generic_plan"):
@@ -287,7 +318,7 @@ async def test_statements_go_by_their_indexes_whatever_the_planner_believes(
 
 
 def test_every_statement_that_goes_by_an_index_of_tasks_is_tried() -> None:
-    tried = {case.statement for case in statements(Known([uuid4()], [(uuid4(), uuid4())] * HELD)).values()}
+    tried = {case.statement for case in statements(Known([uuid4()], [(uuid4(), uuid4())] * HELD, uuid4())).values()}
 
     assert {name for name, one in all_statements().items() if INDEXES & set(one.indexes) and one not in tried} == set()
 
@@ -296,20 +327,20 @@ async def test_great_many_tasks_of_another_type_or_of_tomorrow_hide_nothing(
     database_url: str, subtests: pytest.Subtests
 ) -> None:
     hiding = f"""
-    INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at)
-    SELECT {ID}, 'a task', CASE WHEN n % 2 = 0 THEN 'aaa' ELSE 'echo' END, 'default', 'HIGH', 'NEW', now(),
+    INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at)
+    SELECT {ID}, 2, 'a task', CASE WHEN n % 2 = 0 THEN 'aaa' ELSE 'echo' END, 'default', 'HIGH', 'NEW', now(),
            now() + CASE WHEN n % 2 = 0 THEN interval '-1 day' ELSE interval '1 day' END
     FROM generate_series(1, 100000) AS n
     """
     wanted = f"""
-    INSERT INTO tasks (id, name, type, queue, priority, status, created_at, due_at)
-    SELECT {ID}, 'a task', 'echo', 'default', 'HIGH', 'NEW', now(), now() - interval '1 minute'
+    INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at)
+    SELECT {ID}, 2, 'a task', 'echo', 'default', 'HIGH', 'NEW', now(), now() - interval '1 minute'
     FROM generate_series(1, 5) AS n
     """
     async with filled(database_url, "ANALYZE", hiding, wanted) as connection:
         planner = Planner(connection)
-        cases = statements(Known([uuid4()], [(uuid4(), uuid4())] * HELD))
-        for name, rows in {"poll": 5 + 2 * 5, "mark": 4 * 5, "next due": 1}.items():
+        cases = statements(Known([uuid4()], [(uuid4(), uuid4())] * HELD, uuid4()))
+        for name, rows in {"overdue": 5, "mark": 4 * 5, "next due": 1}.items():
             for mode in ("force_custom_plan", "force_generic_plan"):
                 with subtests.test(statement=name, mode=mode):
                     plan = await planner.explain(cases[name], mode)
@@ -328,3 +359,92 @@ async def test_page_for_a_rare_filter_examines_no_more_rows_than_a_page_may(
         plan = await Planner(connection).explain(Case(page, {}, rows=0), "force_generic_plan")
 
     assert rows_of(plan) <= 2 * 1_000
+
+
+async def test_what_a_worker_asks_all_the_time_walks_no_dead_entries_of_an_old_snapshot(
+    database_url: str, subtests: pytest.Subtests
+) -> None:
+    """A worker has run 20,000 tasks since the snapshot was taken, and holds one."""
+    run = f"""
+    INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at, dispatched_at,
+                       attempt, worker_id, lease_token, started_at)
+    SELECT {ID}, 2, 'a task', 'echo', 'default', 'HIGH', 'IN_PROGRESS', now(), now(), now(), 1, '{ME}',
+           gen_random_uuid(), now()
+    FROM generate_series(1, 20001) AS n
+    """
+    end = (
+        "UPDATE tasks SET status = 'COMPLETED', finished_at = now() WHERE id > (SELECT min(id::text)::uuid FROM tasks)"
+    )
+    suspect = f"""
+    INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at, lost_count)
+    SELECT {ID}, 2, 'a task', 'echo', 'default', 'HIGH', 'PENDING', now(), now() - interval '1 minute', 2
+    """
+    async with (
+        filled(database_url) as connection,
+        Database(database_url, pool_size=1) as database,
+        database._engine.connect() as old,
+    ):
+        await old.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await old.exec_driver_sql("SELECT 1 FROM tasks")
+        for step in (run, end, suspect):
+            await connection.exec_driver_sql(step)
+        held = "SELECT id, lease_token FROM tasks WHERE status = 'IN_PROGRESS'"
+        ((held_id, token),) = (await connection.execute(text(held))).all()
+        waits = (await connection.execute(text("SELECT id FROM tasks WHERE status = 'PENDING'"))).scalar()
+        cases = statements(Known([held_id], [(held_id, token)] * HELD, waits or uuid4()))
+        planner = Planner(connection)
+        for name in ("suspects", "suspect", "held among", "claim by id", "sweep"):
+            values = {**cases[name].values, **({"worker_id": []} if name == "sweep" else {})}
+            with subtests.test(statement=name):
+                plan = await planner.explain(Case(cases[name].statement, values, rows=0), "force_generic_plan")
+
+                assert pages_of(plan) <= 200
+
+
+FILL_DEAD = """
+INSERT INTO workers (id, queues, types, started_at, expires_at, reaches_broker, dead_at)
+SELECT gen_random_uuid(), '{default}', '{echo}', now(), now(), true, now() FROM generate_series(1, 10000) AS n
+"""
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True], ids=["stale", "fresh"])
+async def test_every_election_and_sweep_reads_the_living_and_those_who_hold_something_alone(
+    is_analyzed: bool, database_url: str, subtests: pytest.Subtests
+) -> None:
+    """Beside 10,000 dead workers: one that lives, one dead one that holds tasks, and one that has no row."""
+    me = {"worker_id": ME, "lease": timedelta(seconds=30)}
+    cases = {
+        "elect": Case(workers.ELECT, {**me, "reaches_broker": True, "interval": timedelta(seconds=5)}, rows=2),
+        "declare dead": Case(workers.DECLARE_DEAD, me, rows=2),
+        "dead holders": Case(workers.DEAD_HOLDERS, {}, rows=2 * 3),  # each once for its death, once for its row
+        "sweep": Case(record.SWEEP, {"worker_id": [ME, DEAD], "rows": 500}, rows=2),
+        "live offers": Case(workers.LIVE_OFFERS, {}, rows=1),
+        "reject": Case(
+            reject.REJECT, {"priority": PRIORITIES, "lease": timedelta(seconds=30), "rows": 100}, rows=1, is_hot=False
+        ),
+    }
+    steps = (FILL, FILL_DEAD, "ANALYZE") if is_analyzed else ("ANALYZE", FILL, FILL_DEAD)
+    async with filled(database_url, *steps) as connection:
+        planner = Planner(connection)
+        for name, case in cases.items():
+            for mode in ("force_custom_plan", "force_generic_plan"):
+                with subtests.test(statement=name, mode=mode):
+                    plan = await planner.explain(case, mode)
+
+                    assert rows_of(plan, "workers") <= case.rows
+
+
+async def test_heartbeats_and_elections_write_no_index(database_url: str) -> None:
+    async with filled(database_url) as connection:
+        names = ("n_tup_upd", "n_tup_hot_upd")
+        read = text(f"SELECT {', '.join(names)} FROM pg_stat_xact_user_tables WHERE relname = 'workers'")
+        lease = {"worker_id": ME, "lease": timedelta(seconds=30)}
+        before = (await connection.execute(read)).one()
+        for statement, values in (
+            (workers.RENEW, lease),
+            (workers.ELECT, {**lease, "reaches_broker": True, "interval": timedelta(seconds=5)}),
+        ):
+            await connection.execute(statement.sql, named(values))
+        after = (await connection.execute(read)).one()
+
+    assert [new - old for old, new in zip(before, after, strict=True)] == [2, 2]

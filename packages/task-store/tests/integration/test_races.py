@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +19,7 @@ from task_contracts.lifecycle import Event
 from task_store import (
     Attempts,
     Claim,
+    Claims,
     Database,
     Dispatches,
     DispatchQuota,
@@ -30,10 +32,13 @@ from task_store import (
     Workers,
     new_lease_token,
 )
+from task_store.low_water import LowWater
+from task_store.scan_pace import ScanPace
 
 ROUNDS = 200
 LEASE = timedelta(seconds=30)
 OVERDUE = timedelta(seconds=2)
+Poll = Callable[..., Awaitable[Any]]
 A_DAY = timedelta(days=1)
 ERROR = TaskError(code="failed", message="no")
 
@@ -41,9 +46,11 @@ WaitingForLock = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture
-def other_attempts(other_database: Database, offer: Offer) -> Attempts:
+def other_claims(other_database: Database, offer: Offer, weights: Mapping[Priority, int]) -> Claims:
     """The store as another worker's process has it."""
-    return Attempts(other_database, other_database, offer)
+    claims = Claims(other_database, other_database, other_database, offer, weights)
+    claims._low_water = LowWater(ScanPace(cheap_seconds=math.inf))  # as the fixture `claims`
+    return claims
 
 
 async def at_once(one: Awaitable[Any], other: Awaitable[Any]) -> tuple[Any, Any]:
@@ -61,12 +68,14 @@ async def hold(table: Any, worker: UUID, count: int) -> list[HeldRow]:
     return [HeldRow(task_id, token, is_cancel_requested=False) for task_id, token in tokens.items()]
 
 
-async def test_purge_and_rerun_of_one_task_have_one_winner(tasks: Tasks, other_database: Database, table: Any) -> None:
+async def test_purge_and_rerun_of_one_task_have_one_winner(
+    tasks: Tasks, other_database: Database, table: Any, purge: Any
+) -> None:
     workers = Workers(other_database)
     for _ in range(ROUNDS):
         task_id = await table.put("FAILED", created_at=-3 * A_DAY, finished_at=-2 * A_DAY)
 
-        purged, rerun = await at_once(workers.purge(A_DAY, rows=10), tasks.rerun(task_id))
+        purged, rerun = await at_once(purge(workers, A_DAY), tasks.rerun(task_id))
 
         assert (purged, rerun and rerun.event) in {(1, None), (0, Event.RERUN)}
         assert await table.status(task_id) == ("PENDING" if rerun else None)
@@ -90,7 +99,7 @@ async def test_sweep_and_record_of_one_attempt_have_one_winner(
 
 
 async def sweep(workers: Workers) -> list[Ended]:
-    return await workers.sweep(rows=10)
+    return await workers.sweep(await workers.dead_holders(), rows=10)
 
 
 @pytest.mark.parametrize("event", [Event.COMPLETE, Event.RELEASE, Event.FAIL])
@@ -129,55 +138,52 @@ async def test_cancel_and_the_end_of_an_attempt_agree_on_what_happened(
 
 
 async def test_claims_of_the_same_ids_take_each_once_and_all_of_them(
-    attempts: Attempts, other_attempts: Attempts, table: Any
+    claims: Claims, other_claims: Claims, table: Any
 ) -> None:
     me, other = await table.worker(), await table.worker()
     for _ in range(ROUNDS // 10):
         ids = await table.fill(20)
 
         mine, theirs = await at_once(
-            attempts.claim(me, ids, new_lease_token()),
-            other_attempts.claim(other, ids[::-1], new_lease_token()),
+            claims.by_id(me, ids, new_lease_token()),
+            other_claims.by_id(other, ids[::-1], new_lease_token()),
         )
 
-        assert Counter(claim.id for claim in [*mine, *theirs]) == Counter(ids)
+        assert Counter(claim.id for claim in [*mine.claims, *theirs.claims]) == Counter(ids)
         rows = await table.fetch("SELECT id, worker_id FROM tasks WHERE id = ANY($1)", ids)
-        owners = {**{claim.id: me for claim in mine}, **{claim.id: other for claim in theirs}}
+        owners = {**{claim.id: me for claim in mine.claims}, **{claim.id: other for claim in theirs.claims}}
         assert {row["id"]: row["worker_id"] for row in rows} == owners
 
 
 async def test_polls_that_run_at_once_share_what_there_is(
-    attempts: Attempts, other_attempts: Attempts, table: Any, weights: Mapping[Priority, int]
+    claims: Claims, other_claims: Claims, table: Any, poll: Poll
 ) -> None:
     me, other = await table.worker(), await table.worker()
     for _ in range(ROUNDS // 10):
-        ids = await table.fill(20)
+        ids = [task_id for priority in Priority for task_id in await table.fill(7, priority=priority)]
 
-        mine, theirs = await at_once(
-            attempts.claim_overdue(me, new_lease_token(), slots=10, weights=weights, overdue=OVERDUE),
-            other_attempts.claim_overdue(other, new_lease_token(), slots=10, weights=weights, overdue=OVERDUE),
-        )
+        mine, theirs = await at_once(poll(claims, me, 12), poll(other_claims, other, 12))
 
         assert Counter(claim.id for claim in [*mine, *theirs]) == Counter(ids)
 
 
 async def test_suspects_that_are_asked_for_at_once_go_to_one_worker_each(
-    attempts: Attempts, other_attempts: Attempts, table: Any
+    claims: Claims, other_claims: Claims, table: Any, claim_suspect: Poll
 ) -> None:
     for _ in range(ROUNDS // 10):
         me, other = await table.worker(), await table.worker()
         ids = {await table.put(lost_count=2) for _ in range(2)}
 
         mine, theirs = await at_once(
-            attempts.claim_suspect(me, new_lease_token(), overdue=OVERDUE),
-            other_attempts.claim_suspect(other, new_lease_token(), overdue=OVERDUE),
+            claim_suspect(claims, me),
+            claim_suspect(other_claims, other),
         )
 
-        assert {mine.id, theirs.id} == ids
+        assert {claim.id for claim in (*mine, *theirs)} == ids
 
 
 async def test_row_that_somebody_holds_is_skipped_by_all_that_pick(
-    attempts: Attempts, workers: Workers, table: Any, connect: Any, weights: Mapping[Priority, int]
+    claims: Claims, workers: Workers, table: Any, connect: Any, poll: Poll, claim_suspect: Poll
 ) -> None:
     me, dead, other = await table.worker(), await table.dead_worker(), await connect()
     waiting, suspect, lost = await table.put(), await table.put(lost_count=2), await table.running(dead)
@@ -185,12 +191,12 @@ async def test_row_that_somebody_holds_is_skipped_by_all_that_pick(
 
     async with other.transaction():
         await other.execute("SELECT 1 FROM tasks FOR UPDATE")
-        by_id = await attempts.claim(me, [waiting, suspect], new_lease_token())
-        by_poll = await attempts.claim_overdue(me, new_lease_token(), slots=5, weights=weights, overdue=OVERDUE)
-        suspects = await attempts.claim_suspect(me, new_lease_token(), overdue=OVERDUE)
-        swept, purged = await workers.sweep(rows=5), await workers.purge(A_DAY, rows=5)
+        by_id = (await claims.by_id(me, [waiting, suspect], new_lease_token())).claims
+        by_poll = await poll(claims, me, 5)
+        suspects = await claim_suspect(claims, me)
+        swept, purged = await workers.sweep(await workers.dead_holders(), rows=5), await workers.purge(A_DAY, [old])
 
-    assert (by_id, by_poll, suspects, swept, purged) == ([], [], None, [], 0)
+    assert (by_id, by_poll, suspects, swept, purged) == ([], [], [], [], 0)
     assert [await table.status(task_id) for task_id in (waiting, suspect, lost, old)] == [
         "NEW",
         "NEW",
@@ -312,7 +318,7 @@ WHEN (NEW.status = 'IN_PROGRESS' AND OLD.status <> 'IN_PROGRESS') EXECUTE FUNCTI
 
 
 async def test_claim_that_commits_after_its_worker_was_declared_dead_is_swept_on_the_next_tick(
-    attempts: Attempts, workers: Workers, table: Any, connect: Any, waiting_for_lock: WaitingForLock
+    claims: Claims, workers: Workers, table: Any, connect: Any, waiting_for_lock: WaitingForLock
 ) -> None:
     leader, me, other = await table.worker(), await table.worker(), await connect()
     task_id = await table.put()
@@ -320,18 +326,18 @@ async def test_claim_that_commits_after_its_worker_was_declared_dead_is_swept_on
     try:
         async with asyncio.TaskGroup() as group, other.transaction():
             await other.execute("SELECT pg_advisory_xact_lock(1)")
-            claiming = group.create_task(attempts.claim(me, [task_id], new_lease_token()))
+            claiming = group.create_task(claims.by_id(me, [task_id], new_lease_token()))
             await waiting_for_lock()  # it has seen that its worker is alive
             await table.set("workers", me, expires_at=timedelta(seconds=-1))
             lost = await workers.declare_dead(leader, LEASE)
-            this_tick = await workers.sweep(rows=10)
+            this_tick = await workers.sweep(await workers.dead_holders(), rows=10)
 
-        next_tick = await workers.sweep(rows=10)
+        next_tick = await workers.sweep(await workers.dead_holders(), rows=10)
     finally:
         await other.execute("DROP TRIGGER slow_claim ON tasks; DROP FUNCTION wait_for_test()")
 
     assert (lost, this_tick) == ([me], [])
-    assert [claim.id for claim in claiming.result()] == [task_id]
+    assert [claim.id for claim in claiming.result().claims] == [task_id]
     assert [(ended.id, ended.event) for ended in next_tick] == [(task_id, Event.RESCUE)]
 
 
@@ -345,23 +351,23 @@ class Storm:
     turns: int = 60
 
     async def work(self, worker: UUID, store: Database) -> None:
-        attempts = Attempts(store, store, self.offer)
+        attempts, claims = Attempts(store), Claims(store, store, store, self.offer, self.weights)
         ways = [
             lambda claim: Ending.complete(claim, "1"),
             lambda claim: Ending.retry(claim, ERROR, after=timedelta()),
             Ending.release,
         ]
         for turn in range(self.turns):
-            claimed = await self._claim(attempts, worker, by_poll=turn % 3 == 0)
+            claimed = await self._claim(claims, worker, by_poll=turn % 3 == 0)
             await asyncio.gather(
                 *(attempts.report_progress(c.id, c.lease_token, Progress(percent=1)) for c in claimed),
                 *(attempts.record(random.choice(ways)(c)) for c in claimed),
             )
 
     async def die(self, workers: list[UUID], store: Database) -> None:
-        attempts = Attempts(store, store, self.offer)
+        claims = Claims(store, store, store, self.offer, self.weights)
         for worker in workers:
-            await self._claim(attempts, worker, by_poll=False)
+            await self._claim(claims, worker, by_poll=False)
             await Workers(store).retire(worker)
 
     async def call(self, store: Database) -> None:
@@ -371,7 +377,7 @@ class Storm:
             await act(random.choice(self.ids))
 
     async def lead(self, leader: UUID, store: Database) -> None:
-        workers, dispatches = Workers(store), Dispatches(store)
+        workers, dispatches = Workers(store), Dispatches(store, store)
         offers, quotas = (
             LiveOffers({"default": ("echo",)}, {"default": 3}),
             [DispatchQuota("default", Priority.MEDIUM, 5)],
@@ -379,15 +385,16 @@ class Storm:
         for _ in range(self.turns):
             await dispatches.mark(quotas, offers)
             await workers.declare_dead(leader, LEASE)
-            await workers.sweep(rows=10)
+            await workers.sweep(await workers.dead_holders(), rows=10)
             await workers.reject(LEASE, rows=10)
-            await workers.purge(A_DAY, rows=10)
+            await workers.purge(A_DAY, [old.id for old in await workers.old_tasks(A_DAY, rows=10)])
 
-    async def _claim(self, attempts: Attempts, worker: UUID, *, by_poll: bool) -> list[Claim]:
+    async def _claim(self, claims: Claims, worker: UUID, *, by_poll: bool) -> list[Claim]:
         token = new_lease_token()
         if by_poll:
-            return await attempts.claim_overdue(worker, token, slots=5, weights=self.weights, overdue=timedelta())
-        return await attempts.claim(worker, random.sample(self.ids, 10), token)
+            ids = await claims.find_overdue(slots=5, overdue=timedelta())
+            return (await claims.by_id(worker, ids, token, slots=5)).claims
+        return (await claims.by_id(worker, random.sample(self.ids, 10), token)).claims
 
 
 async def test_storm_of_everything_meets_no_deadlock_and_leaves_no_task_behind(
@@ -406,7 +413,8 @@ async def test_storm_of_everything_meets_no_deadlock_and_leaves_no_task_behind(
             group.create_task(storm.call(store))
             group.create_task(storm.lead(leader, store))
 
-    await Workers(database).sweep(rows=100)
+    workers = Workers(database)
+    await workers.sweep(await workers.dead_holders(), rows=100)
     rows = await table.fetch(
         "SELECT status, attempt, (SELECT count(*) FROM task_attempts WHERE task_id = id) AS kept FROM tasks"
     )

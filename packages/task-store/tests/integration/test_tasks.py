@@ -112,7 +112,7 @@ async def test_closing_waits_for_what_is_being_created(
 
 async def test_refused_creation_fails_alone(tasks: Tasks, new_task: Callable[..., NewTask], table: Any) -> None:
     good, bad = new_task(name="good"), new_task(name="bad")
-    bad.asked.payload["nul"] = "\x00"  # past the gate
+    bad.asked.labels["nul"] = "\x00"  # past the gate
 
     outcomes = await asyncio.gather(tasks.create(good), tasks.create(bad), tasks.create(good), return_exceptions=True)
 
@@ -238,26 +238,47 @@ async def test_error_of_a_task_is_told_whole(
     assert (await tasks.get(claim.id)).error == error
 
 
-async def test_purged_task_takes_its_attempts_along(tasks: Tasks, workers: Any, table: Any) -> None:
+async def test_purged_task_takes_its_attempts_along(tasks: Tasks, workers: Any, table: Any, purge: Any) -> None:
     dead = await table.dead_worker()
     task_id = await table.running(dead, lost_count=2)
-    await workers.sweep(rows=10)
+    await workers.sweep(await workers.dead_holders(), rows=10)
 
-    purged = await workers.purge(timedelta(), rows=10)
+    purged = await purge(workers, timedelta())
 
     assert purged == 1
     assert await tasks.get(task_id) is None
     assert await table.fetch("SELECT 1 FROM task_attempts") == []
 
 
-async def test_purge_takes_the_oldest_first_and_so_many(workers: Any, table: Any) -> None:
-    ids = [
-        await table.put(status, created_at=timedelta(days=-9), finished_at=timedelta(days=-days))
-        for days, status in ((5, "CANCELLED"), (7, "FAILED"), (6, "COMPLETED"), (3, "FAILED"))
-        if status != "COMPLETED"
-    ]
+async def test_old_tasks_are_found_oldest_first_each_once_with_their_sizes(workers: Any, table: Any) -> None:
+    age = {"created_at": timedelta(days=-9)}
+    at_once = await table.now() - timedelta(days=5)
+    same = sorted([await table.put("FAILED", **age, finished_at=at_once, payload={"x": 1}) for _ in range(3)])
+    oldest = await table.put("CANCELLED", **age, finished_at=timedelta(days=-7))
+    for attempt, traceback in enumerate(["12345", "\u00e9" * 10, None]):
+        await table.execute(
+            "INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, ended_at, outcome, traceback)"
+            " VALUES ($1, $2, $1, now(), now(), 'RETRY', $3)",
+            oldest,
+            attempt,
+            traceback,
+        )
+    await table.put("FAILED", **age, finished_at=timedelta(days=-3))
 
-    assert await workers.purge(timedelta(days=4), rows=1) == 1
-    assert await table.task(ids[1]) is None
-    assert await workers.purge(timedelta(days=4), rows=10) == 1
-    assert await table.task(ids[2]) is not None
+    found, last = [], None
+    while old := await workers.old_tasks(timedelta(days=4), rows=2, after=last):
+        found += old
+        last = old[-1]
+
+    assert [one.id for one in found] == [oldest, *same]
+    assert [one.body_bytes for one in found] == [2 + 25, 8, 8, 8]
+
+
+async def test_task_that_was_found_and_then_rerun_is_not_purged(workers: Any, tasks: Tasks, table: Any) -> None:
+    task_id = await table.put("FAILED", created_at=timedelta(days=-9), finished_at=timedelta(days=-7))
+    (old,) = await workers.old_tasks(timedelta(days=4), rows=10)
+
+    await tasks.rerun(task_id)
+
+    assert await workers.purge(timedelta(days=4), [old.id]) == 0
+    assert await table.status(task_id) == "PENDING"

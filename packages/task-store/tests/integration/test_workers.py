@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -116,16 +116,20 @@ async def test_drain_begins_once(workers: Workers, worker_row: Any, table: Any) 
     assert (await worker_row(me))["draining_at"] == first
 
 
-async def test_retired_worker_is_dead_and_leaves_its_tasks_to_the_sweep(workers: Workers, table: Any) -> None:
+@pytest.mark.parametrize(("drains", "lost_count"), [(True, 0), (False, 1)])
+async def test_retired_worker_is_dead_and_leaves_its_tasks_to_the_sweep(
+    workers: Workers, table: Any, *, drains: bool, lost_count: int
+) -> None:
     me = await table.worker()
-    await workers.drain(me)
+    if drains:
+        await workers.drain(me)
     task_id = await table.running(me)
 
     await workers.retire(me)
 
     assert not await workers.renew(me, LEASE)
-    assert [ended.id for ended in await workers.sweep(rows=10)] == [task_id]
-    assert (await table.task(task_id))["lost_count"] == 0
+    assert [ended.id for ended in await workers.sweep(await workers.dead_holders(), rows=10)] == [task_id]
+    assert (await table.task(task_id))["lost_count"] == lost_count
 
 
 async def test_only_worker_leads_at_its_first_tick(
@@ -273,12 +277,21 @@ async def test_worker_that_has_no_row_gets_a_dead_one_so_that_its_tasks_come_bac
     me, lost = await table.worker(), new_worker_id()
     task_id, held = await table.running(lost), await table.running(me)
 
-    assert await workers.declare_dead(me, LEASE) == []
-    swept = await workers.sweep(rows=10)
+    holders = await workers.dead_holders()
+    swept = await workers.sweep(holders, rows=10)
 
+    assert holders == [lost]
     assert [ended.id for ended in swept] == [task_id]
     assert await table.status(held) == "IN_PROGRESS"
     assert not await workers.renew(lost, LEASE)
+
+
+async def test_sweep_leaves_the_tasks_of_workers_that_are_alive_or_have_no_row(workers: Workers, table: Any) -> None:
+    alive, unknown = await table.worker(), new_worker_id()
+    held = [await table.running(alive), await table.running(unknown)]
+
+    assert await workers.sweep([alive, unknown], rows=10) == []
+    assert [await table.status(task_id) for task_id in held] == ["IN_PROGRESS"] * 2
 
 
 async def test_rows_of_long_dead_workers_are_forgotten_unless_they_hold_something(workers: Workers, table: Any) -> None:
@@ -288,8 +301,40 @@ async def test_rows_of_long_dead_workers_are_forgotten_unless_they_hold_somethin
     await table.running(holding)
     fresh, alive = await table.dead_worker(), await table.worker()
 
-    await workers.forget_dead(timedelta(days=7))
+    assert await workers.forget_dead(timedelta(days=7), rows=10) == [gone]
 
+    assert await workers.forget_dead(timedelta(days=7), rows=10) == []
     left = {row["id"] for row in await table.fetch("SELECT id FROM workers")}
     assert left == {holding, fresh, alive}
     assert gone not in left
+
+
+async def test_held_among_is_what_held_rows_says_of_those_tasks(workers: Workers, table: Any) -> None:
+    me = await table.worker()
+    held = [await table.running(me), await table.running(me, cancel_requested_at=timedelta(seconds=-1))]
+    others = [await table.put(), await table.running(await table.worker()), await table.put("COMPLETED", worker_id=me)]
+
+    among = await workers.held_among(me, [*others, *held[1:], uuid4()])
+
+    assert among == [row for row in await workers.held_rows(me) if row.id == held[1]]
+    assert await workers.held_among(me, []) == []
+
+
+async def test_so_many_dead_workers_are_forgotten_at_a_time(workers: Workers, table: Any) -> None:
+    for _ in range(5):
+        await table.worker(dead_at=timedelta(days=-8))
+
+    assert [len(await workers.forget_dead(timedelta(days=7), rows=2)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_sweep_finds_the_tasks_of_the_dead_among_those_of_the_living(workers: Workers, table: Any) -> None:
+    lost = set()
+    for is_dead in (False, True, False, True, True, False):
+        worker_id = await (table.dead_worker() if is_dead else table.worker())
+        ids = {await table.running(worker_id) for _ in range(3)}
+        lost |= ids if is_dead else set()
+
+    swept = [[ended.id for ended in await workers.sweep(await workers.dead_holders(), rows=4)] for _ in range(4)]
+
+    assert [len(ids) for ids in swept] == [4, 4, 1, 0]
+    assert {id_ for ids in swept for id_ in ids} == lost

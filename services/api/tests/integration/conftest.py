@@ -15,9 +15,9 @@ import pytest
 
 from task_api.parts import ApiParts
 from task_bus.signals import MemoryHub
-from task_contracts import Signal, SignalKind, TaskError
+from task_contracts import Priority, Signal, SignalKind, TaskError
 from task_migrations import upgrade
-from task_store import Attempts, Claim, Database, Ending, Offer, Workers, new_lease_token, new_worker_id
+from task_store import Attempts, Claim, Claims, Database, Ending, Offer, Workers, new_lease_token, new_worker_id
 from task_store.testing import DatabaseTemplates, PostgresServer, PrepareDatabase
 
 TASKS = "/api/v1/tasks"
@@ -100,13 +100,14 @@ class Worker:
         self.id = new_worker_id()
         self._offer = Offer(("default",), {"echo": None})
         self._workers = Workers(database)
-        self._attempts = Attempts(database, database, self._offer)
+        self._attempts = Attempts(database)
+        self._claims = Claims(database, database, database, self._offer, dict.fromkeys(Priority, 1))
 
     async def register(self) -> None:
         await self._workers.register(self.id, self._offer, LEASE)
 
     async def claim(self, task_id: str) -> Claim:
-        (claim,) = await self._attempts.claim(self.id, [UUID(task_id)], new_lease_token())
+        (claim,) = (await self._claims.by_id(self.id, [UUID(task_id)], new_lease_token())).claims
         return claim
 
     async def complete(self, task_id: str, result: str | None = None) -> None:

@@ -178,7 +178,7 @@ async def test_a_database_that_never_answers_is_one_line_and_exit_code_1() -> No
         ({"TASK_API_PORT": "nine"}, "TASK_API_PORT: input should be a valid integer"),
         ({"TASK_DATABASE_URL": "mysql://h/t"}, "TASK_DATABASE_URL: must begin with postgresql://"),
         ({"TASK_API_HOST": "203.0.113.1"}, "TASK_API_HOST: cannot listen on 203.0.113.1"),
-        ({"TASK_API_MIGRATE": "false"}, "the database has no schema, this version needs 0001: run `task-migrate`"),
+        ({"TASK_API_MIGRATE": "false"}, "the database has no schema, this version needs 0001b: run `task-migrate`"),
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else "",
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 
@@ -65,3 +66,36 @@ async def test_a_caller_that_has_this_version_gets_304_until_the_task_changes(
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", etag)
     assert (changed.status_code, changed.json()["status"]) == (200, "CANCELLED")
     assert changed.headers["etag"] != etag
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("labels", '{"a": 1e400}'),
+        ("labels", "[1]"),
+        ("progress", '{"percent": "no"}'),
+        ("error", '"x"'),
+        ("payload", '{"x": 1e999}'),
+        ("payload", '{"a":' * 300 + "1" + "}" * 300),
+    ],
+    ids=lambda value: value[:20],
+)
+async def test_json_that_cannot_be_read_is_a_problem_in_its_place_in_every_answer(
+    client: httpx2.AsyncClient, create: Create, sql: asyncpg.Connection, column: str, text: str
+) -> None:
+    bad_id, good_id = [(await create())["id"] for _ in range(2)]
+    kind = "json" if column == "payload" else "jsonb"
+    may_have_error = ", status = 'PENDING'" if column == "error" else ""
+    await sql.execute(f"UPDATE tasks SET {column} = $1::text::{kind}{may_have_error} WHERE id = $2", text, bad_id)
+
+    read = await client.get(f"{TASKS}/{bad_id}")
+    state = await client.get(f"{TASKS}/{bad_id}/status")
+    full = await client.get(TASKS, params={"view": "full"})
+    summaries = await client.get(TASKS)
+    cancelled = await client.delete(f"{TASKS}/{bad_id}")
+
+    assert [one.status_code for one in (read, state, full, summaries, cancelled)] == [200] * 5
+    assert f"the stored {column} cannot be read" in read.json()[column]["message"]
+    assert full.json()["items"][1] == read.json() == Task.model_validate_json(read.content).model_dump(mode="json")
+    assert [task["id"] for task in summaries.json()["items"]] == [good_id, bad_id]
+    assert cancelled.json()[column] == read.json()[column]

@@ -9,12 +9,17 @@ from task_worker.settings import WorkerSettings
 from task_worker.timings import WorkerTimings
 
 _POOL_SIZE = 4
-CONNECTIONS = _POOL_SIZE + 2
+_SLOW_POOL_SIZE = 2
+CONNECTIONS = _POOL_SIZE + _SLOW_POOL_SIZE + 2
 """How many connections a worker opens at most: the poll and the heartbeat have one each."""
 
 
 class WorkerDatabases:
-    """A pool for the worker's loops, and a connection each for the poll and the heartbeat, which no loop can starve."""
+    """A pool for the worker's loops, and a connection each for the poll and the heartbeat, which no loop can starve.
+
+    `slow` is a pool of two for statements that may take long and that nothing waits for. Its connections are opened
+    when they are needed.
+    """
 
     def __init__(self, settings: WorkerSettings, timings: WorkerTimings) -> None:
         self._settings = settings
@@ -23,14 +28,16 @@ class WorkerDatabases:
         self.poll = self._open(
             "task-worker-poll", 1, deadline_seconds, statement_timeout_seconds=timings.claim.poll.statement_seconds
         )
+        self.slow = self._open("task-worker-slow", _SLOW_POOL_SIZE, timings.slow_statement_seconds)
 
     def open_heartbeat(self) -> Database:
         """Open the heartbeat's connection, on its own event loop. The caller closes it."""
         return self._open("task-worker-heartbeat", 1, self._settings.lease_seconds / 6)
 
     async def aclose(self) -> None:
-        """Close the pool and the poll's connection. Errors are ignored."""
-        await asyncio.gather(self.pool.aclose(), self.poll.aclose(), return_exceptions=True)
+        """Close all but the heartbeat's connection. Errors are ignored."""
+        opened = (self.pool, self.poll, self.slow)
+        await asyncio.gather(*(database.aclose() for database in opened), return_exceptions=True)
 
     def _open(
         self, name: str, pool_size: int, deadline_seconds: float, *, statement_timeout_seconds: float | None = None

@@ -49,6 +49,8 @@ class WorkerSettings(ProcessSettings):
     """The queues that this worker serves; all of TASK_QUEUES if left out."""
     concurrency: int = Field(50, ge=1, le=1000)
     """How many tasks run at once."""
+    max_payload_mb: int = Field(64, ge=1, le=65_536)
+    """How many MiB of payloads may be in flight before no more tasks are claimed; one task always fits."""
     handlers: str | None = None
     """The places of handlers: modules, files and folders, separated by commas."""
     api_url: str = Field("http://127.0.0.1:9000", pattern=r"^https?://")

@@ -95,3 +95,5 @@ class WorkerTimings:
     """When a loop that died is started again, and when the worker gives up."""
     statement_seconds: float = 3.0
     """The deadline of a statement, connecting included."""
+    slow_statement_seconds: float = 60.0
+    """The same for what nothing waits for and may take long: an old snapshot (a backup) makes scans slow."""

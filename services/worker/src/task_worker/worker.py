@@ -17,7 +17,7 @@ from task_bus import TaskBus
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
 from task_runtime import Supervisor, get_logger
-from task_store import Attempts, Offer, StoreError, Workers
+from task_store import Attempts, Claims, Offer, StoreError, Workers
 from task_worker import exits
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.recorder import Recorder
@@ -26,6 +26,7 @@ from task_worker.claim.claim_loop import ClaimLoop
 from task_worker.claim.claimer import Claimer
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
+from task_worker.claim.whole_scan import WholeScan
 from task_worker.connections import WorkerDatabases
 from task_worker.handlers import Handler
 from task_worker.leader.leader import Leader
@@ -77,15 +78,18 @@ class Worker:
         self._in_flight = InFlight(claim_seconds=2 * self._timings.statement_seconds)
 
         offer = Offer(settings.serves, {name: handler.payload_schema() for name, handler in handlers.items()})
-        attempts = Attempts(self._databases.pool, self._databases.poll, offer)
-        recorder = Recorder(attempts, self._timings.record, on_waiting=self._wake_ups.task_due)
-        slots = Slots(settings.concurrency)
+        databases = self._databases
+        claims = Claims(databases.pool, databases.poll, databases.slow, offer, settings.priority_weights)
+        recorder = Recorder(Attempts(databases.pool), self._timings.record, on_waiting=self._wake_ups.task_due)
+        slots = Slots(settings.concurrency, settings.max_payload_mb << 20)
+        buffer = PrefetchBuffer(bus, settings.serves, settings.priority_weights, settings.concurrency)
         self._executor = self._make_executor(handlers, recorder, slots)
-        self._claim_loop = self._make_claim_loop(attempts, bus, slots)
+        self._claim_loop = self._make_claim_loop(claims, buffer, slots)
         self._heartbeat = self._make_heartbeat(offer)
-        self._leader = Leader(settings, bus, signals, self._databases.pool, self._lease, self._timings.dispatch)
+        self._leader = Leader(settings, bus, signals, self._databases, self._lease, self._timings.dispatch)
         self._loops = {
             "claims": self._claim_loop.run,
+            "whole_scan": WholeScan(claims, buffer, slots, self._timings.claim.poll.overdue).run,
             "progress": recorder.write_progress,
             "offers": OfferRefresher(self._workers, offer).run,
             **self._leader.loops(),
@@ -165,17 +169,15 @@ class Worker:
             lease=self._lease,
         )
 
-    def _make_claim_loop(self, attempts: Attempts, bus: TaskBus, slots: Slots) -> ClaimLoop:
-        settings = self._settings
+    def _make_claim_loop(self, claims: Claims, buffer: PrefetchBuffer, slots: Slots) -> ClaimLoop:
         claimer = Claimer(
-            attempts,
-            settings.priority_weights,
+            claims,
             in_flight=self._in_flight,
+            slots=slots,
             lease=self._lease,
             start=self._executor.start,
             release=self._executor.release,
         )
-        buffer = PrefetchBuffer(bus, settings.serves, settings.priority_weights, settings.concurrency)
         return ClaimLoop(claimer, buffer, slots, self._lease, self._timings.claim)
 
     def _make_heartbeat(self, offer: Offer) -> Heartbeat:

@@ -20,7 +20,7 @@ from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
 from task_contracts import Priority, Signal, SignalKind, Task
 from task_contracts.testing import a_create
-from task_store import Database, NewTask, Tasks
+from task_store import Claim, Claimed, Database, NewTask, Tasks
 from task_store.testing import Table, connect_past_store, create_tables
 from task_worker.handlers import Handler
 from task_worker.loader import load_handlers
@@ -222,21 +222,33 @@ async def start(
 
 
 def _count_polled(running: Running) -> None:
-    attempts = running.worker._claim_loop._claimer._attempts
-    overdue, suspect = attempts.claim_overdue, attempts.claim_suspect
+    claims = running.worker._claim_loop._claimer._claims
+    found: set[UUID] = set()
 
-    async def counted_overdue(*values: Any, **named: Any) -> Any:
-        found = await overdue(*values, **named)
-        running.polled += len(found)
-        return found
+    def counted(statement: Callable[..., Awaitable[Claimed]], of: Callable[[Claim], bool]) -> Any:
+        async def one(*values: Any, **named: Any) -> Claimed:
+            claimed = await statement(*values, **named)
+            running.polled += sum(of(claim) for claim in claimed.claims)
+            return claimed
 
-    async def counted_suspect(*values: Any, **named: Any) -> Any:
-        found = await suspect(*values, **named)
-        running.polled += found is not None
-        return found
+        return one
 
-    attempts.claim_overdue = counted_overdue  # type: ignore[method-assign] # counts and calls the real one
-    attempts.claim_suspect = counted_suspect  # type: ignore[method-assign] # as above
+    def noted(scan: Callable[..., Awaitable[list[UUID]]]) -> Any:
+        async def one(**named: Any) -> list[UUID]:
+            ids = await scan(**named)
+            found.update(ids)
+            return ids
+
+        return one
+
+    wrappers = {
+        "by_id": counted(claims.by_id, lambda claim: claim.id in found),
+        "suspect": counted(claims.suspect, lambda _: True),
+        "find_overdue": noted(claims.find_overdue),
+        "find_in_whole": noted(claims.find_in_whole),
+    }
+    for name, wrapper in wrappers.items():  # each counts and calls the real one
+        setattr(claims, name, wrapper)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from task_contracts import Task
-from task_store import Attempts
+from task_store import Claims
 from task_worker import handler
 from task_worker.leader.purge import Purge
 
@@ -117,6 +117,11 @@ async def test_a_type_that_nobody_offers_is_rejected_after_a_lease_unless_it_was
     assert [await table.status(task.id) for task in (lately, nobodys)] == ["NEW", "NEW"]
 
 
+async def purge(running: Any, retention: timedelta | None) -> None:
+    workers, leadership = running.worker._workers, running.worker._leader._election._leadership
+    await Purge(workers, workers, leadership, retention).purge()
+
+
 async def test_what_ended_long_ago_is_purged_with_the_rows_of_dead_workers(
     start: Start, create: Create, ended: Ended, table: Any
 ) -> None:
@@ -135,7 +140,7 @@ async def test_what_ended_long_ago_is_purged_with_the_rows_of_dead_workers(
         " (gen_random_uuid(), '{}', '{}', now(), now(), false, now() - interval '1 day')"
     )
 
-    await Purge(running.worker._workers, running.worker._leader._election._leadership, timedelta(days=30)).purge()
+    await purge(running, timedelta(days=30))
 
     assert [row["id"] for row in await table.fetch("SELECT id FROM tasks")] == [young.id]
     assert len(await table.fetch("SELECT id FROM workers")) == 2
@@ -151,7 +156,7 @@ async def test_nothing_is_purged_where_tasks_are_kept_for_ever(
         "UPDATE tasks SET created_at = created_at - interval '4000 days', started_at = created_at, finished_at = now()"
     )
 
-    await Purge(running.worker._workers, running.worker._leader._election._leadership, None).purge()
+    await purge(running, None)
 
     assert await table.status(task.id) == "COMPLETED"
 
@@ -268,15 +273,15 @@ class TestPriorities:
 async def test_a_loop_that_dies_is_started_again(
     start: Start, create: Create, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim, failures = Attempts.claim, []
+    claim, failures = Claims.by_id, []
 
-    async def broken(self: Attempts, *values: Any) -> Any:
+    async def broken(self: Claims, *values: Any, **named: Any) -> Any:
         if not failures:
             failures.append(1)
             raise ZeroDivisionError
-        return await claim(self, *values)
+        return await claim(self, *values, **named)
 
-    monkeypatch.setattr(Attempts, "claim", broken)
+    monkeypatch.setattr(Claims, "by_id", broken)
     running = await start()
     tasks = [await create() for _ in range(3)]
 

@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from task_contracts import Task
+from task_contracts import Priority, Task
 from task_contracts.testing import a_create
-from task_store import Attempts, Database, NewTask, Offer, Tasks
+from task_store import Claims, Database, NewTask, Offer, Tasks
 from task_store.testing import PrivatePostgres
 from task_worker import handler
 from task_worker.lease.heartbeat import HUNG, LEASE_LOST
@@ -212,8 +212,9 @@ async def test_a_claim_that_was_given_up_and_took_place_is_released_by_the_next_
     running = await start()
     task = await create("later")
     async with Database(database_url) as database:
-        attempts = Attempts(database, database, Offer(("default",), {"later": None}))
-        (claim,) = await attempts.claim(running.id, [task.id], uuid4())
+        offer = Offer(("default",), {"later": None})
+        claims = Claims(database, database, database, offer, dict.fromkeys(Priority, 1))
+        (claim,) = (await claims.by_id(running.id, [task.id], uuid4())).claims
 
     await table.execute("UPDATE tasks SET type = 'echo' WHERE id = $1", task.id)
 

@@ -12,7 +12,7 @@ import pytest
 
 from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_contracts import Priority
-from task_store import Claim, DatabaseUnavailableError
+from task_store import BATCH_BYTES, Claim, Claimed, DatabaseUnavailableError, StatementEndedError
 from task_worker.claim.claim_loop import ClaimLoop
 from task_worker.claim.claimer import Claimer
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
@@ -24,38 +24,58 @@ from task_worker.timings import ClaimTimings, PollTimings
 WEIGHTS = {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}
 HIGH = BrokerQueue("default", Priority.HIGH)
 Until = Callable[..., Awaitable[Any]]
+MAX_PAYLOAD_BYTES = 1000
 
 
-class FakeAttempts:
+class FakeClaims:
     """Returns the claims that a test has put in, or fails."""
 
     def __init__(self, make_claim: Callable[..., Claim]) -> None:
         self._make_claim = make_claim
-        self.by_id: list[list[UUID]] = []
-        self.overdue: list[list[Claim]] = []
+        self.asked_ids: list[list[UUID]] = []
+        self.asked_bytes: list[int] = []
+        self.overdue_ids: list[list[UUID]] = []
+        self.payload = "{}"
+        self.fitting = 1000
+        self.culprit: UUID | None = None
         self.suspects: list[Claim] = []
+        self.held_ids: list[list[UUID]] = []
         self.asked: list[str] = []
         self.failure: Exception | None = None
         self.answer = asyncio.Event()
         self.answer.set()
 
-    async def claim(self, worker_id: UUID, ids: Sequence[UUID], lease_token: UUID) -> list[Claim]:
-        del worker_id
-        self.by_id.append(list(ids))
+    async def by_id(
+        self, worker_id: UUID, ids: Sequence[UUID], lease_token: UUID, *, slots: int, max_bytes: int
+    ) -> Claimed:
+        del worker_id, slots
+        self.asked_ids.append(list(ids))
+        self.asked_bytes.append(max_bytes)
         await self._answer()
-        return [self._make_claim(id=task_id, lease_token=lease_token) for task_id in ids]
+        if self.culprit in ids:
+            raise StatementEndedError("too long")
+        taken = ids[: self.fitting]
+        made = [self._make_claim(id=task_id, lease_token=lease_token, payload_text=self.payload) for task_id in taken]
+        return Claimed(made, list(ids[self.fitting :]))
 
-    async def claim_overdue(self, worker_id: UUID, lease_token: UUID, **wanted: Any) -> list[Claim]:
-        del worker_id, lease_token, wanted
+    async def find_overdue(self, **wanted: Any) -> list[UUID]:
+        del wanted
         self.asked.append("overdue")
         await self._answer()
-        return self.overdue.pop(0) if self.overdue else []
+        return self.overdue_ids.pop(0) if self.overdue_ids else []
 
-    async def claim_suspect(self, worker_id: UUID, lease_token: UUID, **wanted: Any) -> Claim | None:
-        del worker_id, lease_token, wanted
+    async def find_suspects(self, **wanted: Any) -> list[UUID]:
+        del wanted
         self.asked.append("suspect")
         await self._answer()
-        return self.suspects.pop(0) if self.suspects else None
+        return [suspect.id for suspect in self.suspects]
+
+    async def suspect(self, worker_id: UUID, task_id: UUID, lease_token: UUID, *, held_ids: Sequence[UUID]) -> Claimed:
+        del worker_id, lease_token
+        self.held_ids.append(list(held_ids))
+        taken = [suspect for suspect in self.suspects if suspect.id == task_id]
+        self.suspects = [suspect for suspect in self.suspects if suspect.id != task_id]
+        return Claimed(taken)
 
     async def _answer(self) -> None:
         if self.failure is not None:
@@ -71,21 +91,27 @@ class Bench:
     """A claiming loop with parts that a test can look into."""
 
     def __init__(
-        self, bus: TaskBus, make_claim: Callable[..., Claim], *, capacity: int = 4, timings: ClaimTimings = QUICK
+        self,
+        bus: TaskBus,
+        make_claim: Callable[..., Claim],
+        *,
+        capacity: int = 4,
+        timings: ClaimTimings = QUICK,
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
     ) -> None:
         self.bus = bus
-        self.attempts = FakeAttempts(make_claim)
+        self.claims = FakeClaims(make_claim)
         self.in_flight = InFlight(claim_seconds=6)
-        self.slots = Slots(capacity)
+        self.slots = Slots(capacity, max_payload_bytes)
         self.lease = Lease(30)
         self.lease.begin(uuid4(), time.monotonic())
         self.started: list[Claim] = []
         self.released: list[Claim] = []
         self.buffer = PrefetchBuffer(bus, ("default",), WEIGHTS, capacity)
         claimer = Claimer(
-            self.attempts,  # type: ignore[arg-type] # the three calls that are used
-            WEIGHTS,
+            self.claims,  # type: ignore[arg-type] # the three calls that are used
             in_flight=self.in_flight,
+            slots=self.slots,
             lease=self.lease,
             start=self._start,
             release=self.released.append,
@@ -98,13 +124,14 @@ class Bench:
 
     def _start(self, claim: Claim) -> None:
         self.started.append(claim)
-        self.slots.take()
+        self.slots.take(len(claim.payload_text))
         self.in_flight.take(Attempt(claim, 60, 3))
 
     def end_one(self) -> None:
-        self.in_flight.drop(self.in_flight.attempts()[0])
+        ended = self.in_flight.attempts()[0]
+        self.in_flight.drop(ended)
         self.slots.code_ended()
-        self.slots.recorded()
+        self.slots.recorded(ended.claim.payload_bytes)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -159,32 +186,33 @@ async def test_without_a_slot_for_a_second_the_message_goes_back_and_the_consume
 
 
 async def test_an_unknown_outcome_is_tried_again_and_the_message_stays_unacked(bench: Bench, until: Until) -> None:
-    bench.attempts.failure = DatabaseUnavailableError("gone")
+    bench.claims.failure = DatabaseUnavailableError("gone")
     ids = [uuid4(), uuid4()]
     await bench.bus.publish(HIGH, ids, timeout=1)
     async with bench.running():
-        await until(lambda: len(bench.attempts.by_id) > 2)
+        await until(lambda: len(bench.claims.asked_ids) > 2)
         assert bench.in_flight.has_unknown_claim
-        bench.attempts.failure = None
+        bench.claims.failure = None
         await until(lambda: len(bench.started) == 2)
 
-    assert bench.attempts.by_id[0] == bench.attempts.by_id[-1] == ids
+    assert bench.claims.asked_ids[0] == ids
+    assert bench.claims.asked_ids[1:3] == [ids[:1], ids[1:]]
     assert bench.in_flight.is_clear is False
     assert await bench.bus.depth(HIGH) == 0
 
 
 async def test_with_an_unknown_outcome_at_the_end_the_message_goes_back(bench: Bench, until: Until) -> None:
-    bench.attempts.failure = DatabaseUnavailableError("gone")
+    bench.claims.failure = DatabaseUnavailableError("gone")
     for ids in (3, 9):  # all ids of the first message are tried, and a part of the second
         await bench.bus.publish(HIGH, [uuid4() for _ in range(ids)], timeout=1)
     async with bench.running():
-        await until(lambda: bench.attempts.by_id)
+        await until(lambda: bench.claims.asked_ids)
 
     assert await bench.bus.depth(HIGH) == 2
 
 
 async def test_a_claim_that_ends_in_any_other_way_is_unknown_too(bench: Bench) -> None:
-    bench.attempts.failure = ValueError("not one of the store's")
+    bench.claims.failure = ValueError("not one of the store's")
     await bench.bus.publish(HIGH, [uuid4()], timeout=1)
 
     with pytest.raises(ValueError, match="not one"):
@@ -202,17 +230,17 @@ async def test_an_id_in_flight_is_not_claimed_again(bench: Bench, until: Until, 
     async with bench.running():
         await until(lambda: bench.started)
 
-    assert bench.attempts.by_id == [[other]]
+    assert bench.claims.asked_ids == [[other]]
 
 
-async def test_what_the_poll_claims_while_it_is_in_flight_is_given_back(
+async def test_what_is_claimed_while_it_is_in_flight_is_given_back(
     polling_bench: Bench, until: Until, a_claim: Callable[..., Claim]
 ) -> None:
     bench = polling_bench
     attempt = Attempt(a_claim(), 60, 3)
     bench.in_flight.take(attempt)
     again = a_claim(id=attempt.claim.id)
-    bench.attempts.overdue.append([again])
+    bench.claims.suspects.append(again)
     bench.poll_now()
     async with bench.running():
         await until(lambda: bench.released)
@@ -226,14 +254,27 @@ async def test_suspects_come_first_in_the_poll_so_that_a_backlog_cannot_hide_the
 ) -> None:
     bench = polling_bench
     suspect = a_claim()
-    bench.attempts.suspects.append(suspect)
-    bench.attempts.overdue = [[a_claim() for _ in range(3)]]
+    bench.claims.suspects.append(suspect)
+    bench.claims.overdue_ids = [[uuid4() for _ in range(3)]]
     bench.poll_now()
     async with bench.running():
         await until(lambda: len(bench.started) == 4)
 
     assert bench.started[0] is suspect
-    assert bench.attempts.asked[:2] == ["suspect", "overdue"]
+    assert bench.claims.asked[:2] == ["suspect", "overdue"]
+
+
+async def test_claim_of_a_suspect_names_all_that_this_worker_holds(
+    polling_bench: Bench, until: Until, a_claim: Callable[..., Claim]
+) -> None:
+    bench = polling_bench
+    bench.in_flight.take(Attempt(held := a_claim(), 60, 3))
+    bench.claims.suspects += [first := a_claim(), a_claim()]
+    bench.poll_now()
+    async with bench.running():
+        await until(lambda: len(bench.claims.held_ids) == 2)
+
+    assert bench.claims.held_ids == [[held.id], [held.id, first.id]]
 
 
 async def test_no_suspect_is_claimed_while_the_outcome_of_a_claim_is_unknown(
@@ -241,18 +282,18 @@ async def test_no_suspect_is_claimed_while_the_outcome_of_a_claim_is_unknown(
 ) -> None:
     bench = polling_bench
     bench.in_flight.claim_begins(token := uuid4())
-    bench.in_flight.claim_unanswered(token)
+    bench.in_flight.claim_unanswered(token, [])
     bench.poll_now()
     async with bench.running():
-        await until(lambda: len(bench.attempts.asked) > 2)
+        await until(lambda: len(bench.claims.asked) > 2)
 
-    assert set(bench.attempts.asked) == {"overdue"}
+    assert set(bench.claims.asked) == {"overdue"}
 
 
 async def test_the_poll_comes_again_at_once_while_it_finds_any(
     bench: Bench, until: Until, a_claim: Callable[..., Claim]
 ) -> None:
-    bench.attempts.overdue = [[a_claim()], [a_claim()], [a_claim()]]
+    bench.claims.overdue_ids = [[uuid4()], [uuid4()], [uuid4()]]
     bench.poll_now()
     began = time.monotonic()
     async with bench.running():
@@ -271,13 +312,13 @@ async def test_one_pick_in_ten_goes_to_the_poll_when_busy(
             await until(lambda picks=picks: len(bench.started) > picks)
             bench.end_one()
 
-    assert len([asked for asked in bench.attempts.asked if asked == "overdue"]) == 4
+    assert len([asked for asked in bench.claims.asked if asked == "overdue"]) == 4
 
 
 async def test_the_poll_lets_the_first_delivery_to_new_consumers_go_first(
     bench: Bench, until: Until, a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.attempts.overdue = [[a_claim()]]
+    bench.claims.overdue_ids = [[uuid4()]]
     bench.poll_now()
     task_id = uuid4()
     await bench.bus.publish(HIGH, [task_id], timeout=1)
@@ -296,19 +337,109 @@ async def test_nothing_is_claimed_without_a_lease(bench: Bench, until: Until) ->
     async with bench.running():
         await asyncio.sleep(0)
 
-    assert bench.attempts.by_id == []
+    assert bench.claims.asked_ids == []
     assert await bench.bus.depth(HIGH) == 1
 
 
 async def test_stopping_waits_for_the_claim_under_way(bench: Bench, until: Until) -> None:
-    bench.attempts.answer.clear()
+    bench.claims.answer.clear()
     await bench.bus.publish(HIGH, [uuid4()], timeout=1)
     async with bench.running():
-        await until(lambda: bench.attempts.by_id)
+        await until(lambda: bench.claims.asked_ids)
         stopping = asyncio.create_task(bench.claim_loop.stop(5))
         await asyncio.sleep(0)
         assert not stopping.done()
-        bench.attempts.answer.set()
+        bench.claims.answer.set()
         await stopping
 
     assert len(bench.started) == 1
+
+
+async def test_ids_that_were_left_for_size_are_asked_for_at_once_before_others(bench: Bench, until: Until) -> None:
+    ids = [uuid4() for _ in range(4)]
+    await bench.bus.publish(HIGH, ids, timeout=1)
+    bench.claims.fitting = 3
+    async with bench.running():
+        await until(lambda: len(bench.started) == 4)
+
+    assert bench.claims.asked_ids == [ids, ids[3:]]
+    assert bench.claims.asked_bytes == [MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES - 3 * len("{}")]
+    assert await bench.bus.depth(HIGH) == 0
+
+
+async def test_a_claim_is_never_larger_than_a_batch(bus: TaskBus, a_claim: Callable[..., Claim], until: Until) -> None:
+    bench = Bench(bus, a_claim, max_payload_bytes=2 * BATCH_BYTES)
+    await bus.publish(HIGH, [uuid4()], timeout=1)
+    async with bench.running():
+        await until(lambda: bench.started)
+
+    assert bench.claims.asked_bytes == [BATCH_BYTES]
+
+
+async def test_nothing_is_claimed_while_the_payloads_in_flight_are_too_large(bench: Bench, until: Until) -> None:
+    bench.claims.payload, bench.claims.fitting = '"' + "x" * MAX_PAYLOAD_BYTES + '"', 1
+    await bench.bus.publish(HIGH, [uuid4(), uuid4()], timeout=1)
+    async with bench.running():
+        await until(lambda: bench.started)
+        await asyncio.sleep(0.02)
+        while_full = len(bench.started)
+        bench.end_one()
+        await until(lambda: len(bench.started) == 2)
+
+    assert while_full == 1
+
+
+async def test_a_task_that_no_claim_can_take_keeps_none_of_its_neighbours_waiting(
+    bus: TaskBus, a_claim: Callable[..., Claim], until: Until
+) -> None:
+    bench = Bench(bus, a_claim, capacity=50)
+    ids = [uuid4() for _ in range(20)]
+    bench.claims.culprit = ids[7]
+    await bus.publish(HIGH, ids, timeout=1)
+    async with bench.running():
+        await until(lambda: len(bench.started) == 19)
+
+    sizes = [len(asked) for asked in bench.claims.asked_ids if ids[7] in asked]
+    assert sizes[:5] == [20, 10, 5, 3, 1]
+    assert {claim.id for claim in bench.started} == set(ids) - {ids[7]}
+
+
+async def test_what_is_delivered_meanwhile_takes_turns_with_the_halves(
+    bus: TaskBus, a_claim: Callable[..., Claim], until: Until
+) -> None:
+    bench = Bench(bus, a_claim, capacity=50)
+    bench.claims.failure = StatementEndedError("too long")
+    heavy, light = [uuid4() for _ in range(8)], uuid4()
+    await bus.publish(HIGH, heavy, timeout=1)
+    async with bench.running():
+        await until(lambda: len(bench.claims.asked_ids) == 2)
+        await bus.publish(HIGH, [light], timeout=1)
+        await until(lambda: [light] in bench.claims.asked_ids)
+
+    assert bench.claims.asked_ids.index([light]) <= 5
+
+
+async def test_what_the_poll_found_is_claimed_in_halves_after_no_answer(bench: Bench, until: Until) -> None:
+    ids = [uuid4() for _ in range(8)]
+    bench.claims.overdue_ids, bench.claims.culprit = [ids], ids[0]
+    bench.poll_now()
+    async with bench.running():
+        while len(bench.started) < 7:
+            await until(lambda: bench.slots.free < 4 or len(bench.started) == 7)
+            bench.end_one()
+
+    assert {claim.id for claim in bench.started} == set(ids[1:])
+    assert [len(asked) for asked in bench.claims.asked_ids[:2]] == [8, 4]
+
+
+async def test_deliveries_are_acked_and_go_on_coming_beside_a_task_that_every_claim_fails_for(
+    bus: TaskBus, a_claim: Callable[..., Claim], until: Until
+) -> None:
+    bench = Bench(bus, a_claim, capacity=100)
+    culprit = bench.claims.culprit = uuid4()
+    await bus.publish(HIGH, [culprit], timeout=1)
+    async with bench.running():
+        await until(lambda: len(bench.claims.asked_ids) > 1)
+        for _ in range(60):
+            await bus.publish(HIGH, [uuid4()], timeout=1)
+        await until(lambda: len(bench.started) == 60)

@@ -11,7 +11,7 @@ import pytest
 
 from task_bus import BrokerQueue, BusUnavailableError
 from task_contracts import Priority, Signal, SignalKind
-from task_store import DatabaseUnavailableError, DispatchQuota, LiveOffers
+from task_store import DatabaseUnavailableError, DispatchQuota, LiveOffers, MarkedTask
 from task_worker.leader.broker_queues import BrokerQueues
 from task_worker.leader.dispatch import Dispatch
 from task_worker.leader.election import Leadership
@@ -52,8 +52,15 @@ class FakeTable:
         self.until_next: timedelta | None = None
         self.offers_read = 0
         self.failure: Exception | None = None
+        self.payload_bytes = 2
+        self.resets = 0
 
-    async def mark(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> dict[tuple[str, Priority], list[UUID]]:
+    def reset(self) -> None:
+        self.resets += 1
+
+    async def mark(
+        self, quotas: Sequence[DispatchQuota], offers: LiveOffers
+    ) -> dict[tuple[str, Priority], list[MarkedTask]]:
         del offers
         if self.failure is not None:
             raise self.failure
@@ -62,7 +69,8 @@ class FakeTable:
         for quota in quotas:
             waiting = self.waiting.get((quota.queue, quota.priority), [])
             if waiting:
-                marked[quota.queue, quota.priority] = waiting[: quota.ids]
+                ids = waiting[: quota.ids]
+                marked[quota.queue, quota.priority] = [MarkedTask(task_id, self.payload_bytes) for task_id in ids]
                 self.waiting[quota.queue, quota.priority] = waiting[quota.ids :]
         return marked
 

@@ -48,7 +48,7 @@ class Bench:
         self.endings: list[Ending] = []
         self.reported: list[Progress] = []
         self.in_flight = InFlight(claim_seconds=6)
-        self.slots = Slots(5)
+        self.slots = Slots(5, 1 << 20)
         self.lease = Lease(30)
         self.lease.begin(uuid4(), time.monotonic())
         self.may_record = asyncio.Event()

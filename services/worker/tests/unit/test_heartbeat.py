@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from task_store import Claim, Offer
+from task_store import Claim, HeldRow, Offer, ScanPace
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import AliveFile
 from task_worker.lease.heartbeat import Heartbeat
@@ -131,3 +131,57 @@ async def test_renewing_at_once_is_harmless_before_it_begins_and_after_it_ended(
 
     bench.heartbeat._wake = closed
     bench.heartbeat.renew_now()
+
+
+class FakeWorkers:
+    """Notes which of the two questions the heartbeat asks; the one for all rows takes `seconds`."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.seconds = 0.0
+        self.asked: list[str] = []
+        bench.heartbeat._pace = ScanPace(clock=lambda: bench.now)
+
+    async def held_rows(self, _: object) -> list[HeldRow]:
+        self.asked.append("all")
+        self.bench.now += self.seconds
+        return []
+
+    async def held_among(self, _: object, ids: list[object]) -> list[HeldRow]:
+        self.asked.append(f"{len(ids)} ids")
+        return []
+
+
+async def test_all_rows_are_read_at_each_beat_while_that_is_cheap(bench: Bench) -> None:
+    workers = FakeWorkers(bench)
+
+    for _ in range(3):
+        await bench.heartbeat._reconcile(workers, uuid4())  # type: ignore[arg-type] # the two calls that are used
+
+    assert workers.asked == ["all"] * 3
+
+
+async def test_where_reading_all_rows_is_slow_only_its_own_tasks_are_asked_for_in_between(
+    bench: Bench, a_claim: Callable[..., Claim]
+) -> None:
+    workers = FakeWorkers(bench)
+    workers.seconds = 1.0
+    bench.in_flight.take(Attempt(a_claim(), 60, 3))
+
+    for _ in range(6):
+        await bench.heartbeat._reconcile(workers, uuid4())  # type: ignore[arg-type] # as above
+        bench.now += 5
+
+    assert workers.asked == ["all", "1 ids", "1 ids", "1 ids", "1 ids", "all", "1 ids"]
+
+
+async def test_the_ids_of_a_claim_without_an_answer_are_asked_for_where_reading_all_rows_is_slow(bench: Bench) -> None:
+    workers = FakeWorkers(bench)
+    workers.seconds = 1.0
+    await bench.heartbeat._reconcile(workers, uuid4())  # type: ignore[arg-type] # as above
+    bench.in_flight.claim_begins(token := uuid4())
+    bench.in_flight.claim_unanswered(token, [uuid4(), uuid4()])
+
+    await bench.heartbeat._reconcile(workers, uuid4())  # type: ignore[arg-type] # as above
+
+    assert workers.asked == ["all", "2 ids"]

@@ -104,7 +104,7 @@ class TestReconciling:
     def test_a_row_of_a_claim_that_was_given_up_is_unknown(self, in_flight: InFlight) -> None:
         row = a_row()
         in_flight.claim_begins(row.lease_token)
-        in_flight.claim_unanswered(row.lease_token)
+        in_flight.claim_unanswered(row.lease_token, [row.id])
 
         assert in_flight.compare(0, [], [row]).unknown == (row,)
 
@@ -114,12 +114,23 @@ class TestUnknownClaims:
         token = uuid4()
         in_flight.claim_begins(token)
         assert not in_flight.has_unknown_claim
-        in_flight.claim_unanswered(token)
+        in_flight.claim_unanswered(token, [])
         now = time.monotonic()
 
         in_flight.compare(now + 5, [], [])
         assert in_flight.has_unknown_claim
         in_flight.compare(now + 6.1, [], [])
+        assert not in_flight.has_unknown_claim
+
+    def test_a_late_claim_stays_unknown_until_its_rows_are_given_back(self, in_flight: InFlight) -> None:
+        row = a_row()
+        in_flight.claim_begins(row.lease_token)
+        in_flight.claim_unanswered(row.lease_token, [row.id])
+        later = time.monotonic() + 6.1
+
+        in_flight.compare(later, [], [row])
+        assert in_flight.has_unknown_claim
+        in_flight.compare(later, [], [])
         assert not in_flight.has_unknown_claim
 
     def test_an_answered_claim_is_not_unknown(self, in_flight: InFlight) -> None:
@@ -194,3 +205,15 @@ class TestStopping:
         attempt.stop(StopReason.CANCEL)
 
         assert attempt.stop_reason is None
+
+
+def test_ids_of_a_claim_without_an_answer_are_asked_for_until_it_is_settled() -> None:
+    in_flight = InFlight(claim_seconds=0)
+    ids = [uuid4(), uuid4()]
+    in_flight.claim_begins(token := uuid4())
+    in_flight.claim_unanswered(token, ids)
+    before = in_flight.unknown_ids()
+
+    in_flight.compare(time.monotonic() + 1, [], [])
+
+    assert (before, in_flight.unknown_ids()) == (ids, [])

@@ -56,7 +56,7 @@ async def test_what_is_delivered_can_be_taken_and_is_acked_once_every_id_was_tri
         await buffer.arrived.wait()
 
         assert buffer.take(2) == ids[:2]
-        buffer.tried()
+        buffer.tried(ids[:2])
     # What was unsettled went back.
     assert await bus.depth(BrokerQueue("default", Priority.HIGH)) == 1
 
@@ -69,7 +69,7 @@ async def test_an_acked_message_does_not_come_again(bus: TaskBus, hub: MemoryHub
         await buffer.arrived.wait()
 
         assert buffer.take(10) == ids
-        buffer.tried()
+        buffer.tried(ids)
     assert await bus.depth(BrokerQueue("default", Priority.HIGH)) == 0
     assert buffer.is_empty
     assert not buffer.arrived.is_set()

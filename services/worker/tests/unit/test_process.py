@@ -84,7 +84,7 @@ def test_a_drain_shorter_than_a_handler_is_warned_of(
     [
         ({"retention_days": 0}, {}, "TASK_WORKER_RETENTION_DAYS"),
         ({}, {"fsync": "off"}, "fsync"),
-        ({}, {"max_connections": 7}, "may open 6 of the database's 7 connections"),
+        ({}, {"max_connections": 9}, "may open 8 of the database's 9 connections"),
         ({"broker_url": "amqp://guest:guest@mq"}, {}, "TASK_BROKER_URL: the password is the shipped one"),
     ],
 )

@@ -1,6 +1,6 @@
 """The first schema: tasks, their attempts, workers, and the types on offer.
 
-Revision ID: 0001
+Revision ID: 0001b
 Revises: nothing
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0001"
+revision = "0001b"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -22,7 +22,8 @@ _STATEMENTS = (
         type text NOT NULL,
         queue text NOT NULL,
         labels jsonb DEFAULT '{}' NOT NULL,
-        payload jsonb DEFAULT '{}' NOT NULL,
+        payload json DEFAULT '{}' NOT NULL,
+        payload_bytes integer NOT NULL,
         priority text NOT NULL,
         status text NOT NULL,
         run_at timestamptz,
@@ -38,7 +39,8 @@ _STATEMENTS = (
         dispatched_at timestamptz,
         cancel_requested_at timestamptz,
         progress jsonb,
-        result jsonb,
+        result json,
+        result_bytes integer DEFAULT 0 NOT NULL,
         error jsonb,
         created_at timestamptz NOT NULL,
         started_at timestamptz,
@@ -146,6 +148,9 @@ _STATEMENTS = (
         CONSTRAINT pk_workers PRIMARY KEY (id)
     )
     WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200)
+    """,
+    """
+    CREATE INDEX ix_workers_live ON workers (id) WHERE dead_at IS NULL
     """,
     """
     CREATE TABLE task_types (

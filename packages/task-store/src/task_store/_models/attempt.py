@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from task_contracts.lifecycle import RECORD, SWEEP, WITHOUT_TRACE
@@ -27,7 +27,7 @@ class AttemptRow(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime]
     outcome: Mapped[str]
-    error: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(JSONB)
     traceback: Mapped[str | None]
 
     __table_args__ = (

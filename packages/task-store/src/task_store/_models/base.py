@@ -1,13 +1,14 @@
-"""What all tables share: how constraints are named, and which PostgreSQL types stand for Python's."""
+"""What all tables share: how constraints are named, and which PostgreSQL types stand for Python's.
+
+A JSON column is a `str`: it leaves the driver as text (`task_store.database`).
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import DateTime, MetaData, Text, Uuid
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
 
@@ -27,5 +28,4 @@ class Base(DeclarativeBase):
         str: Text(),
         UUID: Uuid(),
         datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB(none_as_null=True),
     }

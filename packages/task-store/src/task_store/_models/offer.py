@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from task_store._models.base import Base
@@ -17,5 +17,5 @@ class OfferRow(Base):
 
     queue: Mapped[str] = mapped_column(primary_key=True)
     type: Mapped[str] = mapped_column(primary_key=True)
-    payload_schema: Mapped[dict[str, Any] | None]
+    payload_schema: Mapped[str | None] = mapped_column(JSONB)
     last_offered_at: Mapped[datetime]

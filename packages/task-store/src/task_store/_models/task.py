@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Text, TextClause, column, text
+from sqlalchemy import JSON, CheckConstraint, Index, Text, TextClause, column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -37,7 +36,10 @@ def _rules() -> Iterator[CheckConstraint]:
 
 
 class TaskRow(Base):
-    """One task: what a caller gave, when it is due, what happened to it, and which worker holds it."""
+    """One task: what a caller gave, when it is due, what happened to it, and which worker holds it.
+
+    `payload` and `result` are no jsonb: nothing queries inside them, and jsonb writes 1e308 as 309 digits.
+    """
 
     __tablename__ = "tasks"
 
@@ -46,8 +48,9 @@ class TaskRow(Base):
     description: Mapped[str | None]
     type: Mapped[str]
     queue: Mapped[str]
-    labels: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    payload: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    labels: Mapped[str] = mapped_column(JSONB, server_default=text("'{}'"))
+    payload: Mapped[str] = mapped_column(JSON, server_default=text("'{}'"))
+    payload_bytes: Mapped[int]
     priority: Mapped[str]
     status: Mapped[str]
     run_at: Mapped[datetime | None]
@@ -62,9 +65,10 @@ class TaskRow(Base):
     worker_id: Mapped[UUID | None]
     dispatched_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
-    progress: Mapped[dict[str, Any] | None]
-    result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
-    error: Mapped[dict[str, Any] | None]
+    progress: Mapped[str | None] = mapped_column(JSONB)
+    result: Mapped[str | None] = mapped_column(JSON)
+    result_bytes: Mapped[int] = mapped_column(server_default=text("0"))
+    error: Mapped[str | None] = mapped_column(JSONB)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import DateTime, Select, Text, Uuid, case, func, null, select, union_all, update
+from sqlalchemy import DateTime, Select, Text, Uuid, func, null, select, union_all, update
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from task_contracts.lifecycle import CANCELLATION, Event
@@ -58,8 +58,8 @@ RESCHEDULE = Statement(
         {
             "priority": func.coalesce(parameter("priority", Text()), TaskRow.priority),
             "run_at": func.coalesce(_run_at, TaskRow.run_at),
-            # Not greatest() alone, which skips nulls.
-            "due_at": case((_run_at.is_(None), TaskRow.due_at), else_=func.greatest(_run_at, NOW)),
+            # Never in the past: in its new place the task must not lie below a low-water time.
+            "due_at": func.greatest(func.coalesce(_run_at, TaskRow.due_at), NOW),
         },
     ),
     "Gives a waiting task another `priority` or `run_at`; what is NULL stays. Returns the task as it then is, and the"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Double, Integer, Text, Uuid, cast, func, insert, select
+from sqlalchemy import JSON, Double, Integer, Text, Uuid, cast, func, insert, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import DateTime
 
@@ -30,7 +30,8 @@ _asked = unnested(
 _columns = {
     **{column.name: column for column in _asked.c},
     "labels": cast(_asked.c.labels, JSONB),
-    "payload": cast(_asked.c.payload, JSONB),
+    "payload": cast(_asked.c.payload, JSON),
+    "payload_bytes": func.octet_length(_asked.c.payload),
     "status": constant(str(LIFECYCLE[Event.CREATE].target)),
     "created_at": NOW,
     # A run_at in the past means now: the task must not overtake those that have been waiting.

@@ -5,57 +5,66 @@ Each broker queue is read by itself, up to its own quota: so no priority and no 
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Integer, Text, and_, func, select, true, update
+from sqlalchemy import DateTime, Integer, Text, and_, func, select, true, update
 
 from task_contracts.lifecycle import Event, Guard
 from task_store._models import TaskRow
-from task_store._statements.lookups import is_picked, locked_row
+from task_store._statements.lookups import clock, is_in_lane, is_picked, locked_row
 from task_store._statements.parameters import unnested
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, guards, values
 
 _quota = unnested("quota", queue=Text(), priority=Text(), ids=Integer())
-_offer = unnested("offer", offer_queue=Text(), offer_type=Text())
-
-
-def _is_of_lane(offer_type: ColumnElement[str]) -> ColumnElement[bool]:
-    return and_(TaskRow.queue == _quota.c.queue, TaskRow.priority == _quota.c.priority, TaskRow.type == offer_type)
-
+_lanes = unnested("lane", lane_queue=Text(), lane_priority=Text(), lane_type=Text(), lane_since=DateTime(timezone=True))
+_lane = (
+    select(
+        _lanes.c.lane_queue.label("queue"),
+        _lanes.c.lane_priority.label("priority"),
+        _lanes.c.lane_type.label("type"),
+        _lanes.c.lane_since.label("since"),
+    )
+    .select_from(_lanes)
+    .subquery("lanes")
+)
+_of_quota = and_(_lane.c.queue == _quota.c.queue, _lane.c.priority == _quota.c.priority)
 
 # The first due of each lane (queue x priority x type), and of these the first due of the broker queue.
-_lane = (
-    select(TaskRow.id, TaskRow.due_at)
-    .where(_is_of_lane(_offer.c.offer_type), guards(Event.DISPATCH))
+_waiting = (
+    select(TaskRow.id, TaskRow.due_at, TaskRow.payload_bytes)
+    .where(is_in_lane(_lane), guards(Event.DISPATCH))
     .order_by(TaskRow.due_at, TaskRow.id)
     .limit(_quota.c.ids)
-    .correlate(_quota, _offer)
-    .lateral("lane")
+    .correlate(_quota, _lane)
+    .lateral("waiting")
 )
-_due = (
-    select(_lane.c.id)
-    .select_from(_offer.join(_lane, true()))
-    .where(_offer.c.offer_queue == _quota.c.queue)
-    .order_by(_lane.c.due_at, _lane.c.id)
+_first = (
+    select(_lane.c.type, _waiting.c.id, _waiting.c.due_at, _waiting.c.payload_bytes)
+    .select_from(_lane.join(_waiting, true()))
+    .where(_of_quota)
+    .order_by(_waiting.c.due_at, _waiting.c.id)
     .limit(_quota.c.ids)
-    .lateral("due")
+    .correlate(_quota)
+    .lateral("first")
 )
+_due = select(_quota.c.queue, _quota.c.priority, *_first.c).select_from(_quota.join(_first, true())).cte("due")
 _locked = locked_row(_due.c.id, guards(Event.DISPATCH), name="locked")
-_picked = select(_locked.c.id).select_from(_quota.join(_due, true()).join(_locked, true())).cte("picked")
+_picked = select(_locked.c.id).select_from(_due.join(_locked, true())).cte("picked")
+_marked = update(TaskRow).values(values(Event.DISPATCH)).where(is_picked(_picked)).returning(TaskRow.id).cte("marked")
 
 MARK = Statement(
-    update(TaskRow)
-    .values(values(Event.DISPATCH))
-    .where(is_picked(_picked))
-    .returning(TaskRow.id, TaskRow.queue, TaskRow.priority, TaskRow.due_at),
-    "Marks due tasks of offered types as dispatched, in each broker queue (`queue`, `priority`) up to `ids` of them,"
-    " the longest due first. Skips what is locked. `queue`, `priority` and `ids` have one length, and so have the two"
-    " arrays of offers.",
+    select(*_due.c, _marked.c.id.is_not(None).label("is_marked"), clock.c.now).select_from(
+        clock.outerjoin(_due, true()).outerjoin(_marked, _marked.c.id == _due.c.id)
+    ),
+    "Marks due tasks as dispatched, in each broker queue (`queue`, `priority`) up to `ids` of its lanes together, the"
+    " longest due first, and returns them; also those that it skipped since they are locked (`is_marked` is false)."
+    " `now` comes in each row, and alone if there is none. The three arrays of broker queues have one length, and so"
+    " have the four of lanes, each of which is read from `lane_since` on.",
     indexes=("ix_tasks_undispatched", "pk_tasks"),
 )
 
 _next = (
     select(TaskRow.due_at)
-    .where(_is_of_lane(_offer.c.offer_type), guards(Event.DISPATCH, {Guard.DUE: true()}))
+    .where(is_in_lane(_lane), guards(Event.DISPATCH, {Guard.DUE: true()}))
     .order_by(TaskRow.due_at)
     .limit(1)
     .lateral("next")
@@ -63,7 +72,7 @@ _next = (
 
 NEXT_DUE = Statement(
     select((func.min(_next.c.due_at) - NOW).label("until"))
-    .select_from(_quota.join(_offer, _offer.c.offer_queue == _quota.c.queue).join(_next, true()))
+    .select_from(_quota.join(_lane, _of_quota).join(_next, true()))
     .where(_quota.c.ids > 0),
     "Returns how long until the next task that MARK could take, of a broker queue with `ids` above 0, is due; zero or"
     " less if it is due already, NULL if there is none. Parameters as for MARK.",

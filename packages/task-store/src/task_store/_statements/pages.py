@@ -16,10 +16,8 @@ from sqlalchemy import (
     Select,
     SQLColumnExpression,
     Subquery,
-    Text,
     Uuid,
     case,
-    cast,
     func,
     literal,
     select,
@@ -37,8 +35,8 @@ from task_store.records import TaskFilter
 
 _KEY_SLACK = timedelta(days=1)
 """How far the clock of the API, which makes ids, may be from the database's, which makes `created_at`."""
-_FIXED_BYTES = 6000
-"""Upper bound for the columns of a task that are small by their limits: ids, times, labels, error, progress."""
+_FIXED_BYTES = 1500
+"""Upper bound for the names of all fields, and for the columns whose values have one size: ids, times, numbers."""
 UNSUCCESSFUL = sources(Event.RERUN)
 """What `ix_tasks_unsuccessful` holds."""
 
@@ -174,8 +172,10 @@ def _conditions(seen: type[TaskRow], wanted: TaskFilter) -> list[ColumnElement[b
 
 
 def _size(seen: type[TaskRow], *, is_full: bool) -> ColumnElement[int]:
-    texts = [seen.name, seen.description, *([seen.payload, seen.result] if is_full else [])]
-    return sum((func.coalesce(func.octet_length(cast(text, Text)), 0) for text in texts), literal(_FIXED_BYTES))
+    """Return how large a task is in an answer. Bodies are not read for it, smaller texts are, as JSON writes them."""
+    texts = (seen.name, seen.description, seen.labels, seen.progress, seen.error)
+    summary = func.octet_length(func.concat(*map(func.to_json, texts))) + literal(_FIXED_BYTES)
+    return summary + seen.payload_bytes + seen.result_bytes if is_full else summary
 
 
 def _in_order(key: SQLColumnExpression[UUID], order: SortOrder) -> ColumnElement[UUID]:

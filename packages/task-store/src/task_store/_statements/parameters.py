@@ -38,6 +38,12 @@ def unnested(alias: str, /, **types: TypeEngine[Any]) -> TableValuedAlias:
     return func.unnest(*arrays).table_valued(*columns).render_derived(name=alias)
 
 
+def in_order(alias: str, name: str, kind: TypeEngine[Any]) -> TableValuedAlias:
+    """Return a relation `alias` made of one array parameter: the column `name`, and the `place` of each element."""
+    array = func.unnest(parameter(name, ARRAY(kind)))
+    return array.table_valued(column(name, kind), with_ordinality="place").render_derived(name=alias)
+
+
 def is_one_of(value: SQLColumnExpression[Any], name: str, kind: TypeEngine[Any]) -> ColumnElement[bool]:
     """Return the condition that `value` is in the array given as parameter `name`."""
     return value == any_(parameter(name, ARRAY(kind)))

@@ -9,7 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import CTE, Double, Integer, Select, Text, Uuid, cast, func, insert, null, select, true, update
+from sqlalchemy import (
+    CTE,
+    JSON,
+    BindParameter,
+    Double,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    cast,
+    func,
+    insert,
+    null,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from task_contracts import limits
@@ -21,6 +37,7 @@ from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, ValueExpressions, constant, is_status, pick, values_of_picked
 
+_rows: BindParameter[int] = parameter("rows", Integer())
 _ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
 
 
@@ -87,7 +104,8 @@ RECORD = Statement(
         _locked,
         RECORD_EVENTS,
         {
-            "result": cast(_locked.c.result, JSONB),
+            "result": cast(_locked.c.result, JSON),
+            "result_bytes": func.coalesce(func.octet_length(_locked.c.result), constant(0)),
             "error": cast(_locked.c.error, JSONB),
             "delay": func.make_interval(0, 0, 0, 0, 0, 0, _locked.c.delay_seconds),
         },
@@ -101,13 +119,20 @@ RECORD = Statement(
 )
 
 
-_dead = select(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining")).where(
-    WorkerRow.dead_at.is_not(None)
+# Of these workers those that are dead, and for each of them its tasks.
+_asked_workers = unnested("asked_workers", worker_id=Uuid())
+_dead_row = (
+    select(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining"))
+    .where(WorkerRow.id == _asked_workers.c.worker_id, WorkerRow.dead_at.is_not(None))
+    .limit(constant(1))  # by the primary key for each, never a join with the whole table
+    .lateral("dead_row")
 )
-_dead_worker = _dead.subquery("dead")
+_dead_worker = (
+    select(_dead_row.c.id, _dead_row.c.was_draining).select_from(_asked_workers.join(_dead_row, true())).cte("dead")
+)
 _was_draining = _dead_worker.c.was_draining
 _losses = TaskRow.lost_count + constant(1)
-_swept = (
+_lost = (
     select(
         TaskRow.id,
         pick(
@@ -118,19 +143,22 @@ _swept = (
                 Guard.FATAL_LOSS: (_losses >= constant(limits.LOSSES_MAX)) & ~_was_draining,
             },
         ).label("event"),
-        _was_draining,
     )
-    .join(_dead_worker, TaskRow.worker_id == _dead_worker.c.id)
-    .where(is_status(sources(*SWEEP_EVENTS)))
-    .limit(parameter("rows", Integer()))
-    .with_for_update(skip_locked=True, of=TaskRow)
+    .where(TaskRow.worker_id == _dead_worker.c.id, is_status(sources(*SWEEP_EVENTS)))
+    .limit(_rows)
+    .with_for_update(skip_locked=True)
+    .lateral("lost")
+)
+_swept = (
+    select(_lost.c.id, _lost.c.event, _was_draining)
+    .select_from(_dead_worker.join(_lost, true()))
+    .limit(_rows)
     .cte("locked")
 )
 
 SWEEP = Statement(
     _end(_swept, SWEEP_EVENTS, {"was_draining": _swept.c.was_draining}, cast(null(), Text()).label("traceback")),
-    "Ends the attempts of dead workers, at most `rows` of them, and adds a row to `task_attempts` for each. Their tasks"
-    " are brought back, or end. Skips what is locked.",
-    indexes=("ix_tasks_running", "pk_tasks"),
-    scans=("workers",),
+    "Ends the attempts of those of these workers that are dead, at most `rows` of them, and adds a row to"
+    " `task_attempts` for each. Their tasks are brought back, or end. Skips what is locked.",
+    indexes=("ix_tasks_running", "pk_tasks", "pk_workers"),
 )

@@ -15,7 +15,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.orm import aliased
 
 from task_contracts import limits
 from task_contracts.lifecycle import Event, Guard, sources
@@ -30,11 +29,9 @@ _rows: BindParameter[int] = parameter("rows", Integer())
 
 # The types that wait are found by going from one to the next in the index of waiting tasks: a million tasks of one type
 # cost one step.
-_server = aliased(WorkerRow)
-_queue = func.unnest(_server.queues).table_valued("queue").render_derived(name="served")
-_served = (
-    select(_queue.c.queue).select_from(_server).join(_queue, true()).where(is_live(_server)).distinct().cte("served")
-)
+_offers = select(WorkerRow.queues, WorkerRow.types).where(is_live()).distinct().cte("offers")
+_queue = func.unnest(_offers.c.queues).table_valued("queue").render_derived(name="served")
+_served = select(_queue.c.queue).select_from(_offers.join(_queue, true())).distinct().cte("served")
 _priorities = unnested("priorities", priority=Text())
 _is_waiting = is_status(sources(Event.REJECT))
 
@@ -57,7 +54,7 @@ _next_type = (
 _hops = _hops.union_all(select(_hops.c.queue, _hops.c.priority, _next_type).where(_hops.c.type.is_not(None)))
 
 _offers_it = exists(
-    select(constant(1)).where(is_live(), _hops.c.queue == any_(WorkerRow.queues), _hops.c.type == any_(WorkerRow.types))
+    select(constant(1)).where(_hops.c.queue == any_(_offers.c.queues), _hops.c.type == any_(_offers.c.types))
 )
 _offered_lately = exists(
     select(constant(1)).where(
@@ -95,6 +92,5 @@ REJECT = Statement(
     .returning(TaskRow.id, TaskRow.queue, TaskRow.type),
     "Fails tasks that have been due for a lease and whose type nobody offers, at most `rows` of them. `priority` names"
     " all priorities. Skips what is locked.",
-    indexes=("ix_tasks_waiting", "pk_tasks", "pk_task_types"),
-    scans=("workers",),
+    indexes=("ix_tasks_waiting", "pk_tasks", "pk_task_types", "ix_workers_live"),
 )

@@ -79,7 +79,7 @@ _GUARDS: dict[Guard, ColumnElement[bool]] = {
 
 _FRESH_RUN: dict[str, ColumnElement[Any]] = {
     "rerun_count": TaskRow.rerun_count + constant(1),
-    **dict.fromkeys(("failures", "lost_count"), constant(0)),
+    **dict.fromkeys(("failures", "lost_count", "result_bytes"), constant(0)),
     **dict.fromkeys(("started_at", "finished_at", "worker_id", "lease_token", "cancel_requested_at"), null()),
     **dict.fromkeys(("result", "error", "progress"), null()),
 }
@@ -93,7 +93,11 @@ _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]
         "lease_token": given["lease_token"],
         "worker_id": given["worker_id"],
     },
-    Write.RESULT: lambda given: {"result": given["result"], "error": null()},
+    Write.RESULT: lambda given: {
+        "result": given["result"],
+        "result_bytes": given["result_bytes"],
+        "error": null(),
+    },
     Write.ERROR: lambda given: {"error": given["error"]},
     Write.FAILURE: lambda _: {"failures": TaskRow.failures + constant(1)},
     # After a failover the clock may have stepped back. The times of a row must stay in order.

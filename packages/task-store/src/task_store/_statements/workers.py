@@ -7,10 +7,13 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    Integer,
     Interval,
+    Select,
     Text,
     Uuid,
     and_,
+    any_,
     case,
     cast,
     delete,
@@ -27,6 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.orm import aliased
 
 from task_store._models import OfferRow, TaskRow, WorkerRow
+from task_store._statements.lookups import holders, only_test
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, is_held
@@ -37,9 +41,9 @@ _this_worker = WorkerRow.id == _me
 _is_mine = and_(_this_worker, WorkerRow.dead_at.is_(None))
 
 
-def is_live(worker: type[WorkerRow] = WorkerRow) -> ColumnElement[bool]:
+def is_live() -> ColumnElement[bool]:
     """Return the condition that a worker may act: it was not declared dead, and its lease has not expired."""
-    return and_(worker.dead_at.is_(None), worker.expires_at > NOW)
+    return and_(WorkerRow.dead_at.is_(None), WorkerRow.expires_at > NOW)
 
 
 REGISTER = Statement(
@@ -68,6 +72,19 @@ HELD = Statement(
     indexes=("ix_tasks_running",),
 )
 
+_asked = unnested("asked", id=Uuid())
+_among = (
+    select(TaskRow.id, TaskRow.lease_token, TaskRow.cancel_requested_at.is_not(None).label("is_cancel_requested"))
+    .where(TaskRow.id == _asked.c.id, only_test(and_(TaskRow.worker_id == _me, is_held())))
+    .lateral("held")
+)
+
+HELD_AMONG = Statement(
+    select(_among).select_from(_asked.join(_among, true())),
+    "Returns those of some tasks that a worker holds: what HELD returns, without a scan of the index.",
+    indexes=("pk_tasks",),
+)
+
 DRAIN = Statement(
     update(WorkerRow).values(draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine),
     "Says that a worker takes no more tasks: if it is lost after that, no task's lost_count rises.",
@@ -75,8 +92,8 @@ DRAIN = Statement(
 )
 
 RETIRE = Statement(
-    update(WorkerRow).values(dead_at=NOW, draining_at=func.coalesce(WorkerRow.draining_at, NOW)).where(_is_mine),
-    "Ends the lease of a worker that stops.",
+    update(WorkerRow).values(dead_at=NOW).where(_is_mine),
+    "Ends the lease of a worker that stops. If it does not drain, the tasks that it still holds count a loss.",
     indexes=("pk_workers",),
 )
 
@@ -122,12 +139,11 @@ _leader = (
 ELECT = Statement(
     select(_leader.scalar_subquery().label("leader_id")).select_from(_ticked),
     "Writes a worker's tick and returns which worker leads, or NULL. Returns no row if the worker is dead.",
-    indexes=("pk_workers",),
-    scans=("workers",),
+    indexes=("pk_workers", "ix_workers_live"),
 )
 
 
-# The first two steps of the sweep. Only a worker whose own ticks have come without a gap for a lease, up to now, may
+# The first step of the sweep. Only a worker whose own ticks have come without a gap for a lease, up to now, may
 # declare others dead: after an outage or a jump of the clock nobody has renewed, and healthy work must not run again
 # everywhere. (`steady_since` alone is not enough: a statement that a frozen server runs once it thaws would declare all
 # workers dead.)
@@ -149,50 +165,65 @@ DECLARE_DEAD = Statement(
     .returning(WorkerRow.id),
     "Declares the workers dead whose leases have expired, and returns them; none unless the worker `worker_id` has"
     " itself ticked without a gap for a lease.",
-    indexes=("pk_workers",),
-    scans=("workers",),
+    indexes=("pk_workers", "ix_workers_live"),
 )
 
-_no_row = ~exists(select(constant(1)).where(WorkerRow.id == TaskRow.worker_id))
-_nobody: ColumnElement[Any] = literal([], ARRAY(Text))
+# The second step: the dead among the workers that hold tasks. The rows of these are looked up by the primary key, each
+# by itself: a join may become a hash join with the whole table.
+_holders = holders()
 
-INSERT_UNKNOWN_AS_DEAD = Statement(
+
+def _row_of_holder(*conditions: ColumnElement[bool]) -> Select[Any]:
+    return select(WorkerRow.id).where(WorkerRow.id == _holders.c.worker_id, *conditions).limit(constant(1))
+
+
+_nobody: ColumnElement[Any] = literal([], ARRAY(Text))
+_unknown = (
     insert(WorkerRow)
     .from_select(
         ["id", "queues", "types", "started_at", "expires_at", "reaches_broker", "dead_at"],
-        select(TaskRow.worker_id, _nobody, _nobody, NOW, NOW, false(), NOW)  # a column's value
-        .where(is_held(), _no_row)
-        .distinct(),
+        select(_holders.c.worker_id, _nobody, _nobody, NOW, NOW, false(), NOW).where(  # a column's value
+            _holders.c.worker_id.is_not(None), _row_of_holder().scalar_subquery().is_(None)
+        ),
     )
-    .on_conflict_do_nothing(),
-    "Inserts a dead row for every worker of a running task that has no row, as a failover may leave behind.",
+    .on_conflict_do_nothing()
+    .returning(WorkerRow.id)
+    .cte("unknown")
+)
+_dead = _row_of_holder(WorkerRow.dead_at.is_not(None)).lateral("dead")
+
+DEAD_HOLDERS = Statement(
+    union_all(select(_dead.c.id).select_from(_holders.join(_dead, true())), select(_unknown.c.id)),
+    "Returns the dead workers that hold tasks. A worker of a running task that has no row, as a failover may leave"
+    " behind, gets a dead one, and is among them.",
     indexes=("ix_tasks_running", "pk_workers"),
 )
 
 
-_served = func.unnest(WorkerRow.queues).table_valued("queue").render_derived(name="served")
-_type = func.unnest(WorkerRow.types).table_valued("type").render_derived(name="offered")
-
 LIVE_OFFERS = Statement(
-    select(
-        _served.c.queue,
-        func.array_agg(_type.c.type.distinct()).label("types"),
-        func.count(WorkerRow.id.distinct()).label("workers"),
-    )
-    .select_from(WorkerRow)
-    .join(_served, true())
-    .join(_type, true())
+    select(WorkerRow.queues, WorkerRow.types, func.count().label("workers"))
     .where(is_live(), WorkerRow.draining_at.is_(None))
-    .group_by(_served.c.queue),
-    "Returns the types that live workers offer for each queue, and how many workers they are. Those that drain do not"
-    " count.",
-    scans=("workers",),
+    .group_by(WorkerRow.queues, WorkerRow.types),
+    "Returns which types live workers offer for which queues, and how many workers they are: one row for all that serve"
+    " and offer the same. Those that drain do not count.",
+    indexes=("ix_workers_live",),
 )
 
 _offered = unnested("offered", queue=Text(), type=Text(), payload_schema=Text())
+_offered_schema = cast(_offered.c.payload_schema, JSONB)
+_is_fresh = exists(
+    select(constant(1)).where(
+        OfferRow.queue == _offered.c.queue,
+        OfferRow.type == _offered.c.type,
+        OfferRow.last_offered_at > NOW - parameter("fresh", Interval()),
+        OfferRow.payload_schema.is_not_distinct_from(_offered_schema),
+    )
+)
 _insert_offers = insert(OfferRow).from_select(
     ["queue", "type", "payload_schema", "last_offered_at"],
-    select(_offered.c.queue, _offered.c.type, cast(_offered.c.payload_schema, JSONB), NOW),
+    select(_offered.c.queue, _offered.c.type, _offered_schema, NOW)
+    .where(~_is_fresh)
+    .order_by(_offered.c.queue, _offered.c.type),
 )
 
 OFFER = Statement(
@@ -203,17 +234,28 @@ OFFER = Statement(
             "last_offered_at": _insert_offers.excluded.last_offered_at,
         },
     ),
-    "Notes that types are offered for queues, and when. The arrays have one length and are sorted, so that two workers"
-    " that offer the same at once lock the rows in one order; `payload_schema` holds JSON texts.",
+    "Notes that types are offered for queues, and when. What was offered less than `fresh` ago with the same schema is"
+    " only read. The arrays have one length; `payload_schema` holds JSON texts. Rows are written in one order, so that"
+    " two workers that offer the same at once lock them in that order.",
     indexes=("pk_task_types",),
 )
 
 _holds = exists(select(constant(1)).where(TaskRow.worker_id == WorkerRow.id, is_held()))
 
+_gone = (
+    select(WorkerRow.id)
+    .where(WorkerRow.dead_at < NOW - parameter("age", Interval()), ~_holds)
+    .limit(parameter("rows", Integer()))
+    .with_for_update(skip_locked=True)
+    .cte("gone")
+)
+
 FORGET_DEAD = Statement(
-    delete(WorkerRow).where(WorkerRow.dead_at < NOW - parameter("age", Interval()), ~_holds),
-    "Deletes the rows of workers that have been dead for `age` and hold nothing. (Should a task of one turn up after"
-    " all, INSERT_UNKNOWN_AS_DEAD inserts the row again.)",
-    indexes=("ix_tasks_running",),
+    delete(WorkerRow)
+    .where(WorkerRow.id == any_(func.array(select(_gone.c.id).scalar_subquery())))
+    .returning(WorkerRow.id),
+    "Deletes the rows of workers that have been dead for `age` and hold nothing, at most `rows` of them. (Should a task"
+    " of one turn up after all, DEAD_HOLDERS inserts the row again.)",
+    indexes=("ix_tasks_running", "pk_workers"),
     scans=("workers",),
 )

@@ -57,8 +57,8 @@ class Table:
         return now
 
     async def put(self, status: TaskStatus = TaskStatus.NEW, **columns: Any) -> UUID:
-        """Insert a task: due for a minute, with what a row of its status must hold."""
-        row = {"id": uuid7(), **_a_task(status), **_required(status), **columns}
+        """Insert a task: due for a minute, with what a row of its status must hold, and the sizes of its JSON."""
+        row = {"id": uuid7(), **_a_task(status), **_required(status), **_sizes(columns), **columns}
         await self._insert("tasks", row)
         return UUID(str(row["id"]))
 
@@ -150,7 +150,12 @@ def _a_task(status: TaskStatus) -> Row:
         "status": status,
         "created_at": timedelta(hours=-1),
         "due_at": timedelta(minutes=-1),
+        "payload_bytes": len("{}"),
     }
+
+
+def _sizes(columns: Row) -> Row:
+    return {f"{name}_bytes": len(json.dumps(columns[name])) for name in ("payload", "result") if name in columns}
 
 
 def _required(status: TaskStatus) -> Row:

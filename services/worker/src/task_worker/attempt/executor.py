@@ -23,9 +23,9 @@ from structlog.contextvars import bind_contextvars
 
 from task_contracts import Progress
 from task_runtime import get_logger
-from task_store import AttemptKey, Claim, Ended, Ending
+from task_store import AttemptKey, Claim, Ended, Ending, UnreadableJsonError
 from task_worker.attempt.ending import decide_ending
-from task_worker.attempt.outcome import HandlerOutcome, Stopped, invalid_payload
+from task_worker.attempt.outcome import HandlerOutcome, Stopped, invalid_payload, unreadable_json
 from task_worker.attempt.runners.child_process import ChildSetup, run_in_process
 from task_worker.attempt.runners.loop import run_on_loop
 from task_worker.attempt.runners.raised import outcome_of_exception
@@ -106,7 +106,7 @@ class Executor:
             max_attempts=claim.max_attempts or handler.max_attempts or defaults.max_attempts,
         )
         self._in_flight.take(attempt)
-        self._slots.take()
+        self._slots.take(claim.payload_bytes)
         self._spawn(self._attempt(attempt, handler))
 
     def release(self, key: AttemptKey) -> None:
@@ -139,22 +139,26 @@ class Executor:
         finally:
             attempt.is_running = False
             self._slots.code_ended()
+        ending = decide_ending(attempt, outcome, self._services.timings.retry)
+        ending_bytes = ending.size_bytes
+        self._slots.hold(ending_bytes)
         try:
-            ending = decide_ending(attempt, outcome, self._services.timings.retry)
             ended = await self._services.record(attempt, ending)
             _log_ending(attempt, ending, ended)
         finally:
             self._in_flight.drop(attempt)
-            self._slots.recorded()
+            self._slots.recorded(attempt.claim.payload_bytes + ending_bytes)
 
     async def _run(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
         if not self._lease.is_valid or attempt.stop_reason is not None:
             return Stopped()
-        context = self._context(attempt)
         try:
+            context = self._context(attempt)
             arguments = handler.arguments(attempt.claim.payload, context)
         except ValidationError as error:
             return invalid_payload(error)
+        except UnreadableJsonError as error:
+            return unreadable_json(str(error))
         loop = asyncio.get_running_loop()
         attempt.on_stop(lambda: loop.call_later(self._services.timings.overdue_seconds, _report_overdue, attempt))
         timer = loop.call_later(attempt.timeout_seconds, attempt.stop, StopReason.TIMEOUT)

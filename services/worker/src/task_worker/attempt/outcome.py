@@ -84,5 +84,14 @@ def invalid_payload(error: ValidationError) -> Failed:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "payload"
     reason = first["msg"].removeprefix("Value error, ")
-    message = storable_text(f"the payload does not fit: {field}: {reason}", limits.ERROR_MESSAGE_CHARS)
+    return _invalid_payload(f"the payload does not fit: {field}: {reason}")
+
+
+def unreadable_json(reason: str) -> Failed:
+    """Return the failure of a task whose payload or labels other hands have stored and cannot be read. It is final."""
+    return _invalid_payload(reason)
+
+
+def _invalid_payload(text: str) -> Failed:
+    message = storable_text(text, limits.ERROR_MESSAGE_CHARS)
     return Failed(TaskError(code=ErrorCode.INVALID_PAYLOAD, message=message), is_final=True)

@@ -3,7 +3,8 @@
 **Invariants**
 
 - One claim at a time, so that the next one fills whatever slots come free meanwhile.
-- While the outcome of a claim is unknown its deliveries stay unacked, and its ids are tried again.
+- While the outcome of a claim is unknown its deliveries stay unacked, and its ids are tried again in halves: what may
+  have been too large for its deadline is not asked for again unchanged.
 - Without a free slot for a second, nothing stays buffered here that another worker could run.
 - A claim of deliveries and a poll begin only under a valid lease.
 """
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from task_runtime import get_logger
+from task_store import Claimed
 from task_worker.claim.claimer import Claimer
 from task_worker.claim.poll_schedule import PollSchedule
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
@@ -74,26 +76,32 @@ class ClaimLoop:
         if self._schedule.is_due(is_busy=not self._buffer.is_empty):
             await self._poll_table()
         elif ids := self._buffer.take(self._slots.free):
-            await self._claim_delivered(ids)
+            await self._claim_ids(ids, self._slots.free)
         else:
             await wait_for_event(self._buffer.arrived, self._schedule.seconds_left)
 
-    async def _claim_delivered(self, ids: Sequence[UUID]) -> None:
-        while await self._claimer.claim_ids(ids) is None:
-            if not self._lease.is_valid or self._is_stopping:
-                self._buffer.put_back()
-                return
+    async def _claim_ids(self, ids: Sequence[UUID], slots: int) -> Claimed | None:
+        claimed = await self._claimer.claim_ids(ids, slots)
+        if claimed is not None:
+            self._buffer.put_first(claimed.left)
+            self._buffer.tried(set(ids).difference(claimed.left))
+        elif not self._lease.is_valid or self._is_stopping:
+            self._buffer.put_back()
+        else:
+            self._buffer.halve(ids)
             await asyncio.sleep(self._timings.retry_seconds)
-        self._buffer.tried()
+        return claimed
 
     async def _poll_table(self) -> None:
         """Claim one suspect, then what is overdue: a backlog must not hide the suspects."""
         overdue = self._timings.poll.overdue
-        suspects = await self._claimer.claim_suspect(overdue) or []
-        may_claim = self._slots.free and not self._is_stopping
-        tasks = await self._claimer.claim_overdue(self._slots.free, overdue) if may_claim else []
-        found = None if tasks is None else len(suspects) + len(tasks)
+        suspects = await self._claimer.claim_suspect(overdue) or Claimed()
+        is_backlog, slots = not self._buffer.is_empty, self._slots.free
+        ids = await self._claimer.find_overdue(slots, overdue) if slots and not self._is_stopping else []
+        tasks = await self._claim_ids(ids, slots) if ids and not self._is_stopping else Claimed()
+        found = None if ids is None or tasks is None else len(suspects.claims) + len(tasks.claims)
         if found:
             # With nothing delivered, each of these is a message that was lost; in a backlog they are just the oldest.
-            (_log.info if self._buffer.is_empty else _log.debug)("claimed_by_poll", tasks=found)
+            is_backlog = is_backlog or self._buffer.has_deliveries
+            (_log.debug if is_backlog else _log.info)("claimed_by_poll", tasks=found)
         self._schedule.polled(found, reaches_broker=self._buffer.reaches_broker)

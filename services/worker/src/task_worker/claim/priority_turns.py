@@ -1,8 +1,8 @@
 """Decides what runs next, of what was delivered: weighted turns among the priorities that wait. Pure.
 
 Within a priority the queues of the worker take turns, and within a queue the oldest delivery comes first
-(`PrefetchBuffer.take`). What was not delivered is picked by the poll: the statement `claims.POLL` of the store, by the
-same weights, longest due first.
+(`PrefetchBuffer.take`). What was not delivered is picked by the poll: the statement `claims.OVERDUE` of the store, by
+the same weights, longest due first.
 
 The turns go round in a cycle that holds each priority as often as its weight says, spread out; a priority that has
 nothing to take is passed over. So with HIGH 6 : MEDIUM 3 : LOW 1 and all three waiting, any ten turns hold six, three

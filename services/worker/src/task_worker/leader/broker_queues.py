@@ -9,7 +9,7 @@ from uuid import UUID
 from task_bus import BrokerQueue, BusError, TaskBus
 from task_contracts import Priority
 from task_runtime import get_logger
-from task_store import DispatchQuota, LiveOffers
+from task_store import BATCH_BYTES, DispatchQuota, LiveOffers, MarkedTask
 from task_worker.leader.queue_window import QueueWindows
 
 _log = get_logger(__name__)
@@ -61,14 +61,13 @@ class BrokerQueues:
         """Return whether some broker queue of these queues got no quota."""
         return len(quotas) < len(self._windows.served(queues))
 
-    async def publish(self, ids_by_queue: Mapping[tuple[str, Priority], Sequence[UUID]]) -> bool:
+    async def publish(self, marked: Mapping[tuple[str, Priority], Sequence[MarkedTask]]) -> bool:
         """Publish marked ids, in messages of the size that fits their queue; return whether all are confirmed."""
-        sent = await asyncio.gather(*(self._publish(BrokerQueue(*queue), ids) for queue, ids in ids_by_queue.items()))
+        sent = await asyncio.gather(*(self._publish(BrokerQueue(*queue), tasks) for queue, tasks in marked.items()))
         return all(sent)
 
-    async def _publish(self, queue: BrokerQueue, ids: Sequence[UUID]) -> bool:
-        size = self._windows[queue].message_ids
-        messages = [ids[start : start + size] for start in range(0, len(ids), size)]
+    async def _publish(self, queue: BrokerQueue, tasks: Sequence[MarkedTask]) -> bool:
+        messages = _messages(tasks, self._windows[queue].message_ids)
         sent = await asyncio.gather(*(self._publish_one(queue, message) for message in messages))
         if lost := sent.count(False):
             _log.warning("messages_lost", broker_queue=queue.name, messages=lost)
@@ -81,3 +80,16 @@ class BrokerQueues:
         except BusError:
             return False  # marked and perhaps not published: the poll takes them
         return True
+
+
+def _messages(tasks: Sequence[MarkedTask], max_ids: int) -> list[list[UUID]]:
+    """Return the ids of each message: as many as one claim takes, by their number and by the size of their payloads."""
+    messages: list[list[UUID]] = []
+    room = 0
+    for task in tasks:
+        room -= task.payload_bytes
+        if not messages or len(messages[-1]) == max_ids or room < 0:
+            messages.append([])
+            room = BATCH_BYTES - task.payload_bytes
+        messages[-1].append(task.id)
+    return messages

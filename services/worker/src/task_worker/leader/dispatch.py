@@ -6,6 +6,7 @@
   message, and the poll takes its tasks.
 - Each broker queue is read by itself, as far as its own window has room, and a round is shared by the weights.
 - While nothing can be published, nothing is marked.
+- Where scans of the table begin at a low-water time, the whole is marked now and then beside them.
 """
 
 from __future__ import annotations
@@ -62,12 +63,28 @@ class Dispatch:
         while True:
             await self._leadership.begun.wait()
             self._queues.reset()
+            self._dispatches.reset()
             self._offers_stale_at = 0.0
             listening = await self._signals.listen({SignalKind.DUE}, self._on_due)
             try:
                 await self._dispatch_while_leading()
             finally:
                 await listening.cancel()
+
+    async def run_whole(self) -> None:
+        """Dispatch from the whole table, for ever, when it is time."""
+        while True:
+            await asyncio.sleep(self._timings.idle_seconds)
+            if self._leadership.is_leading and self._queues.is_connected:
+                try:
+                    await self._whole_round()
+                except StoreError as error:
+                    _log.warning("whole_scan_missed", reason=str(error), by="dispatch")
+
+    async def _whole_round(self) -> None:
+        quotas = self._queues.quotas(self._offers.types_by_queue)
+        if self._dispatches.is_whole_due(quotas, self._offers):
+            await self._queues.publish(await self._dispatches.mark_whole(quotas, self._offers))
 
     async def _dispatch_while_leading(self) -> None:
         while self._leadership.is_leading:

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from task_bus import TaskBus
 from task_bus.signals import Signals
-from task_store import Database, Dispatches, Workers
+from task_store import Dispatches, Workers
+from task_worker.connections import WorkerDatabases
 from task_worker.leader.broker_queues import BrokerQueues
 from task_worker.leader.dispatch import Dispatch
 from task_worker.leader.election import LeaderElection, Leadership
@@ -29,7 +30,7 @@ class Leader:
     Args:
         settings: of this worker.
         bus, signals: open as long as the loops run.
-        database: where the statements run.
+        databases: where the statements run; `slow` is for those that may take long.
         lease: of this worker.
         timings: how the dispatch waits.
 
@@ -40,21 +41,24 @@ class Leader:
         settings: WorkerSettings,
         bus: TaskBus,
         signals: Signals,
-        database: Database,
+        databases: WorkerDatabases,
         lease: Lease,
         timings: DispatchTimings,
     ) -> None:
-        workers, leadership = Workers(database), Leadership()
+        database, leadership = databases.pool, Leadership()
+        workers, slow = Workers(database), Workers(databases.slow)
         windows = QueueWindows(settings.queues, settings.priority_weights)
         queues = BrokerQueues(bus, windows, timings.publish_seconds)
         retention = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._election = LeaderElection(workers, lease, leadership, reaches_broker=lambda: bus.is_connected)
+        dispatch = Dispatch(queues, signals, Dispatches(database, databases.slow), workers, leadership, timings)
         self._loops: dict[str, Loop] = {
             "election": self._election.run,
-            "dispatch": Dispatch(queues, signals, Dispatches(database), workers, leadership, timings).run,
-            "sweep": Sweep(workers, lease, leadership).run,
-            "reject": Reject(workers, lease, leadership).run,
-            "purge": Purge(workers, leadership, retention).run,
+            "dispatch": dispatch.run,
+            "whole_marks": dispatch.run_whole,
+            "sweep": Sweep(workers, slow, lease, leadership).run,
+            "reject": Reject(slow, lease, leadership).run,
+            "purge": Purge(workers, slow, leadership, retention).run,
         }
 
     def loops(self) -> dict[str, Loop]:

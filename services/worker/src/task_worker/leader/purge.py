@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from datetime import timedelta
 
 from task_runtime import get_logger
-from task_store import Workers
+from task_store import BatchLimit, DatabaseUnavailableError, OldTask, StatementEndedError, Workers
+from task_worker.leader.batches import in_batches
 from task_worker.leader.election import Leadership
 from task_worker.leader.while_leading import while_leading
 
@@ -17,12 +20,23 @@ _DEAD_WORKERS_AGE = timedelta(days=7)
 
 
 class Purge:
-    """Purges every ten minutes. `retention` is None where tasks are kept for ever."""
+    """Purges every ten minutes.
 
-    def __init__(self, workers: Workers, leadership: Leadership, retention: timedelta | None) -> None:
+    Args:
+        workers: for the deletes.
+        slow: the same with a long deadline: to look for tasks, and to delete what takes long by itself.
+        leadership: of this worker.
+        retention: None where tasks are kept for ever.
+
+    """
+
+    def __init__(self, workers: Workers, slow: Workers, leadership: Leadership, retention: timedelta | None) -> None:
         self._workers = workers
+        self._slow = slow
         self._leadership = leadership
         self._retention = retention
+        self._limit = BatchLimit(_ROWS)
+        self._workers_limit = BatchLimit(_ROWS)
 
     async def run(self) -> None:
         """Purge for ever, while this worker leads."""
@@ -37,15 +51,44 @@ class Purge:
     async def purge(self) -> None:
         """Purge all that there is now, in small statements, so that no lock is held for long.
 
+        A task over which alone the server ends a statement rests: this purge goes past it, the next one tries again.
+
         Raises:
-            StoreError: the database did not answer; the next purge goes on.
+            StoreError: the database did not answer; the next purge goes on, with fewer tasks in a statement.
 
         """
-        await self._workers.forget_dead(_DEAD_WORKERS_AGE)
+        forget = self._slow.forget_dead
+        async for _ in in_batches(self._workers_limit, lambda rows: forget(_DEAD_WORKERS_AGE, rows=rows)):
+            pass
         if self._retention is None:
             return
-        purged = 0
-        while deleted := await self._workers.purge(self._retention, rows=_ROWS):
-            purged += deleted
+        purged, last = 0, None
+        while found := await self._slow.old_tasks(self._retention, rows=_ROWS, after=last):
+            last = found[-1]
+            purged += await self._delete(deque(found), self._retention)
         if purged:
             _log.info("tasks_purged", tasks=purged)
+
+    async def _delete(self, old: deque[OldTask], retention: timedelta) -> int:
+        deleted = 0
+        while old:
+            fitting = self._limit.fitting(task.body_bytes for task in old)
+            batch = [old.popleft() for _ in range(fitting)]
+            try:
+                deleted += await self._delete_batch(batch, retention)
+            except StatementEndedError:
+                if len(batch) > 1:
+                    old.extendleft(reversed(batch))
+                else:
+                    _log.warning("task_rests", task_id=str(batch[0].id), statement="purge")
+        return deleted
+
+    async def _delete_batch(self, batch: Sequence[OldTask], retention: timedelta) -> int:
+        workers = self._workers if len(batch) > 1 else self._slow
+        try:
+            deleted = await workers.purge(retention, [task.id for task in batch])
+        except DatabaseUnavailableError:
+            self._limit.unanswered(len(batch))
+            raise
+        self._limit.answered(len(batch))
+        return deleted

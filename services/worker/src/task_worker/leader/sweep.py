@@ -1,13 +1,19 @@
 """The sweep: declares expired workers dead, and brings back the tasks of dead workers.
 
-It runs as often as the election, since a claim may commit just after its worker was declared dead.
+**Invariants**
+
+- It looks for tasks of dead workers as often as the election is held, since a claim may commit just after its worker
+  was declared dead. Where that is slow (an old snapshot keeps dead entries in the index of running tasks), it takes a
+  twentieth of the time, and comes once a minute at least.
+- However slow it is, it comes at once after a worker was declared dead, and again until it was answered.
 """
 
 from __future__ import annotations
 
 from task_contracts.lifecycle import Event
 from task_runtime import get_logger
-from task_store import Workers
+from task_store import BatchLimit, ScanPace, Workers
+from task_worker.leader.batches import in_batches
 from task_worker.leader.election import ELECTIONS_A_LEASE, Leadership
 from task_worker.leader.while_leading import while_leading
 from task_worker.lease.lease import Lease
@@ -17,12 +23,23 @@ _ROWS = 500
 
 
 class Sweep:
-    """Sweeps six times a lease. Two leaders at once do no harm: each row is locked."""
+    """Sweeps six times a lease. Two leaders at once do no harm: each row is locked.
 
-    def __init__(self, workers: Workers, lease: Lease, leadership: Leadership) -> None:
+    Args:
+        workers: the statements.
+        slow: the same with a long deadline: to look for tasks where that is slow.
+        lease, leadership: of this worker.
+
+    """
+
+    def __init__(self, workers: Workers, slow: Workers, lease: Lease, leadership: Leadership) -> None:
         self._workers = workers
+        self._slow = slow
         self._lease = lease
         self._leadership = leadership
+        self._limit = BatchLimit(_ROWS)
+        self._pace = ScanPace()
+        self._has_lost = False
 
     async def run(self) -> None:
         """Sweep for ever, while this worker leads."""
@@ -33,7 +50,7 @@ class Sweep:
         """Sweep once. The statement tests that this worker is steady: only then it declares deaths.
 
         Raises:
-            StoreError: the database did not answer; the next sweep goes on.
+            StoreError: the database did not answer; the next sweep goes on, with fewer tasks in a statement.
 
         """
         worker_id = self._lease.worker_id
@@ -41,7 +58,17 @@ class Sweep:
             return
         for lost in await self._workers.declare_dead(worker_id, self._lease.duration):
             _log.warning("worker_lost", lost_worker_id=str(lost))
-        while swept := await self._workers.sweep(rows=_ROWS):
+            self._has_lost = True
+        if self._has_lost or self._pace.is_due:
+            await self._bring_back(self._workers if self._pace.is_cheap else self._slow)
+            self._has_lost = False
+
+    async def _bring_back(self, workers: Workers) -> None:
+        with self._pace.measured():
+            dead = await workers.dead_holders()
+        if not dead:
+            return
+        async for swept in in_batches(self._limit, lambda rows: workers.sweep(dead, rows=rows)):
             for ended in swept:
                 level = _log.error if ended.event is Event.ABANDON else _log.warning
                 level(

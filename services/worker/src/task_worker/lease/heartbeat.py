@@ -19,11 +19,11 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from uuid import UUID
 
 from task_runtime import get_logger
-from task_store import Database, Offer, StoreError, Workers, new_worker_id
+from task_store import Database, HeldRow, Offer, ScanPace, StoreError, Workers, new_worker_id
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import TOUCHES_A_LEASE
 from task_worker.lease.in_flight import InFlight
@@ -34,6 +34,7 @@ from task_worker.waiting import wait_for_event
 _log = get_logger(__name__)
 
 _BEATS_A_LEASE = 6
+_STOP_SECONDS = 2.0
 
 
 class Heartbeat:
@@ -66,7 +67,9 @@ class Heartbeat:
         self._end_process = end_process
         self._loop = asyncio.get_running_loop()
         self._unanswered = 0
+        self._pace = ScanPace()
         self._is_stopping = False
+        self._ended = asyncio.Event()
         self._wake: Callable[[], object] | None = None
         self._over_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -87,10 +90,13 @@ class Heartbeat:
             self.renew_now()
 
     async def stop(self) -> None:
-        """End; the lease goes on until its time."""
+        """End, within two seconds; the lease goes on until its time.
+
+        A beat that the database does not answer is not waited for: what it would still write changes nothing.
+        """
         self._is_stopping = True
         self.renew_now()
-        await asyncio.to_thread(self._thread.join, self._lease.seconds)
+        await wait_for_event(self._ended, _STOP_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -98,6 +104,8 @@ class Heartbeat:
         except Exception:  # noqa: BLE001 # the thread's outermost frame: a worker without a heartbeat must end
             _log.exception("heartbeat_died")
             self._end_process(HUNG)
+        finally:
+            self._call(self._ended.set)
 
     async def _live(self) -> None:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
@@ -146,8 +154,21 @@ class Heartbeat:
         return False
 
     async def _reconcile(self, workers: Workers, worker_id: UUID) -> None:
+        """Compare what is in flight with the rows of this worker.
+
+        All of them are read: after a failover that lost commits it may hold one that it does not know of. That walks
+        the dead entries that an old snapshot keeps in the index. Where it is slow, it is done now and then, after a
+        look at just those rows that this worker knows of.
+        """
+        if not self._pace.is_cheap:
+            await self._compare(lambda ids: workers.held_among(worker_id, ids))
+        if self._pace.is_due:
+            with self._pace.measured():
+                await self._compare(lambda _: workers.held_rows(worker_id))
+
+    async def _compare(self, read: Callable[[list[UUID]], Awaitable[list[HeldRow]]]) -> None:
         asked_at, before = time.monotonic(), self._in_flight.attempts()
-        rows = await workers.held_rows(worker_id)
+        rows = await read([*(attempt.claim.id for attempt in before), *self._in_flight.unknown_ids()])
         self._call(lambda: self._callbacks.reconcile(asked_at, before, rows))
 
     async def _watch(self) -> None:

@@ -7,13 +7,13 @@
 - Reads are safe from the heartbeat's thread; every change is made on the event loop.
 - A claim is under way from before its statement is sent until it is answered. A claim without an answer may still
   commit: it counts as unknown until a reconciling that was sent `claim_seconds` (twice the deadline of a statement)
-  after it was given up.
+  after it was given up finds none of its rows. Each reconciling asks for its ids.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
@@ -78,6 +78,12 @@ class Differences:
     unknown: tuple[HeldRow, ...]
 
 
+@dataclass(frozen=True)
+class _UnknownClaim:
+    given_up_at: float
+    ids: tuple[UUID, ...]
+
+
 class InFlight:
     """The attempts in flight and the claims under way."""
 
@@ -86,7 +92,7 @@ class InFlight:
         self._claim_seconds = claim_seconds
         self._by_id: dict[UUID, Attempt] = {}
         self._under_way: set[UUID] = set()
-        self._unknown: dict[UUID, float] = {}
+        self._unknown: dict[UUID, _UnknownClaim] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -129,9 +135,9 @@ class InFlight:
         """Note that all a claim returned is in flight or given back."""
         self._under_way.discard(lease_token)
 
-    def claim_unanswered(self, lease_token: UUID) -> None:
-        """Note that a claim got no answer and may yet take place."""
-        self._unknown[lease_token] = time.monotonic()
+    def claim_unanswered(self, lease_token: UUID, ids: Sequence[UUID]) -> None:
+        """Note that a claim of these ids got no answer and may yet take place."""
+        self._unknown[lease_token] = _UnknownClaim(time.monotonic(), tuple(ids))
         self._under_way.discard(lease_token)
 
     @property
@@ -144,15 +150,19 @@ class InFlight:
         """Whether a claim without an answer may yet take place."""
         return bool(self._unknown)
 
+    def unknown_ids(self) -> list[UUID]:
+        """Return the ids that claims without an answer may yet have taken. Safe from any thread."""
+        return [task_id for claim in list(self._unknown.values()) for task_id in claim.ids]
+
     def compare(self, asked_at: float, before: Iterable[Attempt], rows: Iterable[HeldRow]) -> Differences:
         """Compare with the rows of this worker in the database.
 
-        Claims that were given up long enough before `asked_at` are unknown no longer.
+        Claims that were given up long enough before `asked_at` and have no row are unknown no longer.
 
         Args:
             asked_at: when the question was sent (`time.monotonic`).
             before: what was in flight then.
-            rows: the answer.
+            rows: the answer: those of the rows of `before` and of `unknown_ids` that this worker holds, at least.
 
         """
         row_by_id = {row.id: row for row in rows}
@@ -160,14 +170,15 @@ class InFlight:
         same = [(a, row) for a, row in mine if row and row.lease_token == a.claim.lease_token]
         held_ids = {attempt.claim.id for attempt, _ in same}
         known = self._under_way | {attempt.claim.lease_token for attempt in self.attempts()}
-        self._settle(asked_at)
+        self._settle(asked_at, {row.lease_token for row in row_by_id.values()})
         return Differences(
             not_held=tuple(attempt for attempt, _ in mine if attempt.claim.id not in held_ids),
             cancelled=tuple(attempt for attempt, row in same if row.is_cancel_requested),
             unknown=tuple(row for row in row_by_id.values() if row.lease_token not in known),
         )
 
-    def _settle(self, asked_at: float) -> None:
-        late = [token for token, given_up in self._unknown.items() if given_up + self._claim_seconds < asked_at]
+    def _settle(self, asked_at: float, held_tokens: Collection[UUID]) -> None:
+        late = [t for t, claim in self._unknown.items() if claim.given_up_at + self._claim_seconds < asked_at]
         for token in late:
-            del self._unknown[token]
+            if token not in held_tokens:
+                del self._unknown[token]

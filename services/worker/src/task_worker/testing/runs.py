@@ -155,8 +155,8 @@ def _claim(asked: TaskCreate, type_: str, attempt: int) -> Claim:
         type=type_,
         queue=asked.queue,
         priority=asked.priority,
-        labels=asked.labels,
-        payload=orjson.loads(orjson.dumps(asked.payload)),  # as it comes from the database
+        labels_text=orjson.dumps(asked.labels).decode(),
+        payload_text=orjson.dumps(asked.payload).decode(),
         attempt=attempt,
         failures=attempt - 1,
         timeout_seconds=asked.timeout_seconds,

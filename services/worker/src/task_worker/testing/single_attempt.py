@@ -82,7 +82,7 @@ class SingleAttempt:
             RunDefaults(settings.timeout_seconds, settings.max_attempts, API_URL),
             self._services(settings),
             in_flight=self._in_flight,
-            slots=Slots(1),
+            slots=Slots(1, settings.max_payload_mb << 20),
             lease=lease,
         )
 

@@ -1,0 +1,60 @@
+"""Makes what callers are shown of the rows of tasks.
+
+PostgreSQL holds the columns to their types and constraints, but for what is inside JSON. A row must not fail the page
+that it stands in: in the place of a value that cannot be read stands a problem of the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from task_contracts import Priority, Progress, Task, TaskError, TaskState, TaskStatus, TaskSummary
+from task_store.stored_json import UnreadableJsonError, read_json, read_labels, read_model, read_object
+
+_Read = Callable[[str, str], Any]
+_Problem = Callable[[str], Any]
+
+Shown = TypeVar("Shown", Task, TaskSummary, TaskState)
+
+
+def _as_error(message: str) -> TaskError:
+    return TaskError(code="unreadable_json", message=message)
+
+
+def _as_object(message: str) -> dict[str, str]:
+    return {"code": "unreadable_json", "message": message}
+
+
+def _as_progress(message: str) -> Progress:
+    return Progress(percent=0, message=message)
+
+
+_JSON: dict[str, tuple[_Read, _Problem]] = {
+    "labels": (read_labels, _as_object),
+    "payload": (read_object, _as_object),
+    "result": (read_json, _as_object),
+    "progress": (partial(read_model, Progress), _as_progress),
+    "error": (partial(read_model, TaskError), _as_error),
+}
+"""How each JSON column is read, and what a problem with it looks like."""
+_WORDS: dict[str, Callable[[str], Any]] = {"status": TaskStatus, "priority": Priority}
+
+
+def shown(model: type[Shown], row: Mapping[str, Any]) -> Shown:
+    """Return as `model` what a row of `tasks` holds; the row may have more columns."""
+    values = {name: _value(name, row[name]) for name in model.model_fields}
+    return model.model_construct(**values)
+
+
+def _value(name: str, stored: Any) -> Any:
+    if name in _WORDS:
+        return _WORDS[name](stored)
+    if name not in _JSON or stored is None:
+        return stored
+    read, problem = _JSON[name]
+    try:
+        return read(name, stored)
+    except UnreadableJsonError as error:
+        return problem(str(error))
