@@ -37,7 +37,7 @@ def run(
 
     With TASK_DATABASE_URL or TASK_BROKER_URL set it uses those servers.
     """
-    options = Options(host, port, data_dir or default_data_dir(), handlers, is_reloading=reload)
+    options = Options(host, port, (data_dir or default_data_dir()).absolute(), handlers, is_reloading=reload)
     if context.invoked_subcommand is not None:
         context.obj = options
         return

@@ -12,12 +12,13 @@ from task_runtime import get_logger
 from task_worker.builtin import HttpHosts
 from task_worker.handlers import Handler, HandlerError
 from task_worker.loader import folders_of, forget_modules, load_handlers
+from task_worker.places import Places, resolve_places
 
 _log = get_logger(__name__)
 
 
 class HandlerReloader:
-    """Loads the handlers at `place` and the built-in ones, and loads them again when their files change.
+    """Loads the handlers at `places` and the built-in ones, and loads them again when their files change.
 
     Both arguments are as `load_handlers` takes them.
 
@@ -26,29 +27,29 @@ class HandlerReloader:
 
     """
 
-    def __init__(self, place: str | None, http_hosts: HttpHosts | None = None) -> None:
-        self._place = place
+    def __init__(self, places: Places | None, http_hosts: HttpHosts | None = None) -> None:
+        self._places = resolve_places(places or ())
         self._http_hosts = http_hosts
         self._keep = frozenset(sys.modules)
-        self.handlers: Mapping[str, Handler] = load_handlers(place, http_hosts)
+        self.handlers: Mapping[str, Handler] = load_handlers(self._places, http_hosts)
         """The handlers by type, as they were last loaded without an error."""
 
     async def wait_changed(self) -> None:
-        """Return once changed handlers are loaded; never, where `place` is None.
+        """Return once changed handlers are loaded; never, where there are no places.
 
         If they cannot be loaded, the error is logged and the next change is waited for.
         """
-        if self._place is None:
+        if not self._places:
             await asyncio.Event().wait()
             return
-        async for _ in awatch(*folders_of(self._place), watch_filter=PythonFilter(), recursive=False):
-            if self._load(self._place):
+        async for _ in awatch(*folders_of(self._places), watch_filter=PythonFilter(), recursive=False):
+            if self._load():
                 return
 
-    def _load(self, place: str) -> bool:
-        forget_modules(place, self._keep)
+    def _load(self) -> bool:
+        forget_modules(self._places, self._keep)
         try:
-            self.handlers = load_handlers(place, self._http_hosts)
+            self.handlers = load_handlers(self._places, self._http_hosts)
         except HandlerError as error:
             _log.error(
                 "reload_failed", reason=str(error), kept=sorted(self.handlers)

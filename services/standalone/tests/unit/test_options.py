@@ -77,7 +77,7 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
     settings = Settings.read(_options(port=2222, host="0.0.0.0", handlers="here.py"))
 
     assert (settings.api.host, settings.api.port) == ("0.0.0.0", 2222)
-    assert settings.worker.handlers == "here.py"
+    assert settings.worker.handlers == (str(Path("here.py").absolute()),)
     assert settings.worker.api_url == "http://127.0.0.1:2222"
 
 

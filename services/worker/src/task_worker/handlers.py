@@ -38,6 +38,14 @@ class HandlerError(Exception):
     """A handler cannot be used as it is written. The text says which one and why; its code must be changed."""
 
 
+class InvalidPayloadError(Exception):
+    """The payload of a task does not fit its handler; `reason` says where."""
+
+    def __init__(self, reason: ValidationError) -> None:
+        super().__init__("the payload does not fit the handler")
+        self.reason = reason
+
+
 class ExecutionMode(StrEnum):
     """Where a handler runs."""
 
@@ -56,7 +64,10 @@ class _HandlerOptions:
 
 @dataclass(frozen=True)
 class Handler:
-    """A handler, ready to be called. A limit is None if it sets none; `payload_type`, if it takes any payload."""
+    """A handler, ready to be called.
+
+    A limit is None if it sets none; `payload_type` and `schema`, its JSON Schema, if it takes any payload.
+    """
 
     type: str
     function: Callable[..., Any]
@@ -66,25 +77,41 @@ class Handler:
     takes_payload: bool
     takes_context: bool
     payload_type: TypeAdapter[Any] | None
+    schema: dict[str, Any] | None
 
-    def arguments(self, payload: Mapping[str, JsonValue], context: Context) -> tuple[Any, ...]:
-        """Return the arguments for the function.
+    def begin(self, payload: Mapping[str, JsonValue], context: Context) -> Any:
+        """Call the function; return what it returns, which is a coroutine if it is async.
+
+        Validators of the payload's type run too: call it where the code of users may run, within its time limit.
 
         Raises:
-            ValidationError: the payload does not fit the type of the function's first parameter.
+            InvalidPayloadError: the payload does not fit the type of the function's first parameter.
+            BaseException: whatever the function and the validators raise.
 
         """
+        return self.function(*self.arguments(payload, context))
+
+    def arguments(self, payload: Mapping[str, JsonValue], context: Context) -> tuple[Any, ...]:
+        """Return the arguments for the function. Errors as for `begin`."""
         given: list[Any] = []
         if self.takes_payload:
-            # Validated as JSON: only then a strict model reads a time or an id from a text.
-            given.append(self.payload_type.validate_json(orjson.dumps(payload)) if self.payload_type else payload)
+            given.append(self._validated(payload))
         if self.takes_context:
             given.append(context)
         return tuple(given)
 
+    def _validated(self, payload: Mapping[str, JsonValue]) -> Any:
+        if self.payload_type is None:
+            return payload
+        try:
+            # As JSON: only then a strict model reads a time or an id from a text.
+            return self.payload_type.validate_json(orjson.dumps(payload))
+        except ValidationError as error:
+            raise InvalidPayloadError(error) from error
+
     def payload_schema(self) -> dict[str, Any] | None:
         """Return the JSON Schema of the payload, or None if the handler takes any payload."""
-        return self.payload_type.json_schema() if self.payload_type else None
+        return self.schema
 
 
 def handler(
@@ -102,12 +129,15 @@ def handler(
         max_attempts: how many attempts may fail before the task FAILs. A task's own limit wins; the worker's setting is
             the default.
         in_process: run it in a process of its own, which can be killed: for code that cannot be cancelled, holds the
-            interpreter lock, or may crash. The start takes some tenths of a second, and the arguments are copied.
+            interpreter lock, or may crash. The process is kept for the next task, and the arguments are copied.
 
     Raises:
-        HandlerError: the type or a limit is out of range.
+        HandlerError: the type or a limit is out of range, or the parentheses are missing.
 
     """
+    if callable(type):
+        name = getattr(type, "__name__", "a function")
+        raise HandlerError(f'{name} is decorated with @handler alone: write @handler("name")')
     try:
         _TYPE_NAME.validate_python(type)
     except ValidationError:
@@ -118,22 +148,51 @@ def handler(
         raise HandlerError(f"{type}: max_attempts must be between 1 and {limits.ATTEMPTS_MAX}")
 
     def mark(function: Function) -> Function:
-        setattr(function, _MARK, _HandlerOptions(type, timeout_seconds, max_attempts, in_process))
+        others = [options for options in _marks(function) if options.type != type]
+        setattr(function, _MARK, (_HandlerOptions(type, timeout_seconds, max_attempts, in_process), *others))
         return function
 
     return mark
 
 
-def handler_of(function: object) -> Handler | None:
-    """Return the handler of a decorated function, or None for anything else.
+def handlers_of(function: object) -> list[Handler]:
+    """Return the handlers of a decorated function, one for each `@handler` above it; none for anything else.
 
     Raises:
         HandlerError: its parameters are not `(payload, context)` or fewer, or its payload type cannot be used.
 
     """
-    options: _HandlerOptions | None = getattr(function, _MARK, None) if callable(function) else None
-    if options is None or not callable(function):
-        return None
+    return [_handler(options, function) for options in _marks(function) if callable(function)]
+
+
+def handler_of(function: object) -> Handler | None:
+    """Return the handler of a decorated function, that of the topmost `@handler`, or None for anything else.
+
+    Raises:
+        HandlerError: as `handlers_of`.
+
+    """
+    return next(iter(handlers_of(function)), None)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the class and the first line of the text of an exception of the user's code, which may raise anything."""
+    try:
+        text = str(error).strip().partition("\n")[0]
+    except BaseException:  # noqa: BLE001 # the `str` of a user's exception
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _marks(thing: object) -> tuple[_HandlerOptions, ...]:
+    try:
+        marks = getattr(thing, _MARK, ())
+    except BaseException:  # noqa: BLE001 # a proxy, such as Flask's `current_app`, raises what it likes
+        return ()
+    return marks if isinstance(marks, tuple) and all(isinstance(one, _HandlerOptions) for one in marks) else ()
+
+
+def _handler(options: _HandlerOptions, function: Callable[..., Any]) -> Handler:
     is_async = inspect.iscoroutinefunction(function)
     takes_payload, takes_context, payload_type = _signature(options.type, function)
     mode = ExecutionMode.LOOP if is_async else ExecutionMode.THREAD
@@ -146,6 +205,7 @@ def handler_of(function: object) -> Handler | None:
         takes_payload=takes_payload,
         takes_context=takes_context,
         payload_type=payload_type,
+        schema=_schema(options.type, payload_type) if payload_type else None,
     )
 
 
@@ -153,8 +213,8 @@ def _signature(type_: str, function: Callable[..., Any]) -> tuple[bool, bool, Ty
     parameters = [p for p in inspect.signature(function).parameters.values() if p.default is inspect.Parameter.empty]
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except (NameError, AttributeError, TypeError, SyntaxError) as error:
-        raise HandlerError(f"{type_}: an annotation cannot be resolved: {error}") from error
+    except BaseException as error:  # the annotations are code of the user's
+        raise HandlerError(f"{type_}: an annotation cannot be resolved: {one_line(error)}") from error
     positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
     if len(parameters) > 2 or any(p.kind not in positional for p in parameters):  # payload, context
         raise HandlerError(f"{type_}: a handler takes (payload, context) or fewer; other parameters need a default")
@@ -176,9 +236,24 @@ def _payload_type(type_: str, hint: Any) -> TypeAdapter[Any] | None:
     if hint in (None, Any, dict, object) or typing.get_origin(hint) in (dict, Mapping):
         return None
     try:
-        adapter = TypeAdapter(hint)
-        adapter.json_schema()  # the worker will publish this schema, so it must exist
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        return TypeAdapter(hint)
+    except BaseException as error:  # a type can have code of the user's
+        raise _unusable(type_, error) from error
+
+
+def _schema(type_: str, payload_type: TypeAdapter[Any]) -> dict[str, Any]:
+    try:
+        schema = payload_type.json_schema()
+        text = orjson.dumps(schema)
+    except BaseException as error:  # as above
+        raise _unusable(type_, error) from error
+    if b"\\u0000" in text:
+        raise HandlerError(f"{type_}: the JSON Schema of its payload holds a NUL, which cannot be stored")
+    return schema
+
+
+def _unusable(type_: str, error: BaseException) -> HandlerError:
+    reason = one_line(error)
+    if isinstance(error, PydanticSchemaGenerationError | PydanticUserError):
         reason = error.message.splitlines()[0]
-        raise HandlerError(f"{type_}: the type of its payload cannot be used: {reason}") from error
-    return adapter
+    return HandlerError(f"{type_}: the type of its payload cannot be used: {reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import itertools
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator
@@ -12,14 +13,15 @@ from pathlib import Path
 from types import ModuleType
 
 from task_worker.builtin import HttpHosts, built_in
-from task_worker.handlers import Handler, HandlerError, handler_of
+from task_worker.handlers import Handler, HandlerError, handlers_of, one_line
+from task_worker.places import Places, is_path, resolve_places
 
 
-def load_handlers(place: str | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
-    """Return the handlers at `place` and the built-in ones, by type.
+def load_handlers(places: Places | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
+    """Return the handlers at `places` and the built-in ones, by type.
 
     Args:
-        place: `package.module`, `path/to/tasks.py`, or a folder. Of a folder all `*.py` files are loaded, in order of
+        places: `package.module`, `path/to/tasks.py`, or a folder. Of a folder all `*.py` files are loaded, in order of
             name, except those that begin with an underscore. Several places are separated by commas; None means none.
         http_hosts: what `http.request` may call; None for no such handler.
 
@@ -32,40 +34,31 @@ def load_handlers(place: str | None, http_hosts: HttpHosts | None = None) -> dic
 
     """
     by_type: dict[str, Handler] = {}
-    for handler in filter(None, map(handler_of, _members(place, http_hosts))):
+    for handler in itertools.chain.from_iterable(map(handlers_of, _members(places, http_hosts))):
         if by_type.setdefault(handler.type, handler).function is not handler.function:
             raise HandlerError(f"two handlers have the type {handler.type}")
     return by_type
 
 
-def forget_modules(place: str, keep: Collection[str]) -> None:
-    """Forget the modules that loading `place` imported from its own folders, so that the next load reads them again.
+def forget_modules(places: Places, keep: Collection[str]) -> None:
+    """Forget the modules that loading `places` imported from its own folders, so that the next load reads them again.
 
     `keep` names the modules that were imported before the first load. Installed packages stay imported too: many of
     them cannot be imported twice.
     """
-    folders = folders_of(place)
+    folders = folders_of(places)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if name not in keep and file and "site-packages" not in file and folders & set(Path(file).resolve().parents):
             del sys.modules[name]
 
 
-def folders_of(place: str) -> set[Path]:
-    """Return the folders of the files and modules that `place` names."""
+def folders_of(places: Places) -> set[Path]:
+    """Return the folders of the files and modules that `places` name."""
     return {
         _folder(one if is_path(one) else getattr(sys.modules.get(one), "__file__", None) or ".")
-        for one in _parts(place)
+        for one in resolve_places(places)
     }
-
-
-def is_path(place: str) -> bool:
-    """Return whether a place is a file or a folder, and not a module."""
-    return place.endswith(".py") or "/" in place or Path(place).is_dir()
-
-
-def _parts(place: str) -> list[str]:
-    return [part for part in (part.strip() for part in place.split(",")) if part]
 
 
 def _folder(place: str) -> Path:
@@ -73,9 +66,9 @@ def _folder(place: str) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _members(place: str | None, http_hosts: HttpHosts | None) -> Iterator[object]:
+def _members(places: Places | None, http_hosts: HttpHosts | None) -> Iterator[object]:
     yield from built_in(http_hosts)
-    for one in _parts(place or ""):
+    for one in resolve_places(places or ()):
         for module in _files(one) if is_path(one) else [_module(one)]:
             yield from vars(module).values()
 
@@ -118,8 +111,9 @@ def _imported(what: str, run: Callable[[], ModuleType]) -> ModuleType:
         return run()
     except HandlerError as error:
         raise HandlerError(f"{what}: {error}") from error
-    except (Exception, SystemExit) as error:  # the user's module may raise anything; the error says so in one line
-        raise HandlerError(f"{what} cannot be imported: {_where(error)}{type(error).__name__}: {error}") from error
+    except BaseException as error:  # the user's module may raise anything; the error says so in one line
+        reason = f"{_where(error)}{one_line(error)}{_remedy(what, error)}"
+        raise HandlerError(f"{what} cannot be imported: {reason}") from error
 
 
 def _where(error: BaseException) -> str:
@@ -128,6 +122,15 @@ def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
     return f"{Path(own[-1].filename).name}, line {own[-1].lineno}: " if own else ""
+
+
+def _remedy(what: str, error: BaseException) -> str:
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return ""
+    if what == error.name or what.startswith(f"{error.name}."):
+        return f"; it is looked for in {Path.cwd()} and among the installed packages"
+    package = error.name.partition(".")[0]
+    return f"; start with `uv run --with {package} …`, or add the package to the image (docs/docker.md)"
 
 
 def _make_importable(folder: Path) -> None:

@@ -21,6 +21,7 @@ from task_worker.builtin import HttpHosts
 from task_worker.handlers import Handler, HandlerError
 from task_worker.lease.alive_file import AliveFile
 from task_worker.loader import load_handlers
+from task_worker.places import Places
 from task_worker.settings import WorkerSettings
 from task_worker.startup_warnings import worker_startup_warnings
 from task_worker.worker import Worker
@@ -64,15 +65,15 @@ async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], shutd
         await Worker(settings, handlers, bus, signals).run(shutdown.stop, shutdown.hurry)
 
 
-def handlers_or_misconfigured(place: str | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
-    """Load the handlers at `place`.
+def handlers_or_misconfigured(places: Places | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
+    """Load the handlers at `places`.
 
     Raises:
         Misconfigured: they cannot be loaded; the text says which one and why.
 
     """
     try:
-        return load_handlers(place, http_hosts)
+        return load_handlers(places, http_hosts)
     except HandlerError as error:
         raise Misconfigured(f"TASK_WORKER_HANDLERS: {error}") from error
 

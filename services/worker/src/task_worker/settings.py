@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from task_contracts import Priority, limits
 from task_runtime import ProcessSettings, QueueNames
 from task_worker.builtin import HttpHosts
+from task_worker.places import resolve_places
 
 _WEIGHT_MAX = 1_000
 
@@ -37,6 +38,14 @@ def _parse_hosts(value: Any) -> Any:
     return HttpHosts.parse(value) if value.strip() else None
 
 
+def _resolve(value: Any) -> Any:
+    return resolve_places(value) if isinstance(value, str) else value
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
 Weights = Annotated[dict[Priority, int], BeforeValidator(_parse_weights), AfterValidator(_check_weights)]
 
 
@@ -51,8 +60,8 @@ class WorkerSettings(ProcessSettings):
     """How many tasks run at once."""
     max_payload_mb: int = Field(64, ge=1, le=65_536)
     """How many MiB of payloads may be in flight before no more tasks are claimed; one task always fits."""
-    handlers: str | None = None
-    """The places of handlers: modules, files and folders, separated by commas."""
+    handlers: Annotated[tuple[str, ...] | None, BeforeValidator(_resolve)] = None
+    """The places of handlers: modules, files and folders, separated by commas. Paths become absolute."""
     api_url: str = Field("http://127.0.0.1:9000", pattern=r"^https?://")
     """The URL of the API, for `context.client`."""
     priority_weights: Weights = Field(default_factory=lambda: {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1})
@@ -66,7 +75,7 @@ class WorkerSettings(ProcessSettings):
     """How many attempts of a task may fail if neither the task nor its handler sets a limit."""
     retention_days: float = Field(30.0, ge=0.0, le=36_500.0)
     """How many days ended tasks are kept; 0 keeps them for ever."""
-    alive_file: Path | None = None
+    alive_file: Annotated[Path | None, AfterValidator(_absolute)] = None
     """A file that the worker touches while it is alive. `task-worker check` looks at it."""
     http_hosts: Annotated[HttpHosts | None, BeforeValidator(_parse_hosts)] = None
     """The hosts that `http.request` may call. Without any it is not offered."""

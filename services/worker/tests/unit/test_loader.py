@@ -11,6 +11,7 @@ import pytest
 from task_worker import HandlerError
 from task_worker.builtin import HttpHosts
 from task_worker.loader import folders_of, forget_modules, load_handlers
+from task_worker.places import resolve_places
 
 Write = Callable[..., Path]
 
@@ -134,6 +135,20 @@ def test_a_file_with_the_name_of_a_known_module_is_loaded_and_hides_nothing(writ
         ("x = 1 / 0\n", "{file} cannot be imported: jobs.py, line 1: ZeroDivisionError: division by zero"),
         ("def f(:\n", "{file} cannot be imported: line 1: SyntaxError: "),
         ("\n\nimport nothing_like_it\n", "{file} cannot be imported: jobs.py, line 3: ModuleNotFoundError: "),
+        ("raise KeyboardInterrupt\n", "{file} cannot be imported: jobs.py, line 1: KeyboardInterrupt"),
+        (
+            "class E(Exception):\n    def __str__(self): raise SystemExit\nraise E\n",
+            "{file} cannot be imported: jobs.py, line 3: E",
+        ),
+        ("raise ValueError('one\\ntwo')\n", "{file} cannot be imported: jobs.py, line 1: ValueError: one"),
+        (
+            "import nothing_like_it.part\n",
+            "{file} cannot be imported: jobs.py, line 1: ModuleNotFoundError: No module named 'nothing_like_it'; start",
+        ),
+        (
+            "from task_worker import handler\n@handler\ndef build(payload): ...\n",
+            '{file}: build is decorated with @handler alone: write @handler("name")',
+        ),
         ("import sys\nsys.exit(3)\n", "{file} cannot be imported: jobs.py, line 2: SystemExit: 3"),
         ("from broken import x\n", "{file} cannot be imported: broken.py, line 2: RuntimeError: no"),
         (
@@ -162,6 +177,78 @@ def test_a_place_that_does_not_exist_is_an_error(write: Write, place: str, text:
 def test_a_module_that_does_not_exist_is_an_error(write: Write) -> None:
     with pytest.raises(HandlerError, match="acme_nothing cannot be imported: ModuleNotFoundError"):
         load_handlers("acme_nothing")
+
+
+def test_a_package_that_is_missing_comes_with_a_remedy(write: Write) -> None:
+    write("jobs.py", "import nothing_like_it.part\n")
+
+    with pytest.raises(HandlerError, match=r"with `uv run --with nothing_like_it …`, or add .* \(docs/docker\.md\)$"):
+        load_handlers("jobs.py")
+
+
+def test_a_place_that_names_no_module_says_where_it_was_looked_for(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(HandlerError, match=f"it is looked for in {tmp_path} and among the installed packages"):
+        load_handlers("acme_nothing.tasks")
+
+
+def test_a_function_may_have_two_types(write: Write) -> None:
+    write("jobs.py", ONE.format(type="old").replace('@handler("old")', '@handler("new")\n    @handler("old")'))
+
+    assert set(load_handlers("jobs.py")) == {"echo", "old", "new"}
+
+
+def test_what_raises_when_it_is_looked_at_is_no_handler(write: Write) -> None:
+    text = """
+        class Proxy:
+            def __getattr__(self, name):
+                raise RuntimeError("working outside of a context")
+
+        class Agreeable:
+            def __getattr__(self, name):
+                return lambda *args: self
+
+        proxy, agreeable = Proxy(), Agreeable()
+    """
+    write("jobs.py", dedent(ONE.format(type="one")) + dedent(text))
+
+    assert set(load_handlers("jobs.py")) == {"echo", "one"}
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('no schema')", "SystemExit(2)"])
+def test_a_payload_without_a_schema_is_an_error_that_names_its_type(write: Write, error: str) -> None:
+    text = f"""
+        from pydantic import BaseModel
+        from task_worker import handler
+
+        class Odd(BaseModel):
+            @classmethod
+            def __get_pydantic_json_schema__(cls, core_schema, handler):
+                raise {error}
+
+        @handler("odd")
+        def run(payload: Odd): ...
+    """
+    write("jobs.py", text)
+
+    with pytest.raises(HandlerError) as caught:
+        load_handlers("jobs.py")
+
+    name = error.replace("(", ": ").strip(")").replace("'", "")
+    assert str(caught.value) == f"odd: the type of its payload cannot be used: {name}"
+
+
+def test_resolved_places_do_not_depend_on_the_current_folder(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("one.py", ONE.format(type="one"))
+    write("two/a.py", ONE.format(type="two"))
+    places = resolve_places(" one.py, two/,,some.module")
+    elsewhere = tmp_path / "two"
+    monkeypatch.chdir(elsewhere)
+
+    assert places == (str(tmp_path / "one.py"), str(tmp_path / "two"), "some.module")
+    assert resolve_places(places) == places
+    assert set(load_handlers(places[:2])) == {"echo", "one", "two"}
 
 
 def test_two_handlers_of_one_type_are_an_error(write: Write) -> None:

@@ -18,7 +18,6 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars
 
 from task_contracts import Progress
@@ -32,7 +31,7 @@ from task_worker.attempt.runners.raised import outcome_of_exception
 from task_worker.attempt.runners.thread import run_in_thread
 from task_worker.claim.slots import Slots
 from task_worker.context import Context, TaskDetails
-from task_worker.handlers import ExecutionMode, Handler
+from task_worker.handlers import ExecutionMode, Handler, InvalidPayloadError
 from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
 from task_worker.timings import AttemptTimings
@@ -155,8 +154,8 @@ class Executor:
         try:
             context = self._context(attempt)
             arguments = handler.arguments(attempt.claim.payload, context)
-        except ValidationError as error:
-            return invalid_payload(error)
+        except InvalidPayloadError as error:
+            return invalid_payload(error.reason)
         except UnreadableJsonError as error:
             return unreadable_json(str(error))
         loop = asyncio.get_running_loop()

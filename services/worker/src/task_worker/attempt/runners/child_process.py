@@ -21,6 +21,7 @@ from task_contracts import ErrorCode, Progress, TaskError
 from task_runtime import LogFormat, LogLevel
 from task_worker.attempt.outcome import Failed, HandlerOutcome, Stopped
 from task_worker.context import TaskDetails
+from task_worker.places import Places
 
 if TYPE_CHECKING:
     from task_worker.lease.in_flight import Attempt  # not in the child, which does not import the store
@@ -33,7 +34,7 @@ _EXIT_SECONDS = 2.0
 class ChildSetup:
     """How every child is set up: where its handlers are, and how it logs."""
 
-    handlers_place: str | None
+    handlers_place: Places | None
     log_level: LogLevel
     log_format: LogFormat
 
