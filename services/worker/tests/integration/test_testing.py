@@ -21,6 +21,10 @@ Until = Callable[..., Awaitable[Any]]
 
 HANDLERS = """
 import asyncio, os, sys, time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pydantic import BaseModel, field_serializer
 from task_worker import Context, Fail, Retry, Snooze, handler
 
 
@@ -36,6 +40,31 @@ def nothing(payload, context):
 
 def unstorable(payload, context):
     return {"a": [float("nan")]}
+
+
+@dataclass
+class Row:
+    price: Decimal
+
+
+def python_types(payload, context):
+    return {"at": datetime(2026, 1, 2, tzinfo=UTC), "rows": [Row(Decimal("1.10"))], 1: {"a"}}
+
+
+class Leaving(BaseModel):
+    x: int = 1
+
+    @field_serializer("x")
+    def leave(self, value):
+        sys.exit(3)
+
+
+def leaves_when_written(payload, context):
+    return [Leaving()]
+
+
+def no_json(payload, context):
+    return [{"owner": object()}]
 
 
 def fails(payload, context):
@@ -59,7 +88,7 @@ def exits(payload, context):
     sys.exit(3)
 
 
-ENDING = [value, nothing, unstorable, fails, asks, snoozes, raises, exits]
+ENDING = [value, nothing, python_types, unstorable, no_json, leaves_when_written, fails, asks, snoozes, raises, exits]
 
 
 def on_loop(work):

@@ -9,16 +9,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import assert_never
 
-from task_contracts import BackOff, ErrorCode, TaskError, UnstorableJsonError, limits
+from task_contracts import BackOff, ErrorCode, TaskError, limits
 from task_store import Ending
-from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, Snoozed, Stopped, result_text, unstorable
+from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, Snoozed, Stopped
 from task_worker.lease.in_flight import Attempt, StopReason
 
 
 def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> Ending:
     """Return how an attempt ends.
 
-    A value is a COMPLETE if it can be stored, a FAIL otherwise. A failure is a RETRY while the task has, with this one,
+    A result is a COMPLETE. A failure is a RETRY while the task has, with this one,
     fewer than `attempt.max_attempts` failures; otherwise, or if it is final, it is a FAIL. A snooze is a SNOOZE. Code
     that was stopped is a RELEASE.
 
@@ -31,11 +31,8 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
     """
     claim = attempt.claim
     match _after_stop(attempt, outcome):
-        case Returned(value):
-            try:
-                return Ending.complete(claim, result_text(value))
-            except UnstorableJsonError as error:
-                return Ending.fail(claim, unstorable(str(error)))
+        case Returned(result):
+            return Ending.complete(claim, result)
         case Failed(error, traceback, is_final, after_seconds):
             failures = claim.failures + 1
             if is_final or failures >= attempt.max_attempts:

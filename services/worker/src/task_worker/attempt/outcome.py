@@ -9,19 +9,18 @@ start time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from task_contracts import ErrorCode, TaskError, UnstorableJsonError, check_json, limits, storable_text
+from task_contracts import ErrorCode, TaskError, limits, storable_text
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The handler returned `value`."""
+    """The handler returned. `result` is its value as the JSON to store; None if it returned None."""
 
-    value: Any
+    result: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +49,6 @@ class Stopped:
 
 
 HandlerOutcome: TypeAlias = Returned | Failed | Snoozed | Stopped
-
-
-def result_text(value: Any) -> str | None:
-    """Return a handler's value as the JSON to store; None for None. A pydantic model is dumped.
-
-    Raises:
-        UnstorableJsonError: the value is not JSON that can be stored, or is larger than `limits.RESULT_BYTES`.
-
-    """
-    if value is None:
-        return None
-    try:
-        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        text = orjson.dumps(check_json(plain))
-    except UnstorableJsonError:
-        raise
-    except Exception as error:  # the user's code runs here: fields of a model, items of a mapping
-        raise UnstorableJsonError((), f"is not JSON: {type(error).__name__}: {error}") from error
-    if len(text) > limits.RESULT_BYTES:
-        raise UnstorableJsonError((), f"is larger than {limits.RESULT_BYTES} bytes")
-    return text.decode()
-
-
-def unstorable(reason: str) -> TaskError:
-    """Return the error of a task whose result cannot be stored. It is final: another attempt would end the same."""
-    message = storable_text(f"the result cannot be stored: {reason}", limits.ERROR_MESSAGE_CHARS)
-    return TaskError(code=ErrorCode.UNSTORABLE_RESULT, message=message)
 
 
 def invalid_payload(error: ValidationError) -> Failed:

@@ -9,7 +9,7 @@ from task_contracts import Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE
 from task_runtime import get_logger
 from task_store import AttemptKey, Attempts, Ended, Ending, StatementEndedError, StoreError, UnstorableValuesError
-from task_worker.attempt.outcome import unstorable
+from task_worker.attempt.result import unstorable
 from task_worker.lease.in_flight import Attempt
 from task_worker.timings import RecordTimings
 

@@ -17,11 +17,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from task_contracts import Progress, UnstorableJsonError
+from task_contracts import Progress
 from task_runtime import configure_logging
-from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, result_text, unstorable
+from task_worker.attempt.outcome import HandlerOutcome
 from task_worker.attempt.runners.child_process import ChildRequest, framed
 from task_worker.attempt.runners.thread import call
 from task_worker.context import Context
@@ -35,7 +33,7 @@ def main() -> None:
     request: ChildRequest = pickle.loads(requests.read(size))  # noqa: S301 # from our own worker
     threading.Thread(target=_end_with_worker, args=(requests,), daemon=True).start()
     configure_logging(request.setup.log_level, request.setup.log_format)
-    answers.write(framed(_plain(_run(request, answers))))
+    answers.write(framed(_run(request, answers)))
     answers.flush()
     _end()  # what the handler left running must neither keep the slot nor outlive a worker that dies just now
 
@@ -86,17 +84,6 @@ def _run(request: ChildRequest, answers: io.BufferedWriter) -> HandlerOutcome:
         return handler.function(*arguments)
 
     return call(load_and_run, ())
-
-
-def _plain(outcome: HandlerOutcome) -> HandlerOutcome:
-    """Return the outcome with its value as plain JSON: another value might not even be picklable."""
-    if not isinstance(outcome, Returned):
-        return outcome
-    try:
-        text = result_text(outcome.value)
-    except UnstorableJsonError as error:
-        return Failed(unstorable(str(error)), is_final=True)
-    return Returned(None if text is None else orjson.loads(text))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from task_worker.attempt.outcome import HandlerOutcome, Returned, Stopped
+from task_worker.attempt.outcome import HandlerOutcome, Stopped
+from task_worker.attempt.result import outcome_of_value
 from task_worker.attempt.runners.raised import outcome_of_exception
 from task_worker.lease.in_flight import Attempt
 
@@ -29,7 +30,7 @@ async def run_on_loop(
 
 async def _call(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> HandlerOutcome:
     try:
-        return Returned(await function(*arguments))
+        return outcome_of_value(await function(*arguments))
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 # SystemExit too: it must not stop the event loop

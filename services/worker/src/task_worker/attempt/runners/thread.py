@@ -8,7 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
-from task_worker.attempt.outcome import HandlerOutcome, Returned
+from task_worker.attempt.outcome import HandlerOutcome
+from task_worker.attempt.result import outcome_of_value
 from task_worker.attempt.runners.raised import outcome_of_exception
 
 
@@ -21,6 +22,6 @@ async def run_in_thread(function: Callable[..., Any], arguments: tuple[Any, ...]
 def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> HandlerOutcome:
     """Call a plain function and return its outcome, whatever it raises."""
     try:
-        return Returned(function(*arguments))
+        return outcome_of_value(function(*arguments))
     except BaseException as error:  # noqa: BLE001 # SystemExit and TaskCancelled too
         return outcome_of_exception(error)
