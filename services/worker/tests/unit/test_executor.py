@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,7 @@ from task_contracts import ErrorCode, Progress
 from task_contracts.lifecycle import Event
 from task_store import AttemptKey, Claim, Ended, Ending
 from task_worker import Context, Fail, Snooze, TaskCancelled, handler
+from task_worker.attempt.ending import NOT_BEGUN_SECONDS
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.runners.child_process import ChildSetup
 from task_worker.claim.slots import Slots
@@ -177,15 +179,38 @@ class TestOutcomes:
         assert bench.in_flight.is_clear
         assert bench.slots.free == 5
 
-    async def test_a_thread_that_cannot_be_begun_is_a_failure_and_leaves_nothing_behind(self, make: Make) -> None:
-        @handler("t")
-        def run() -> None: ...
+    @pytest.mark.parametrize("in_process", [False, True])
+    async def test_code_that_cannot_be_begun_is_released_for_a_while_and_does_not_run_later(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch, *, in_process: bool
+    ) -> None:
+        ran = []
 
-        bench = make(run)
-        bench.executor.close()
-        bench.start("t")
+        async def no_process(*args: Any, **kwargs: Any) -> None:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-        assert (await bench.ending()).event is Event.RETRY
+        def no_thread(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        @handler("t", max_attempts=1, in_process=in_process)
+        def run() -> None:
+            ran.append(1)
+
+        @handler("other")
+        def other() -> None:
+            ran.append(2)
+
+        bench = make(run, other)
+        with monkeypatch.context() as patch, capture_logs() as logs:
+            patch.setattr(asyncio, "create_subprocess_exec", no_process)
+            patch.setattr(threading.Thread, "start", no_thread)
+            bench.start("t")
+            ending = await bench.ending()
+        bench.start("other")
+        await bench.ending()
+
+        assert (ending.event, ending.delay) == (Event.RELEASE, timedelta(seconds=NOT_BEGUN_SECONDS))
+        assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["code_not_begun"]
+        assert ran == [2]
         assert bench.in_flight.is_clear
 
     async def test_attempts_are_the_tasks_own_else_the_handlers_else_the_settings(self, make: Make) -> None:

@@ -50,3 +50,33 @@ def test_a_process_ends_though_a_call_does_not() -> None:
     done = subprocess.run([sys.executable, "-c", LEAVING], timeout=60, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_thread_that_cannot_be_started_leaves_no_call_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, called = DaemonThreads("calls", 2), []
+
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            threads.submit(called.append, "refused")
+    threads.submit(called.append, "later").result(SECONDS)
+
+    assert called == ["later"]
+
+
+def test_a_thread_is_used_again_and_ends_at_the_shutdown() -> None:
+    threads = DaemonThreads("calls", 2)
+    first = threads.submit(threading.current_thread).result(SECONDS)
+
+    def again() -> bool:
+        return threads.submit(threading.current_thread).result(SECONDS) is first
+
+    assert any(again() for _ in range(100))
+    threads.shutdown()
+    first.join(SECONDS)
+    assert not first.is_alive()
+    with pytest.raises(RuntimeError, match="shut down"):
+        threads.submit(print)

@@ -11,8 +11,11 @@ from typing import assert_never
 
 from task_contracts import BackOff, ErrorCode, TaskError, limits
 from task_store import Ending
-from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, Snoozed, Stopped
+from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Returned, Snoozed, Stopped
 from task_worker.lease.in_flight import Attempt, StopReason
+
+NOT_BEGUN_SECONDS = 5.0
+"""How long a task waits whose code could not be begun. Another worker may have what this one lacks."""
 
 
 def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> Ending:
@@ -20,7 +23,7 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
 
     A result is a COMPLETE. A failure is a RETRY while the task has, with this one,
     fewer than `attempt.max_attempts` failures; otherwise, or if it is final, it is a FAIL. A snooze is a SNOOZE. Code
-    that was stopped is a RELEASE.
+    that was stopped or could not be begun is a RELEASE.
 
     Args:
         attempt: its code has ended; `attempt.stop_reason` says why it was asked to stop, if it was.
@@ -43,6 +46,8 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
             return Ending.snooze(claim, after=_delay(after_seconds))
         case Stopped():
             return Ending.release(claim)
+        case NotBegun():
+            return Ending.release(claim, after=timedelta(seconds=NOT_BEGUN_SECONDS))
         case unknown:
             assert_never(unknown)
 

@@ -6,8 +6,9 @@
 - An attempt is recorded or released only after its code has stopped.
 - The slot is free once the code has ended; the attempt stays in flight until its ending is recorded.
 - Each attempt is an asyncio task that nobody cancels: stopping goes through `Attempt.stop`, to the code alone.
-- Whatever goes wrong around the code is a failure of the attempt, also a thread or process that cannot be started. An
-  attempt without a recorded ending would run again and again.
+- Whatever goes wrong around the code is a failure of the attempt. An attempt without a recorded ending would run again
+  and again.
+- A thread or process that cannot be started is the worker's trouble: the task is released, and waits a little.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from task_contracts import Progress
 from task_runtime import get_logger
 from task_store import AttemptKey, Claim, Ended, Ending, UnreadableJsonError
 from task_worker.attempt.ending import decide_ending
-from task_worker.attempt.outcome import HandlerOutcome, Stopped, invalid_payload, unreadable_json
+from task_worker.attempt.outcome import HandlerOutcome, NotBegun, Stopped, invalid_payload, unreadable_json
 from task_worker.attempt.runners.child_process import ChildSetup, run_in_process
 from task_worker.attempt.runners.loop import run_on_loop
 from task_worker.attempt.runners.raised import outcome_of_exception
@@ -34,6 +35,7 @@ from task_worker.context import Context, TaskDetails
 from task_worker.handlers import ExecutionMode, Handler, InvalidPayloadError
 from task_worker.lease.in_flight import Attempt, InFlight, StopReason
 from task_worker.lease.lease import Lease
+from task_worker.threads import DaemonThreads
 from task_worker.timings import AttemptTimings
 
 _log = get_logger(__name__)
@@ -93,7 +95,7 @@ class Executor:
         self._in_flight = in_flight
         self._slots = slots
         self._lease = lease
-        self._threads = services.threads or futures.ThreadPoolExecutor(slots.capacity, "handler")
+        self._threads = services.threads or DaemonThreads("handler", slots.capacity)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, claim: Claim) -> None:
@@ -162,7 +164,10 @@ class Executor:
         attempt.on_stop(lambda: loop.call_later(self._services.timings.overdue_seconds, _report_overdue, attempt))
         timer = loop.call_later(attempt.timeout_seconds, attempt.stop, StopReason.TIMEOUT)
         try:
-            return await self._run_by_mode(handler, arguments, attempt)
+            outcome = await self._run_by_mode(handler, arguments, attempt)
+            if isinstance(outcome, NotBegun):
+                _log.warning("code_not_begun", type=handler.type, reason=outcome.reason)
+            return outcome
         finally:
             timer.cancel()
             if context.has_clients:
@@ -177,9 +182,12 @@ class Executor:
             case ExecutionMode.PROCESS:
                 services = self._services
                 grace_seconds = services.timings.kill_grace_seconds
-                return await run_in_process(
-                    attempt, self._details(attempt), services.child, services.report, grace_seconds=grace_seconds
-                )
+                try:
+                    return await run_in_process(
+                        attempt, self._details(attempt), services.child, services.report, grace_seconds=grace_seconds
+                    )
+                except (OSError, MemoryError) as error:
+                    return NotBegun(f"no process: {error}")
             case _:
                 assert_never(handler.mode)
 

@@ -1,4 +1,4 @@
-"""The four outcomes of running a handler: it returned, failed, snoozed or was stopped. Pure.
+"""The outcomes of running a handler: it returned, failed, snoozed, was stopped or could not be begun. Pure.
 
 A runner reports one of these; `task_worker.attempt.ending` decides what is recorded.
 
@@ -48,7 +48,14 @@ class Stopped:
     """The worker stopped the code, or never began it: a cancel, a lost lease, a drain."""
 
 
-HandlerOutcome: TypeAlias = Returned | Failed | Snoozed | Stopped
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """The worker has no thread or process for the code: out of files, pids or memory. The handler did not fail."""
+
+    reason: str
+
+
+HandlerOutcome: TypeAlias = Returned | Failed | Snoozed | Stopped | NotBegun
 
 
 def invalid_payload(error: ValidationError) -> Failed:
