@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from harness.servers import Broker
 from harness.waiting import eventually
 from harness.world import LEASE_SECONDS, World
 from task_contracts import TaskCreate
+from task_store.testing import PrivatePostgres
 
 LEASE_LOST = 75
+END_SECONDS = 7.0
+"""How long after its drain a worker has ended at the latest."""
 PLACES = ("step.gate", "step.gate.thread", "step.gate.process")
 
 
@@ -121,3 +126,25 @@ async def test_an_idle_worker_leaves_at_once_and_is_retired(world: World, number
     (row,) = await world.tables.workers()
     assert row["dead_at"] is not None
     assert worker.family() == []
+
+
+@pytest.mark.private_servers
+@pytest.mark.alone
+async def test_a_worker_ends_in_time_though_no_server_answers_and_a_thread_is_left(
+    breakable_postgres: PrivatePostgres, breakable_broker: Broker, tmp_path: Path
+) -> None:
+    async with World(breakable_postgres.url(), breakable_broker.url, tmp_path, is_forked=False) as world:
+        worker = await world.worker()
+        await world.insert([TaskCreate(name="leftover", type="step.leftover")])
+        await eventually(world.tables.are_all_ended, "the task has ended")
+        breakable_postgres.pause()
+        breakable_broker.pause()
+
+        worker.terminate()
+        await worker.logged("drain_ended")
+        drained = time.monotonic()
+        code = await worker.ended()
+
+        assert time.monotonic() - drained < END_SECONDS
+        assert code == 0
+        breakable_postgres.resume()

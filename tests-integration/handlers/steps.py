@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -129,6 +130,13 @@ def follow_in_thread(context: Context) -> str:
 async def unstorable(context: Context) -> float:
     with journaled(context):
         return float("nan")
+
+
+@handler("step.leftover")
+def leftover(context: Context) -> None:
+    """Leaves a thread behind."""
+    with journaled(context):
+        threading.Thread(target=time.sleep, args=(60,)).start()
 
 
 @handler("step.abort.process", in_process=True)

@@ -18,6 +18,7 @@ from task_runtime import (
 )
 from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError, why_no_migration
 from task_worker.builtin import HttpHosts
+from task_worker.exits import end_soon
 from task_worker.handlers import Handler, HandlerError
 from task_worker.lease.alive_file import AliveFile
 from task_worker.loader import load_handlers
@@ -62,7 +63,7 @@ async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], shutd
         open_bus(url, queues=settings.queues, name="task-worker") as bus,
         open_signals(url, name="task-worker-signals") as signals,
     ):
-        await Worker(settings, handlers, bus, signals).run(shutdown.stop, shutdown.hurry)
+        await Worker(settings, handlers, bus, signals, end_soon=end_soon).run(shutdown.stop, shutdown.hurry)
 
 
 def handlers_or_misconfigured(places: Places | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:

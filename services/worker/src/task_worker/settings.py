@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,18 @@ from task_worker.builtin import HttpHosts
 from task_worker.places import resolve_places
 
 _WEIGHT_MAX = 1_000
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""The share of the processor that a container may use: `QUOTA PERIOD`, or `max PERIOD` without a limit."""
+
+
+def usable_cores(quota: Path = _CPU_QUOTA) -> int:
+    """Return how many cores this process may use: of the machine's, by its affinity and by the limit of a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        allowed, period = quota.read_text().split()
+        return max(1, min(cores, math.ceil(int(allowed) / int(period))))
+    except (OSError, ValueError):  # not Linux, an older cgroup, or no limit
+        return cores
 
 
 def _parse_weights(value: Any) -> Any:
@@ -67,6 +81,10 @@ class WorkerSettings(ProcessSettings):
     priority_weights: Weights = Field(default_factory=lambda: {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1})
     lease_seconds: float = Field(30.0, ge=1.0, le=3600.0)
     """How long a worker that is silent keeps its tasks."""
+    handler_processes: int = Field(default_factory=usable_cores, ge=1, le=1000)
+    """How many handlers that are marked `in_process` run at once."""
+    tasks_per_handler_process: int = Field(100, ge=1)
+    """After so many tasks a handler's process is replaced."""
     drain_seconds: float = Field(30.0, ge=0.0, le=86_400.0)
     """How long tasks may go on running after the worker was asked to stop."""
     timeout_seconds: float = Field(600.0, ge=limits.TIMEOUT_SECONDS_MIN, le=limits.TIMEOUT_SECONDS_MAX)

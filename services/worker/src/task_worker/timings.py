@@ -49,6 +49,8 @@ class AttemptTimings:
     """How long a task waits after a failure."""
     kill_grace_seconds: float = 5.0
     """Between SIGTERM and SIGKILL to a handler's process, if there is time for both."""
+    process_start_seconds: float = 120.0
+    """How long a handler's process may take to start and to load the handlers."""
     overdue_seconds: float = 5.0
     """After so long, code that was asked to stop and still runs is logged."""
     stop_seconds: float = 7.0
@@ -97,3 +99,5 @@ class WorkerTimings:
     """The deadline of a statement, connecting included."""
     slow_statement_seconds: float = 60.0
     """The same for what nothing waits for and may take long: an old snapshot (a backup) makes scans slow."""
+    leave_seconds: float = 5.0
+    """How long a worker that has drained may take to say so and to close what it has open."""

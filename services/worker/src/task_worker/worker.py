@@ -5,6 +5,8 @@
 - Winding down: claim nothing more → put back what was delivered → let running tasks finish, with heartbeats going on →
   at the deadline stop them and release them → record → retire. A second request skips the waiting.
 - Code that does not stop at the deadline ends the process; the sweep then brings its task back, uncounted.
+- Only a stop that was asked for counts as draining. A worker that fails stops its code at once, records what has ended,
+  and leaves the rest to the sweep, which counts a loss for each task: what takes its workers down comes to an end.
 """
 
 from __future__ import annotations
@@ -16,19 +18,20 @@ from uuid import UUID
 from task_bus import TaskBus
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
-from task_runtime import Supervisor, get_logger
+from task_runtime import ExitCode, Supervisor, get_logger
 from task_store import Attempts, Claims, Offer, StoreError, Workers
 from task_worker import exits
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.recorder import Recorder
-from task_worker.attempt.runners.child_process import ChildSetup
+from task_worker.attempt.runners.child_messages import ChildSetup
+from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
 from task_worker.claim.claim_loop import ClaimLoop
 from task_worker.claim.claimer import Claimer
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
 from task_worker.claim.whole_scan import WholeScan
 from task_worker.connections import WorkerDatabases
-from task_worker.handlers import Handler
+from task_worker.handlers import ExecutionMode, Handler
 from task_worker.leader.leader import Leader
 from task_worker.lease.alive_file import AliveFile
 from task_worker.lease.heartbeat import Heartbeat
@@ -53,6 +56,7 @@ class Worker:
         bus, signals: open as long as it runs.
         end_process: ends the process with an exit code where code cannot be stopped and must not go on. If it returns,
             the worker waits for that code.
+        end_soon: called with an exit code once no code runs any more, so that leaving takes a bounded time.
         timings: the times that are not settings.
 
     """
@@ -65,16 +69,19 @@ class Worker:
         signals: Signals,
         *,
         end_process: Callable[[int], None] = exits.end_process,
+        end_soon: Callable[[int], None] = lambda _: None,
         timings: WorkerTimings | None = None,
     ) -> None:
         self._settings = settings
         self._signals = signals
         self._end_process = end_process
+        self._end_soon = end_soon
         self._timings = timings or WorkerTimings()
         self._databases = WorkerDatabases(settings, self._timings)
         self._workers = Workers(self._databases.pool)
         self._wake_ups = WakeUps(signals, settings.serves[0])
         self._lease = Lease(settings.lease_seconds)
+        self._is_drain_known = False
         self._in_flight = InFlight(claim_seconds=2 * self._timings.statement_seconds)
 
         offer = Offer(settings.serves, {name: handler.payload_schema() for name, handler in handlers.items()})
@@ -83,6 +90,7 @@ class Worker:
         recorder = Recorder(Attempts(databases.pool), self._timings.record, on_waiting=self._wake_ups.task_due)
         slots = Slots(settings.concurrency, settings.max_payload_mb << 20)
         buffer = PrefetchBuffer(bus, settings.serves, settings.priority_weights, settings.concurrency)
+        self._processes = self._make_processes()
         self._executor = self._make_executor(handlers, recorder, slots)
         self._claim_loop = self._make_claim_loop(claims, buffer, slots)
         self._heartbeat = self._make_heartbeat(offer)
@@ -94,56 +102,85 @@ class Worker:
             "offers": OfferRefresher(self._workers, offer).run,
             **self._leader.loops(),
         }
+        self._needs_processes = any(handler.mode is ExecutionMode.PROCESS for handler in handlers.values())
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Work until `stop` is set, then wind down; `hurry` ends the waiting for running tasks.
 
         Raises:
-            LoopKeepsDyingError: a part of this worker died too often. Other workers bring back what it holds.
+            LoopKeepsDyingError: a part of this worker died too often. Other workers bring back what it holds, and
+                count a loss for each task.
 
         """
         supervisor = Supervisor(self._timings.restarts)
         listening = await self._signals.listen({SignalKind.CANCEL}, self._on_cancel_signal)
         self._heartbeat.start()
+        if self._needs_processes:
+            self._processes.keep_ready()
         for name, loop in self._loops.items():
             supervisor.start(name, loop, forever=name != "claims")
-        seconds = 0.0  # if a part of this worker is dead, nothing is waited for
+        is_failing = True
         try:
             await wait_for_first(stop.wait(), supervisor.wait())
-            seconds = self._settings.drain_seconds
+            is_failing = False
         finally:
-            await self._drain(seconds, hurry)
-            await listening.cancel()
-            await supervisor.aclose()
-            await self._leave()
+            is_failing = is_failing and not stop.is_set()
+            await (self._fail() if is_failing else self._drain(hurry))
+            self._end_soon(ExitCode.FAILED if is_failing else ExitCode.OK)
+            try:
+                async with asyncio.timeout(self._timings.leave_seconds):
+                    await listening.cancel()
+                    await supervisor.aclose()
+                    await self._leave(is_asked=not is_failing)
+            except TimeoutError:  # the lease ends by itself, and the connections with the process
+                _log.warning("farewell_missed", reason="it took too long")
 
-    async def _drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        stop_seconds = self._timings.attempt.stop_seconds
+    async def _drain(self, hurry: asyncio.Event) -> None:
+        seconds = self._settings.drain_seconds
         _log.info("drain_began", running=len(self._in_flight.running()), seconds=seconds)
-        await asyncio.gather(self._claim_loop.stop(stop_seconds), self._tell_database(self._workers.drain))
+        self._processes.drain()
+        stopping = self._claim_loop.stop(self._timings.attempt.stop_seconds)
+        _, self._is_drain_known = await asyncio.gather(stopping, self._tell_database(self._workers.drain))
         await wait_for_first(self._executor.wait_done(seconds), hurry.wait())
-        self._in_flight.stop_all(StopReason.DRAIN)
+        await self._stop_code(StopReason.DRAIN, exits.LEASE_LOST)
+        _log.info("drain_ended", unrecorded=len(self._in_flight))
+
+    async def _fail(self) -> None:
+        """Stop as a drain does, but at once, and without the word that it was asked for."""
+        _log.error("worker_fails", running=len(self._in_flight.running()))
+        self._processes.drain()  # what waits for a process has not begun, and counts no loss
+        await self._claim_loop.stop(self._timings.attempt.stop_seconds)
+        await self._stop_code(StopReason.WORKER_FAILED, ExitCode.FAILED)
+
+    async def _stop_code(self, reason: StopReason, exit_code: int) -> None:
+        """Stop what runs and wait until it is recorded; end the process with `exit_code` if it does not stop."""
+        stop_seconds = self._timings.attempt.stop_seconds
+        self._in_flight.stop_all(reason)
         await self._executor.wait_done(stop_seconds)
         while running := self._in_flight.running():
             _log.error("unstoppable_code", tasks=[str(attempt.claim.id) for attempt in running])
-            self._end_process(exits.LEASE_LOST)
+            self._end_process(exit_code)
             await self._executor.wait_done(stop_seconds)
-        _log.info("drain_ended", unrecorded=len(self._in_flight))
 
-    async def _leave(self) -> None:
+    async def _leave(self, *, is_asked: bool) -> None:
         await self._heartbeat.stop()
+        if is_asked and not self._is_drain_known:
+            await self._tell_database(self._workers.drain)
         await self._tell_database(self._workers.retire)
         self._wake_ups.offers_changed()
         self._executor.close()
+        await self._processes.aclose()
         await self._databases.aclose()
 
-    async def _tell_database(self, statement: Callable[[UUID], Awaitable[None]]) -> None:
+    async def _tell_database(self, statement: Callable[[UUID], Awaitable[None]]) -> bool:
         if self._lease.worker_id is None:
-            return
+            return True  # there is no row
         try:
             await statement(self._lease.worker_id)
         except StoreError as error:
             _log.warning("farewell_missed", reason=str(error))
+            return False
+        return True
 
     def _on_registered(self) -> None:
         self._leader.elect_now()
@@ -151,6 +188,14 @@ class Worker:
 
     def _on_cancel_signal(self, signal: Signal) -> None:
         self._heartbeat.cancel_requested(signal.ids)
+
+    def _make_processes(self) -> ProcessPool:
+        settings = self._settings
+        return ProcessPool(
+            ChildSetup(settings.handlers, settings.log_level, settings.log_format),
+            PoolLimits(settings.handler_processes, settings.tasks_per_handler_process),
+            self._timings.attempt,
+        )
 
     def _make_executor(self, handlers: Mapping[str, Handler], recorder: Recorder, slots: Slots) -> Executor:
         settings = self._settings
@@ -161,7 +206,7 @@ class Worker:
                 record=recorder.record,
                 release=recorder.release,
                 report=recorder.report,
-                child=ChildSetup(settings.handlers, settings.log_level, settings.log_format),
+                processes=self._processes,
                 timings=self._timings.attempt,
             ),
             in_flight=self._in_flight,

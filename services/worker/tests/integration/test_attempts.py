@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from task_contracts import BackOff, Task
 from task_worker import Context, Fail, Retry, Snooze, handler
@@ -86,6 +87,45 @@ async def test_a_payload_that_does_not_fit_fails_the_task_at_once(
         "type": None,
     }
     assert [one["outcome"] for one in await table.attempts(task.id)] == ["FAIL"]
+
+
+class Reader(BaseModel):
+    """Notes where it is read; a text ends the reading late."""
+
+    wait_seconds: float = 0
+
+    @model_validator(mode="after")
+    def read(self) -> Reader:
+        READ_IN.append(threading.current_thread().name)
+        time.sleep(self.wait_seconds)
+        return self
+
+
+READ_IN: list[str] = []
+
+
+async def test_validators_run_where_the_handler_runs_within_its_time(
+    start: Start, create: Create, ended: Ended, table: Any
+) -> None:
+    @handler("thread", timeout_seconds=0.2, max_attempts=1)
+    def in_thread(payload: Reader) -> str:
+        return threading.current_thread().name
+
+    @handler("echoes")
+    async def on_loop(payload: Reader) -> str:
+        return threading.current_thread().name
+
+    READ_IN.clear()
+    await start(in_thread, on_loop)
+    quick, slow = await create("thread", payload={}), await create("thread", payload={"wait_seconds": 0.5})
+    loop = await create("echoes", payload={})
+
+    rows = [await ended(task.id) for task in (quick, slow, loop)]
+
+    assert [row["status"] for row in rows] == ["COMPLETED", "FAILED", "COMPLETED"]
+    assert rows[1]["error"]["code"] == "timeout"
+    assert sorted(READ_IN) == sorted([rows[0]["result"], rows[0]["result"], rows[2]["result"]])
+    assert rows[0]["result"] != threading.current_thread().name == rows[2]["result"]
 
 
 async def test_progress_is_written_and_folded(
@@ -289,3 +329,31 @@ async def test_a_timeout_is_a_failure_that_is_retried(start: Start, create: Crea
     assert (row["status"], row["attempt"]) == ("FAILED", 2)
     assert row["error"]["code"] == "timeout"
     assert [one["outcome"] for one in await table.attempts(task.id)] == ["RETRY", "FAIL"]
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("payload", '{"x": 1e999}'),
+        ("payload", r'{"x": "\ud800"}'),
+        ("payload", "[]"),
+        ("labels", '{"x": 1e400}'),
+        ("labels", "[1]"),
+    ],
+)
+async def test_json_that_cannot_be_read_fails_its_task_alone(
+    start: Start, create: Create, ended: Ended, table: Any, column: str, text: str
+) -> None:
+    @handler("t")
+    def run(payload: dict[str, Any]) -> int:
+        return len(payload)
+
+    tasks = [await create("t") for _ in range(10)]
+    await table.execute(f"UPDATE tasks SET {column} = '{text}' WHERE id = $1", tasks[4].id)
+    await start(run)
+
+    rows = [await ended(task.id) for task in tasks]
+
+    assert [row["status"] for row in rows] == ["COMPLETED"] * 4 + ["FAILED"] + ["COMPLETED"] * 5
+    assert rows[4]["error"]["code"] == "invalid_payload"
+    assert rows[4]["error"]["message"].startswith(f"the stored {column} cannot be read: ")

@@ -202,5 +202,54 @@ async def test_a_worker_with_a_dead_part_stops_its_code_before_it_gives_up_its_l
         with pytest.raises(LoopKeepsDyingError, match="purge"):
             await running.task
     assert [row["dead_at"] for row in dead_at] == [None]
-    row = await table.task(task.id)
-    assert (row["status"], row["lost_count"]) == ("PENDING", 0)
+    (worker,) = await table.fetch("SELECT * FROM workers")
+    assert worker["dead_at"] is not None
+    assert worker["draining_at"] is None  # nobody asked it to stop, so it counts as lost
+    assert await table.status(task.id) == "IN_PROGRESS"
+
+
+async def test_what_takes_its_workers_down_is_lost_after_three_and_takes_no_neighbour_along(
+    start: Start,
+    create: Create,
+    ended: Ended,
+    until: Until,
+    timings: WorkerTimings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    poisoned, neighbour_began = asyncio.Event(), asyncio.Event()
+
+    async def breaks(_: Purge) -> None:
+        await poisoned.wait()
+        raise ValueError("broken")
+
+    monkeypatch.setattr(Purge, "run", breaks)
+
+    @handler("poison")
+    async def poison() -> None:
+        poisoned.set()
+        await asyncio.Event().wait()
+
+    @handler("neighbour")
+    async def neighbour() -> str:
+        neighbour_began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "saved what it had"
+
+    restarts = RestartPolicy(back_off=BackOff(first_seconds=0.001, longest_seconds=0.001))
+    quick = replace(timings, restarts=restarts)
+    worker = await start(poison, neighbour, timings=quick)
+    saved = await create("neighbour")
+    await neighbour_began.wait()
+    lost = await create("poison")
+    for _ in range(3):
+        async with asyncio.timeout(30):
+            with pytest.raises(LoopKeepsDyingError):
+                await worker.task
+        poisoned.clear()
+        worker = await start(poison, neighbour, timings=quick)
+
+    row = await ended(lost.id)
+    assert (row["status"], row["error"]["code"], row["lost_count"], row["attempt"]) == ("FAILED", "worker_lost", 3, 3)
+    assert (await ended(saved.id))["result"] == "saved what it had"

@@ -25,7 +25,7 @@ import trustme
 from task_contracts import BackOff, Task
 from task_runtime import configure_logging
 from task_worker import Fail, Retry
-from task_worker.attempt.outcome import result_text
+from task_worker.attempt.result import result_text
 from task_worker.builtin import HttpHosts
 from task_worker.builtin.http_payload import HttpRequest
 from task_worker.builtin.http_request import http_request
@@ -596,23 +596,16 @@ async def test_an_answer_with_retry_after_is_tried_again_after_that_time(serve: 
     assert (caught.value.code, caught.value.after_seconds) == (code, 120)
 
 
+@pytest.mark.usefixtures("untouched_logging")
 async def test_errors_and_the_log_hold_no_secrets(
     serve: Serve, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await serve(answer("404 secret", "Set-Cookie: secret", body=b"secret"))
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
 
-    try:
-        configure_logging("DEBUG", "json")
-        logging.getLogger("here").debug("is heard")
-        with pytest.raises(Fail) as caught:
-            await call(
-                server, url=f"{server.url}secret?token=secret", headers={"Authorization": "secret"}, json="secret"
-            )
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
+    configure_logging("DEBUG", "json")
+    logging.getLogger("here").debug("is heard")
+    with pytest.raises(Fail) as caught:
+        await call(server, url=f"{server.url}secret?token=secret", headers={"Authorization": "secret"}, json="secret")
 
     assert caught.value.code == "http_404"
     assert caught.value.message == f"GET http://127.0.0.1:{server.port} answered 404 Not Found"

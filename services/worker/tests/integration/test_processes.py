@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from task_contracts import BackOff, Task
@@ -108,6 +107,13 @@ def waits(payload: Place) -> None:
     time.sleep(payload.seconds)
 
 
+@handler("held", in_process=True)
+def held(payload: Place) -> None:
+    note(payload, os.getpid())
+    while not payload.path.with_suffix(".go").exists():
+        time.sleep(0.01)
+
+
 @handler("stubborn", in_process=True)
 def stubborn(payload: Place) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -165,7 +171,7 @@ def timings(timings: WorkerTimings) -> WorkerTimings:
 
 @pytest.fixture
 async def worker(start: Start, handlers_file: Path) -> Any:
-    return await start(handlers=str(handlers_file))
+    return await start(handlers=str(handlers_file), handler_processes=2)
 
 
 @pytest.fixture
@@ -200,6 +206,63 @@ async def test_a_value_and_progress_come_back(worker: Any, create: Create, ended
     assert row["result"]["pid"] != os.getpid()
     assert row["progress"] == {"percent": 50.0, "message": "half way"}
     assert (await ended(second.id))["result"] == "async"
+
+
+async def test_one_process_runs_task_after_task(
+    start: Start, handlers_file: Path, create: Create, ended: Ended
+) -> None:
+    await start(handlers=str(handlers_file), handler_processes=1)
+
+    rows = [await ended((await create("value")).id) for _ in range(3)]
+
+    assert len({row["result"]["pid"] for row in rows}) == 1
+
+
+async def test_no_more_run_at_once_than_there_are_processes_and_the_others_lose_no_time(
+    start: Start,
+    handlers_file: Path,
+    create: Create,
+    ended: Ended,
+    tmp_path: Path,
+    pids: Callable[..., Awaitable[list[int]]],
+    until: Until,
+) -> None:
+    worker = await start(handlers=str(handlers_file), handler_processes=1)
+    first = await create("waits", payload={"path": str(tmp_path / "pids"), "seconds": 1.5})
+    await pids()
+    others = [await create("value", timeout_seconds=1, max_attempts=1) for _ in range(3)]
+    await until(lambda: len(worker.worker._in_flight) == 4)
+
+    rows = [await ended(task.id) for task in (first, *others)]
+
+    assert [row["status"] for row in rows] == ["COMPLETED"] * 4
+    assert {row["result"]["pid"] for row in rows[1:]} == set(await pids())
+
+
+async def test_what_waits_for_a_process_when_its_worker_drains_is_given_back_at_once(
+    start: Start,
+    handlers_file: Path,
+    create: Create,
+    ended: Ended,
+    tmp_path: Path,
+    pids: Callable[..., Awaitable[list[int]]],
+    until: Until,
+    table: Any,
+) -> None:
+    leaving = await start(handlers=str(handlers_file), handler_processes=1, drain_seconds=60)
+    running = await create("held", payload={"path": str(tmp_path / "pids")})
+    await pids()
+    waiting = await create("value")
+    await until(lambda: len(leaving.worker._in_flight) == 2)
+    await start(handlers=str(handlers_file))
+    leaving.stop.set()
+
+    row = await ended(waiting.id)
+
+    assert (row["status"], row["attempt"], row["failures"], row["lost_count"]) == ("COMPLETED", 2, 0, 0)
+    assert (await table.task(running.id))["status"] == "IN_PROGRESS"
+    (tmp_path / "pids.go").touch()
+    assert (await ended(running.id))["attempt"] == 1
 
 
 async def test_outcomes_are_those_of_any_handler(worker: Any, create: Create, ended: Ended, table: Any) -> None:
@@ -246,16 +309,17 @@ async def test_its_prints_do_not_mix_with_its_messages_and_large_ones_pass_both_
     assert (await ended(large.id))["result"] == text
 
 
-async def test_it_is_killed_on_its_timeout(worker: Any, create: Create, ended: Ended, tmp_path: Path) -> None:
+async def test_it_is_killed_on_its_timeout(
+    worker: Any, create: Create, ended: Ended, tmp_path: Path, pids: Callable[..., Awaitable[list[int]]]
+) -> None:
     payload = {"path": str(tmp_path / "pids"), "seconds": 60}
     task = await create("waits", payload=payload, timeout_seconds=0.5, max_attempts=1)
 
     row = await ended(task.id)
 
     assert (row["status"], row["error"]["code"]) == ("FAILED", "timeout")
-    assert not [
-        child for child in psutil.Process().children() if "task_worker.attempt.runners.child_main" in child.cmdline()
-    ]
+    (pid,) = await pids()
+    assert is_gone(pid)
 
 
 @pytest.mark.alone
@@ -351,11 +415,12 @@ async def test_it_ends_when_its_worker_is_killed(
     pids: Callable[..., Awaitable[list[int]]],
     until: Until,
 ) -> None:
-    process = await worker_process(handlers_file)
+    process = await worker_process(handlers_file, handler_processes=3)
     # That worker runs on uvloop, which starts processes in its own way.
     aborts = await create("forks", payload={"path": str(tmp_path / "third"), "seconds": 1}, max_attempts=1)
     await create("stubborn", payload={"path": str(tmp_path / "pids"), "seconds": 60})
     await create("forks", payload={"path": str(tmp_path / "other"), "seconds": 0})
+    idle = (await ended((await create("value")).id))["result"]["pid"]
     (pid,) = await pids()
     other = tmp_path / "other"
     grandchild = int(await until(lambda: other.exists() and other.read_text()))
@@ -364,5 +429,28 @@ async def test_it_ends_when_its_worker_is_killed(
     process.send_signal(signal.SIGKILL)
     await process.wait()
 
-    await until(lambda: is_gone(pid))
-    await until(lambda: is_gone(grandchild))
+    for one in (pid, idle, grandchild):
+        await until(lambda one=one: is_gone(one))
+
+
+@pytest.mark.parametrize("place", ["process_handlers.py", "process_handlers"])
+async def test_it_finds_its_handler_wherever_code_has_changed_to(
+    start: Start,
+    create: Create,
+    ended: Ended,
+    handlers_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    place: str,
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(handlers_file.parent)
+    await start(handlers=place)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "orjson.py").write_text("raise RuntimeError('the wrong folder')")
+    monkeypatch.chdir(elsewhere)
+
+    row = await ended((await create("async", max_attempts=1)).id)
+
+    assert (row["result"], row["error"]) == ("async", None)

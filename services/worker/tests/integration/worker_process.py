@@ -7,7 +7,7 @@ import sys
 
 from task_bus import MemoryHub, open_bus
 from task_bus.signals import open_signals
-from task_runtime import ExitCode, ShutdownSignals, run_process
+from task_runtime import ExitCode, ShutdownSignals, exit_process, run_process
 from task_worker.loader import load_handlers
 from task_worker.settings import WorkerSettings
 from task_worker.worker import Worker
@@ -28,7 +28,7 @@ async def run(settings: WorkerSettings) -> ExitCode:
 def main() -> None:
     defaults = {"broker_url": "memory://", "lease_seconds": 3, "log_level": "ERROR", "log_format": "json"}
     settings = WorkerSettings(**{**defaults, **json.loads(sys.argv[1])})
-    sys.exit(run_process(lambda: run(settings), settings))
+    exit_process(run_process(lambda: run(settings), settings))
 
 
 if __name__ == "__main__":

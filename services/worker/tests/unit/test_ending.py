@@ -23,7 +23,21 @@ def decide(
     claim: Claim, outcome: HandlerOutcome, max_attempts: int = 3, *, stop_reason: StopReason | None = None
 ) -> Ending:
     """Return how an attempt ends if its code was stopped for this reason, or not stopped."""
-    return decide_ending(Attempt(claim, 0.5, max_attempts, stop_reason), outcome, AttemptTimings().retry)
+    ending = decide_ending(Attempt(claim, 0.5, max_attempts, stop_reason), outcome, AttemptTimings().retry)
+    assert ending is not None
+    return ending
+
+
+@pytest.mark.parametrize("outcome", [Stopped(), Failed(ERROR)])
+def test_code_that_a_failing_worker_stops_is_left_to_the_sweep(a_claim: MakeClaim, outcome: HandlerOutcome) -> None:
+    attempt = Attempt(a_claim(), 0.5, 3, StopReason.WORKER_FAILED)
+
+    assert decide_ending(attempt, outcome, AttemptTimings().retry) is None
+
+
+def test_code_that_ends_well_although_its_worker_fails_is_recorded(a_claim: MakeClaim) -> None:
+    assert decide(a_claim(), Returned(1), stop_reason=StopReason.WORKER_FAILED).event is Event.COMPLETE
+    assert decide(a_claim(), Snoozed(1), stop_reason=StopReason.WORKER_FAILED).event is Event.SNOOZE
 
 
 def test_a_value_completes_even_on_the_last_attempt(a_claim: MakeClaim) -> None:
@@ -87,7 +101,7 @@ def test_code_that_was_stopped_is_released_at_once_and_uncounted(a_claim: MakeCl
     assert (ending.event, ending.delay, ending.error) == (Event.RELEASE, timedelta(), None)
 
 
-@pytest.mark.parametrize("outcome", [Returned("too late"), Snoozed(1), Failed(ERROR), Stopped()])
+@pytest.mark.parametrize("outcome", [Returned('"too late"'), Snoozed(1), Failed(ERROR), Stopped()])
 def test_out_of_time_is_a_failure_whatever_came_in_the_end(a_claim: MakeClaim, outcome: HandlerOutcome) -> None:
     ending = decide(a_claim(), outcome, stop_reason=StopReason.TIMEOUT)
 
@@ -95,7 +109,7 @@ def test_out_of_time_is_a_failure_whatever_came_in_the_end(a_claim: MakeClaim, o
     assert ending.error == TaskError(code=ErrorCode.TIMEOUT, message="the handler ran longer than 0.5 s")
 
 
-@pytest.mark.parametrize("reason", sorted(set(StopReason) - {StopReason.TIMEOUT}))
+@pytest.mark.parametrize("reason", sorted(set(StopReason) - {StopReason.TIMEOUT, StopReason.WORKER_FAILED}))
 def test_after_any_other_stop_a_value_or_a_snooze_is_kept_and_a_failure_counts_as_the_stop(
     a_claim: MakeClaim, reason: StopReason
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +20,8 @@ from task_store import AttemptKey, Claim, Ended, Ending
 from task_worker import Context, Fail, Snooze, TaskCancelled, handler
 from task_worker.attempt.ending import NOT_BEGUN_SECONDS
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
-from task_worker.attempt.runners.child_process import ChildSetup
+from task_worker.attempt.runners.child_messages import ChildSetup
+from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
 from task_worker.claim.slots import Slots
 from task_worker.handlers import Handler
 from task_worker.lease.in_flight import Attempt, InFlight, StopReason
@@ -42,6 +44,17 @@ class Odd(BaseModel):
         raise LookupError("not there")
 
 
+class Hopeless(BaseException):
+    pass
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        sys.exit(2)
+
+    __repr__ = __str__
+
+
 class Bench:
     """An executor whose endings are kept instead of recorded."""
 
@@ -62,7 +75,7 @@ class Bench:
                 record=self._record,
                 release=self._release,
                 report=self._report,
-                child=ChildSetup(None, "INFO", "json"),
+                processes=ProcessPool(ChildSetup(None, "INFO", "json"), PoolLimits(1, 1), AttemptTimings()),
                 timings=AttemptTimings(overdue_seconds=0.02),
             ),
             in_flight=self.in_flight,
@@ -178,6 +191,72 @@ class TestOutcomes:
         assert ending.error.type == "LookupError"
         assert bench.in_flight.is_clear
         assert bench.slots.free == 5
+
+    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, Hopeless])
+    async def test_whatever_a_validator_raises_is_a_failure(self, make: Make, error: type[BaseException]) -> None:
+        class Leaves(BaseModel):
+            n: int
+
+            @field_validator("n")
+            @classmethod
+            def _leave(cls, value: int) -> int:
+                raise error
+
+        async def run(payload: BaseModel) -> None: ...
+
+        run.__annotations__["payload"] = Leaves  # a name of this function, which a text annotation cannot have
+        bench = make(handler("t", max_attempts=1)(run))
+        bench.start("t", payload={"n": 1})
+
+        ending = await bench.ending()
+
+        assert ending.event is Event.FAIL
+        assert ending.error is not None
+        assert (ending.error.code, ending.error.type) == (ErrorCode.HANDLER_ERROR, error.__name__)
+        assert bench.in_flight.is_clear
+
+    @pytest.mark.parametrize("place", ["loop", "thread"])
+    async def test_an_exception_whose_text_leaves_is_a_failure(self, make: Make, place: str) -> None:
+        async def on_loop() -> None:
+            raise UnspeakableError
+
+        def in_thread() -> None:
+            raise UnspeakableError
+
+        bench = make(handler("t", max_attempts=1)(on_loop if place == "loop" else in_thread))
+        bench.start("t")
+
+        ending = await bench.ending()
+
+        assert ending.event is Event.FAIL
+        assert ending.error is not None
+        assert ending.error.code == ErrorCode.HANDLER_ERROR
+
+    async def test_an_exception_that_code_has_bent_is_a_failure(self, make: Make) -> None:
+        @handler("t", max_attempts=1)
+        async def run() -> None:
+            snooze = Snooze(after_seconds=1)
+            snooze.after_seconds = "soon"  # type: ignore[assignment] # that is the point
+            raise snooze
+
+        bench = make(run)
+        bench.start("t")
+
+        assert (await bench.ending()).event is Event.FAIL
+
+    async def test_a_client_that_leaves_when_it_is_closed_changes_nothing(self, make: Make) -> None:
+        @handler("t")
+        async def run(context: Context) -> None:
+            context.client.aclose = leave  # type: ignore[method-assign] # as a transport of the user's might
+
+        async def leave() -> None:
+            sys.exit(2)
+
+        bench = make(run)
+        bench.start("t")
+
+        assert (await bench.ending()).event is Event.COMPLETE
+        assert await bench.executor.wait_done(10)
 
     @pytest.mark.parametrize("in_process", [False, True])
     async def test_code_that_cannot_be_begun_is_released_for_a_while_and_does_not_run_later(

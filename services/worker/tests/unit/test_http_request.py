@@ -13,7 +13,7 @@ from task_worker import Fail, Retry
 from task_worker.builtin import HttpHosts
 from task_worker.builtin.http_payload import HttpRequest
 from task_worker.builtin.http_request import http_request
-from task_worker.handlers import Handler, handler_of
+from task_worker.handlers import Handler, InvalidPayloadError, handler_of
 
 LISTED = "api.example.org, *.example.net, 127.0.0.1, 10.0.0.0/8"
 
@@ -26,7 +26,10 @@ def the_handler() -> Handler:
 
 def read(payload: dict[str, Any]) -> HttpRequest:
     """Return the payload as the worker reads it."""
-    arguments = the_handler().arguments(payload, None)  # type: ignore[arg-type] # it takes no context
+    try:
+        arguments = the_handler().arguments(payload, None)  # type: ignore[arg-type] # it takes no context
+    except InvalidPayloadError as error:
+        raise error.reason from error
     request: HttpRequest = arguments[0]
     return request
 

@@ -10,7 +10,7 @@ import pytest
 
 from task_contracts import limits
 from task_worker import Fail, Retry
-from task_worker.attempt.outcome import result_text
+from task_worker.attempt.result import result_text
 from task_worker.builtin.http_response import BODY_BYTES, HEADERS_CHARS, check_status, read_result
 
 CALL = "GET https://api.example.org"

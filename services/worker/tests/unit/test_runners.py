@@ -22,7 +22,7 @@ async def test_a_handler_on_the_loop_goes_with_the_loop(a_claim: Callable[..., C
         finally:
             ended.append(1)
 
-    running = asyncio.create_task(run_on_loop(run, (), Attempt(a_claim(), 60, 3)))
+    running = asyncio.create_task(run_on_loop(run, Attempt(a_claim(), 60, 3)))
     await began.wait()
     running.cancel()
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
 from task_contracts import Priority
 from task_runtime import read_settings
-from task_worker.settings import WorkerSettings
+from task_worker.settings import WorkerSettings, usable_cores
 
 REQUIRED = {"TASK_DATABASE_URL": "postgresql://u:secret@db/tasks", "TASK_BROKER_URL": "amqp://u:secret@mq/"}
 
@@ -24,6 +26,21 @@ def test_everything_else_has_a_default() -> None:
     assert settings.priority_weights == {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1}
     assert (settings.concurrency, settings.lease_seconds, settings.drain_seconds) == (50, 30, 30)
     assert (settings.timeout_seconds, settings.max_attempts, settings.retention_days) == (600, 3, 30)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("10000000 100000", 8), (None, 8)],
+)
+def test_as_many_handler_processes_as_cores_that_the_machine_and_the_container_allow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str | None, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+
+    assert usable_cores(tmp_path / "cpu.max") == cores
+    assert read_settings(WorkerSettings).handler_processes == usable_cores()
 
 
 def test_weights_are_read_from_high_to_low(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +89,8 @@ def test_hosts_are_read_with_their_ports_and_networks(monkeypatch: pytest.Monkey
         ("PRIORITY_WEIGHTS", "6:3:1001", "must hold a weight of 1 to 1000 for each of HIGH:MEDIUM:LOW, such as 6:3:1"),
         ("CONCURRENCY", "0", "input should be greater than or equal to 1"),
         ("CONCURRENCY", "many", "input should be a valid integer, unable to parse string as an integer"),
+        ("HANDLER_PROCESSES", "0", "input should be greater than or equal to 1"),
+        ("TASKS_PER_HANDLER_PROCESS", "0", "input should be greater than or equal to 1"),
         ("LEASE_SECONDS", "0.5", "input should be greater than or equal to 1"),
         ("DRAIN_SECONDS", "-1", "input should be greater than or equal to 0"),
         ("DRAIN_SECONDS", "nan", "input should be less than or equal to 86400"),

@@ -9,12 +9,14 @@ import threading
 import time
 import types
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, model_serializer
 
 from task_client import AsyncTaskClient, TaskClient
 from task_contracts import Priority, TaskCreate, TaskStatus
@@ -102,6 +104,25 @@ class TestOutcomes:
         assert outcome.event is Event.FAIL
         assert outcome.error is not None
         assert outcome.error.code == "unstorable_result"
+
+    @PLACES
+    def test_a_result_of_python_types_is_what_pydantic_writes(self, place: str) -> None:
+        outcome = run(placed(place, lambda *_: {"on": date(2026, 1, 2), 1: {Decimal("1.10")}}))
+
+        assert outcome.result == {"on": "2026-01-02", "1": ["1.10"]}
+
+    @PLACES
+    def test_a_value_whose_code_leaves_while_it_is_written_fails_its_task_alone(self, place: str) -> None:
+        class Leaving(BaseModel):
+            @model_serializer
+            def leave(self) -> str:
+                sys.exit(2)
+
+        outcome = run(placed(place, lambda *_: {"a": [Leaving()]}))
+
+        assert outcome.error is not None
+        assert outcome.error.code == "unstorable_result"
+        assert outcome.error.message.startswith("the result cannot be stored: a.0: is not JSON")
 
     def test_fail_retry_and_snooze_are_recorded_with_their_times(self) -> None:
         failed = run(raising(Fail("none such", code="no_customer")))

@@ -18,12 +18,15 @@ NOT_BEGUN_SECONDS = 5.0
 """How long a task waits whose code could not be begun. Another worker may have what this one lacks."""
 
 
-def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> Ending:
-    """Return how an attempt ends.
+def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> Ending | None:
+    """Return how an attempt ends, or None if nothing may be recorded.
 
-    A result is a COMPLETE. A failure is a RETRY while the task has, with this one,
-    fewer than `attempt.max_attempts` failures; otherwise, or if it is final, it is a FAIL. A snooze is a SNOOZE. Code
-    that was stopped or could not be begun is a RELEASE.
+    Nothing is recorded for code that was stopped because its worker fails: it may have caused that. The worker counts
+    as lost, so the sweep counts a loss of the task.
+
+    A result is a COMPLETE. A failure is a RETRY while the task has, with this one, fewer than `attempt.max_attempts`
+    failures; otherwise, or if it is final, it is a FAIL. A snooze is a SNOOZE. Code that was stopped or could not be
+    begun is a RELEASE.
 
     Args:
         attempt: its code has ended; `attempt.stop_reason` says why it was asked to stop, if it was.
@@ -36,20 +39,24 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
     match _after_stop(attempt, outcome):
         case Returned(result):
             return Ending.complete(claim, result)
-        case Failed(error, traceback, is_final, after_seconds):
-            failures = claim.failures + 1
-            if is_final or failures >= attempt.max_attempts:
-                return Ending.fail(claim, error, traceback=traceback)
-            after = _delay(retry.pause_seconds(failures) if after_seconds is None else after_seconds)
-            return Ending.retry(claim, error, after=after, traceback=traceback)
+        case Failed() as failed:
+            return _after_failure(attempt, failed, retry)
         case Snoozed(after_seconds):
             return Ending.snooze(claim, after=_delay(after_seconds))
         case Stopped():
-            return Ending.release(claim)
+            return None if attempt.stop_reason is StopReason.WORKER_FAILED else Ending.release(claim)
         case NotBegun():
             return Ending.release(claim, after=timedelta(seconds=NOT_BEGUN_SECONDS))
         case unknown:
             assert_never(unknown)
+
+
+def _after_failure(attempt: Attempt, failed: Failed, retry: BackOff) -> Ending:
+    claim, failures = attempt.claim, attempt.claim.failures + 1
+    if failed.is_final or failures >= attempt.max_attempts:
+        return Ending.fail(claim, failed.error, traceback=failed.traceback)
+    after = _delay(retry.pause_seconds(failures) if failed.after_seconds is None else failed.after_seconds)
+    return Ending.retry(claim, failed.error, after=after, traceback=failed.traceback)
 
 
 def _after_stop(attempt: Attempt, outcome: HandlerOutcome) -> HandlerOutcome:

@@ -4,36 +4,42 @@
 
 - Nothing starts without a valid lease: a claim that is answered too late is released.
 - An attempt is recorded or released only after its code has stopped.
-- The slot is free once the code has ended; the attempt stays in flight until its ending is recorded.
+- The slot is free once the code has ended; the attempt stays in flight until its ending is recorded. It stays there for
+  good where nothing is recorded, since its worker fails.
 - Each attempt is an asyncio task that nobody cancels: stopping goes through `Attempt.stop`, to the code alone.
-- Whatever goes wrong around the code is a failure of the attempt. An attempt without a recorded ending would run again
-  and again.
+- All code of the user, its validators and exceptions included, runs within the time limit, where the runner of its mode
+  runs it. It may raise whatever it likes, SystemExit too: that is a failure of the attempt. An attempt without a
+  recorded ending would run again and again.
 - A thread or process that cannot be started is the worker's trouble: the task is released, and waits a little.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from task_contracts import Progress
-from task_runtime import get_logger
+from task_runtime import get_logger, owned_by
 from task_store import AttemptKey, Claim, Ended, Ending, UnreadableJsonError
 from task_worker.attempt.ending import decide_ending
-from task_worker.attempt.outcome import HandlerOutcome, NotBegun, Stopped, invalid_payload, unreadable_json
-from task_worker.attempt.runners.child_process import ChildSetup, run_in_process
+from task_worker.attempt.outcome import HandlerOutcome, NotBegun, Stopped, unreadable_json
+from task_worker.attempt.runners.child_messages import ChildRequest
 from task_worker.attempt.runners.loop import run_on_loop
-from task_worker.attempt.runners.raised import outcome_of_exception
+from task_worker.attempt.runners.process_pool import ProcessPool
+from task_worker.attempt.runners.raised import outcome_of_exception, pass_on_cancel
 from task_worker.attempt.runners.thread import run_in_thread
+from task_worker.attempt.runners.time_limit import time_limit
 from task_worker.claim.slots import Slots
 from task_worker.context import Context, TaskDetails
-from task_worker.handlers import ExecutionMode, Handler, InvalidPayloadError
-from task_worker.lease.in_flight import Attempt, InFlight, StopReason
+from task_worker.handlers import ExecutionMode, Handler
+from task_worker.lease.in_flight import Attempt, InFlight
 from task_worker.lease.lease import Lease
 from task_worker.threads import DaemonThreads
 from task_worker.timings import AttemptTimings
@@ -54,15 +60,15 @@ class RunDefaults:
 class AttemptServices:
     """The parts of the worker that attempts use.
 
-    `record` writes an ending, `release` gives back a task that is not run, `report` takes progress. `child` says how a
-    handler's process is set up. `make_context` makes the context for a handler. `threads` run plain handlers; if left
-    out, there is a thread for each slot.
+    `record` writes an ending, `release` gives back a task that is not run, `report` takes progress. `processes` run
+    handlers that are marked `in_process`; their owner closes them. `make_context` makes the context for a handler.
+    `threads` run plain handlers; if left out, there is a thread for each slot.
     """
 
     record: Callable[[Attempt, Ending], Awaitable[Ended | None]]
     release: Callable[[AttemptKey], Coroutine[Any, Any, None]]
     report: Callable[[Attempt, Progress], None]
-    child: ChildSetup
+    processes: ProcessPool
     timings: AttemptTimings
     make_context: Callable[..., Context] = Context
     threads: futures.Executor | None = None
@@ -135,12 +141,16 @@ class Executor:
         )
         try:
             outcome = await self._run(attempt, handler)
-        except Exception as error:  # noqa: BLE001 # the outermost frame of an attempt
+        except BaseException as error:  # noqa: BLE001 # the outermost frame of an attempt
+            pass_on_cancel(error)
             outcome = outcome_of_exception(error)
         finally:
             attempt.is_running = False
             self._slots.code_ended()
         ending = decide_ending(attempt, outcome, self._services.timings.retry)
+        if ending is None:  # it stays in flight, so that no reconciling releases it
+            _log.warning("attempt_left_to_sweep", type=handler.type)
+            return
         ending_bytes = ending.size_bytes
         self._slots.hold(ending_bytes)
         try:
@@ -155,41 +165,37 @@ class Executor:
             return Stopped()
         try:
             context = self._context(attempt)
-            arguments = handler.arguments(attempt.claim.payload, context)
-        except InvalidPayloadError as error:
-            return invalid_payload(error.reason)
+            begin = functools.partial(handler.begin, attempt.claim.payload, context)
         except UnreadableJsonError as error:
             return unreadable_json(str(error))
         loop = asyncio.get_running_loop()
         attempt.on_stop(lambda: loop.call_later(self._services.timings.overdue_seconds, _report_overdue, attempt))
-        timer = loop.call_later(attempt.timeout_seconds, attempt.stop, StopReason.TIMEOUT)
         try:
-            outcome = await self._run_by_mode(handler, arguments, attempt)
+            outcome = await self._run_by_mode(handler.mode, begin, attempt)
             if isinstance(outcome, NotBegun):
                 _log.warning("code_not_begun", type=handler.type, reason=outcome.reason)
             return outcome
         finally:
-            timer.cancel()
             if context.has_clients:
-                self._spawn(context.aclose())  # in the background: a failed close must not change the outcome
+                with owned_by(attempt):
+                    self._spawn(_close(context))  # in the background: it must not change the outcome
 
-    async def _run_by_mode(self, handler: Handler, arguments: tuple[object, ...], attempt: Attempt) -> HandlerOutcome:
-        match handler.mode:
+    async def _run_by_mode(self, mode: ExecutionMode, begin: Callable[[], Any], attempt: Attempt) -> HandlerOutcome:
+        match mode:
             case ExecutionMode.LOOP:
-                return await run_on_loop(handler.function, arguments, attempt)
+                with time_limit(attempt):
+                    return await run_on_loop(begin, attempt)
             case ExecutionMode.THREAD:
-                return await run_in_thread(handler.function, arguments, self._threads)
+                with time_limit(attempt):
+                    return await run_in_thread(begin, attempt, self._threads)
             case ExecutionMode.PROCESS:
-                services = self._services
-                grace_seconds = services.timings.kill_grace_seconds
-                try:
-                    return await run_in_process(
-                        attempt, self._details(attempt), services.child, services.report, grace_seconds=grace_seconds
-                    )
+                request = ChildRequest(self._details(attempt), attempt.claim.payload_text, get_contextvars())
+                try:  # its time begins later: it may have to wait for a process
+                    return await self._services.processes.run(attempt, request, self._services.report)
                 except (OSError, MemoryError) as error:
                     return NotBegun(f"no process: {error}")
             case _:
-                assert_never(handler.mode)
+                assert_never(mode)
 
     def _context(self, attempt: Attempt) -> Context:
         loop = asyncio.get_running_loop()
@@ -217,6 +223,14 @@ class Executor:
         )
 
 
+async def _close(context: Context) -> None:
+    try:
+        await context.aclose()
+    except BaseException as error:  # noqa: BLE001 # the code of the user's transports
+        pass_on_cancel(error)
+        _log.debug("clients_not_closed", reason=type(error).__name__)
+
+
 def _report_overdue(attempt: Attempt) -> None:
     if attempt.is_running:
         fields = {"task_id": str(attempt.claim.id), "type": attempt.claim.type, "reason": attempt.stop_reason}
@@ -229,5 +243,5 @@ def _log_ending(attempt: Attempt, ending: Ending, ended: Ended | None) -> None:
         _log.warning("late_end_refused", **fields)
     elif ending.error is not None:
         _log.warning("attempt_failed", event_recorded=str(ended.event), code=ending.error.code, **fields)
-    else:
+    elif logging.getLogger(__name__).isEnabledFor(logging.DEBUG):  # a dropped line of each task should cost little
         _log.debug("attempt_ended", event_recorded=str(ended.event), **fields)

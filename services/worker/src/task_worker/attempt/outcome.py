@@ -59,7 +59,10 @@ HandlerOutcome: TypeAlias = Returned | Failed | Snoozed | Stopped | NotBegun
 
 
 def invalid_payload(error: ValidationError) -> Failed:
-    """Return the failure of a task whose payload does not fit its handler. It is final."""
+    """Return the failure of a task whose payload does not fit its handler. It is final.
+
+    The text of a validator's exception is the user's code, which may raise anything.
+    """
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "payload"
     reason = first["msg"].removeprefix("Value error, ")

@@ -29,6 +29,7 @@ class StopReason(StrEnum):
     NOT_HELD = "not_held"
     LEASE_LOST = "lease_lost"
     DRAIN = "drain"
+    WORKER_FAILED = "worker_failed"
 
 
 _URGENT = frozenset({StopReason.NOT_HELD, StopReason.LEASE_LOST})

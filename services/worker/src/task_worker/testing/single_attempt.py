@@ -18,7 +18,8 @@ from uuid import uuid4
 from task_contracts import Progress
 from task_store import AttemptKey, Claim, Ended, Ending
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
-from task_worker.attempt.runners.child_process import ChildSetup
+from task_worker.attempt.runners.child_messages import ChildSetup
+from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
 from task_worker.claim.slots import Slots
 from task_worker.context import Context, TaskDetails
 from task_worker.handlers import Handler
@@ -77,6 +78,8 @@ class SingleAttempt:
         lease = Lease(1, clock=lambda: 0)  # its clock stands still, so it never runs out
         lease.begin(uuid4(), 0)
         settings = WorkerSettings.model_construct()  # the defaults, whatever the environment says
+        setup = ChildSetup(options.handlers_place, settings.log_level, settings.log_format)
+        self._processes = ProcessPool(setup, PoolLimits(max_processes=1, max_attempts=1), AttemptTimings())
         self._executor = Executor(
             {handler.type: handler},
             RunDefaults(settings.timeout_seconds, settings.max_attempts, API_URL),
@@ -108,6 +111,7 @@ class SingleAttempt:
         finally:
             for timer in self._timers:
                 timer.cancel()
+            self._executor.close()
         return outcome_of_ending(
             ending, is_cancel_requested=self._is_cancel_requested, progress=self._progress, created=self._api.created
         )
@@ -117,7 +121,7 @@ class SingleAttempt:
             record=self._note_ending,
             release=self._release_nothing,
             report=self._note_progress,
-            child=ChildSetup(self._options.handlers_place, settings.log_level, settings.log_format),
+            processes=self._processes,
             timings=AttemptTimings(),
             make_context=self._context,
             threads=DaemonThreads("handler", 1),

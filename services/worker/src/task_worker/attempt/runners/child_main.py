@@ -1,41 +1,73 @@
-"""The process of one attempt: `python -m task_worker.attempt.runners.child_main`, started by `child_process`.
+"""The process of handlers: `python -m task_worker.attempt.runners.child_main`, started by `child_process`.
 
-Processes that the handler starts get neither pipe. With a copy of one, the worker would not see this process end, or
-this process would not see the worker end.
+It loads the handlers once and runs one attempt after the other, until the worker kills it or is gone.
+
+**Invariants**
+
+- Processes that a handler starts get neither pipe. With a copy of one, the worker would not see this process end, or
+  this process would not see the worker end.
+- A handler that goes on in a thread after its attempt has ended reports no more progress: it would be that of another.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import io
 import os
 import pickle
+import queue
 import signal
+import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import orjson
+from structlog.contextvars import bind_contextvars
 
 from task_contracts import Progress
 from task_runtime import configure_logging
 from task_worker.attempt.outcome import HandlerOutcome
-from task_worker.attempt.runners.child_process import ChildRequest, framed
+from task_worker.attempt.runners.child_messages import (
+    SIZE_BYTES,
+    Begun,
+    ChildAnswer,
+    ChildRequest,
+    ChildSetup,
+    Ready,
+    framed,
+)
+from task_worker.attempt.runners.child_state import ChildState, adopt_orphans
+from task_worker.attempt.runners.raised import outcome_of_exception
 from task_worker.attempt.runners.thread import call
 from task_worker.context import Context
+from task_worker.handlers import Handler
 from task_worker.loader import load_handlers
 
 
 def main() -> None:
-    """Read the request, run it, write the outcome."""
+    """Load the handlers, then run what is asked for, for ever."""
     requests, answers = _take_pipes()
-    size = int.from_bytes(requests.read(4), "big")
-    request: ChildRequest = pickle.loads(requests.read(size))  # noqa: S301 # from our own worker
-    threading.Thread(target=_end_with_worker, args=(requests,), daemon=True).start()
-    configure_logging(request.setup.log_level, request.setup.log_format)
-    answers.write(framed(_run(request, answers)))
-    answers.flush()
-    _end()  # what the handler left running must neither keep the slot nor outlive a worker that dies just now
+    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read_until_worker_ends, args=(requests, inbox), daemon=True).start()
+    adopt_orphans()
+    try:
+        handlers = _load(_next(inbox))
+    except BaseException as error:  # noqa: BLE001 # a mistake in a changed file, say: the error of the first attempt
+        _send(answers, outcome_of_exception(error))
+        return
+    _send(answers, Ready())
+    state = ChildState()
+    while True:
+        request = _next(inbox)
+        _send(answers, Begun())
+        outcome = contextvars.copy_context().run(_run, handlers, request, answers)
+        _send(answers, ChildAnswer(outcome, is_clean=state.is_restored()))
+        del request, outcome  # they may be large
 
 
 def _take_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
@@ -59,31 +91,59 @@ def _close_duplicates() -> None:
                 os.close(int(name))
 
 
-def _end_with_worker(requests: io.BufferedReader) -> None:
-    requests.read()  # returns when the worker's end of the pipe is closed
-    _end()
+def _read_until_worker_ends(requests: io.BufferedReader, inbox: queue.SimpleQueue[bytes]) -> None:
+    while size := requests.read(SIZE_BYTES):  # nothing once the worker's end of the pipe is closed
+        inbox.put(requests.read(int.from_bytes(size, "big")))
+    os.killpg(0, signal.SIGKILL)  # this process, and all that the handler started
 
 
-def _end() -> None:
-    """End this process and all that it started."""
-    os.killpg(0, signal.SIGKILL)
+def _next(inbox: queue.SimpleQueue[bytes]) -> Any:
+    return pickle.loads(inbox.get())  # noqa: S301 # from our own worker
 
 
-def _run(request: ChildRequest, answers: io.BufferedWriter) -> HandlerOutcome:
-    def report(progress: Progress) -> None:
-        answers.write(framed(progress))
-        answers.flush()
+def _send(answers: io.BufferedWriter, message: object) -> None:
+    answers.write(framed(message))
+    answers.flush()
 
-    def load_and_run() -> Any:
-        # Loading is part of the attempt: a mistake in a changed file becomes its error.
-        handler = load_handlers(request.setup.handlers_place)[request.details.type]
-        context = Context(request.details, report=report, is_stopped=lambda: False)
-        arguments = handler.arguments(request.payload, context)
-        if inspect.iscoroutinefunction(handler.function):
-            return asyncio.run(handler.function(*arguments))
-        return handler.function(*arguments)
 
-    return call(load_and_run, ())
+def _load(setup: ChildSetup) -> Mapping[str, Handler]:
+    sys.path[:] = setup.search_path
+    configure_logging(setup.log_level, setup.log_format)
+    return load_handlers(setup.handlers_place)
+
+
+def _run(handlers: Mapping[str, Handler], request: ChildRequest, answers: io.BufferedWriter) -> HandlerOutcome:
+    reporter = _Reporter(answers)
+
+    def run() -> Any:
+        handler = handlers[request.details.type]
+        context = Context(request.details, report=reporter.report, is_stopped=lambda: False)
+        value = handler.begin(orjson.loads(request.payload_text), context)
+        return asyncio.run(value) if inspect.iscoroutinefunction(handler.function) else value
+
+    bind_contextvars(**request.log_fields)
+    try:
+        return call(run)
+    finally:
+        reporter.close()
+
+
+class _Reporter:
+    """Sends the progress of one attempt, until that has ended."""
+
+    def __init__(self, answers: io.BufferedWriter) -> None:
+        self._answers = answers
+        self._lock = threading.RLock()  # a signal handler of the handler's may report too
+        self._is_closed = False
+
+    def report(self, progress: Progress) -> None:
+        with self._lock:
+            if not self._is_closed:
+                _send(self._answers, progress)
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""Runs handlers in processes of their own: started for one attempt, ended by signals, never outliving the worker.
+"""One process that runs handlers: started, given one attempt after the other, ended by signals.
 
-The child is `task_worker.attempt.runners.child_main`. It reads one request from its standard input, which then stays
-open. When it closes, the worker has ended, in whatever way, and the child ends too. To its standard output the child
-writes progress and, last, the outcome.
+Its code is `task_worker.attempt.runners.child_main`. It reads requests from its standard input until that closes: then
+the worker has ended, in whatever way, and the process ends too. It writes its answers to its standard output.
+
+**Invariants**
+
+- It leads a process group, and nothing is signalled but this group, and nothing after SIGKILL: its number may then be
+  that of another one.
 """
 
 from __future__ import annotations
@@ -13,138 +17,88 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Self
 
-from task_contracts import ErrorCode, Progress, TaskError
-from task_runtime import LogFormat, LogLevel
-from task_worker.attempt.outcome import Failed, HandlerOutcome, Stopped
-from task_worker.context import TaskDetails
-from task_worker.places import Places
+from task_worker.attempt.runners.child_messages import SIZE_BYTES, ChildSetup, framed
 
-if TYPE_CHECKING:
-    from task_worker.lease.in_flight import Attempt  # not in the child, which does not import the store
-
+_MODULE = "task_worker.attempt.runners.child_main"
 _EXIT_SECONDS = 2.0
-"""How long a process may take to end after it has sent its outcome."""
+"""How long a process may take to end after it has closed its output, before it is killed."""
 
 
-@dataclass(frozen=True)
-class ChildSetup:
-    """How every child is set up: where its handlers are, and how it logs."""
+class ChildProcess:
+    """A process, from `start` until `end`."""
 
-    handlers_place: Places | None
-    log_level: LogLevel
-    log_format: LogFormat
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the process was started without its pipes")
+        self._process = process
+        self._requests = process.stdin
+        self._answers = process.stdout
+        self._is_killed = False
+        self.attempts = 0
+        """How many attempts have begun in it."""
 
+    @classmethod
+    async def start(cls, setup: ChildSetup, folder: Path | None) -> Self:
+        """Start a process in `folder`; None means where the worker is. It loads the handlers and answers `Ready`.
 
-@dataclass(frozen=True)
-class ChildRequest:
-    """What a child is to run."""
+        Raises:
+            OSError: no process can be started.
 
-    setup: ChildSetup
-    details: TaskDetails
-    payload: dict[str, Any]
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # else a file of this folder, such as `queue.py`, hides the module of that name
+            "-m",
+            _MODULE,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=folder,
+            start_new_session=True,
+        )
+        child = cls(process)
+        child.send(setup)
+        return child
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its end has not been seen yet."""
+        return self._process.returncode is None
 
-async def run_in_process(
-    attempt: Attempt,
-    details: TaskDetails,
-    setup: ChildSetup,
-    report: Callable[[Attempt, Progress], None],
-    *,
-    grace_seconds: float,
-) -> HandlerOutcome:
-    """Run a handler to its end. A stop sends SIGTERM to the process and all that it started, then SIGKILL.
+    def send(self, message: object) -> None:
+        """Send a message; it is lost if the process has ended."""
+        with contextlib.suppress(RuntimeError):  # uvloop refuses to write to a pipe that it has closed
+            self._requests.write(framed(message))
 
-    SIGKILL follows after `grace_seconds`, or comes at once if another worker may soon get the task.
+    async def read(self) -> Any:
+        """Wait for a message and return it; None once the process has ended or closed its output."""
+        try:
+            size = int.from_bytes(await self._answers.readexactly(SIZE_BYTES), "big")
+            return pickle.loads(await self._answers.readexactly(size))  # noqa: S301 # it runs as ourselves
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return None
 
-    Raises:
-        OSError: no process can be started.
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and all that it started; nothing once SIGKILL was sent."""
+        if self._is_killed:
+            return
+        self._is_killed = number is signal.SIGKILL
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
 
-    """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "task_worker.attempt.runners.child_main",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    stopper = _Stopper(child.pid, attempt, grace_seconds)
-    attempt.on_stop(stopper.stop)
-    try:
-        outcome = await _run_child(child, ChildRequest(setup, details, attempt.claim.payload), attempt, report)
+    async def wait_cause(self) -> str:
+        """Wait for the end of a process that has closed its output, and return what ended it: `signal SIGABRT`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_SECONDS):
-                await child.wait()
-    finally:
-        stopper.finish()
-    code = await child.wait()
-    if outcome is not None:
-        return outcome
-    if attempt.stop_reason is not None:
-        return Stopped()
-    return Failed(TaskError(code=ErrorCode.PROCESS_DIED, message=f"the handler's process ended by {_cause(code)}"))
+                await self._process.wait()
+        return _cause(await self.end())
 
-
-class _Stopper:
-    """Ends a process group by SIGTERM, then SIGKILL after a grace; by SIGKILL at once if it is urgent."""
-
-    def __init__(self, pid: int, attempt: Attempt, grace_seconds: float) -> None:
-        self._pid = pid
-        self._attempt = attempt
-        self._grace_seconds = grace_seconds
-        self._timer: asyncio.TimerHandle | None = None
-
-    def stop(self) -> None:
-        if self._attempt.is_urgent:
-            self.finish()
-            return
-        self._signal(signal.SIGTERM)
-        self._timer = asyncio.get_running_loop().call_later(self._grace_seconds, self._signal, signal.SIGKILL)
-
-    def finish(self) -> None:
-        """End the process and all that it left in its group."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, number)
-
-
-async def _run_child(
-    child: asyncio.subprocess.Process,
-    request: ChildRequest,
-    attempt: Attempt,
-    report: Callable[[Attempt, Progress], None],
-) -> HandlerOutcome | None:
-    """Send the request, pass on progress, and return the outcome; None if the child ended without one."""
-    if child.stdin is None or child.stdout is None:
-        raise RuntimeError("the child was started without its pipes")
-    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-        child.stdin.write(framed(request))
-        await child.stdin.drain()
-        while True:
-            message = await _read(child.stdout)
-            if not isinstance(message, Progress):
-                return message  # type: ignore[no-any-return] # the child sends nothing else
-            report(attempt, message)
-    return None
-
-
-async def _read(stream: asyncio.StreamReader) -> Any:
-    size = int.from_bytes(await stream.readexactly(4), "big")
-    return pickle.loads(await stream.readexactly(size))  # noqa: S301 # from our own child, which runs as ourselves
-
-
-def framed(message: object) -> bytes:
-    """Return the bytes of a message in a pipe: its length in four bytes, then its pickle."""
-    body = pickle.dumps(message)
-    return len(body).to_bytes(4, "big") + body
+    async def end(self) -> int:
+        """Kill the process and all that it started, wait for its end, and return its exit code."""
+        self.signal(signal.SIGKILL)
+        return await self._process.wait()
 
 
 def _cause(code: int) -> str:

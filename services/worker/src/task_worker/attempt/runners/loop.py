@@ -6,31 +6,39 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from task_runtime import forks_end_here, owned_by
 from task_worker.attempt.outcome import HandlerOutcome, Stopped
 from task_worker.attempt.result import outcome_of_value
-from task_worker.attempt.runners.raised import outcome_of_exception
+from task_worker.attempt.runners.raised import outcome_of_exception, pass_on_cancel
 from task_worker.lease.in_flight import Attempt
 
 
-async def run_on_loop(
-    function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...], attempt: Attempt
-) -> HandlerOutcome:
-    """Run a handler to its end. A stop cancels it; code that catches the cancel and goes on is waited for."""
-    task = asyncio.create_task(_call(function, arguments))
-    attempt.on_stop(task.cancel)
+async def run_on_loop(begin: Callable[[], Awaitable[Any]], attempt: Attempt) -> HandlerOutcome:
+    """Run a handler, which `begin` calls, to its end.
+
+    A stop cancels it; code that catches the cancel and goes on is waited for.
+    """
+    with owned_by(attempt):
+        task = asyncio.create_task(_call(begin))
+    attempt.on_stop(lambda: _cancel(task, attempt))
     try:
         return await task
     except asyncio.CancelledError as error:
-        if (me := asyncio.current_task()) is not None and me.cancelling():
-            raise  # the event loop is closed
+        pass_on_cancel(error)
         if attempt.stop_reason is not None:
             return Stopped()
         return outcome_of_exception(error)  # the handler let a CancelledError of its own making escape
 
 
-async def _call(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> HandlerOutcome:
+def _cancel(task: asyncio.Task[HandlerOutcome], attempt: Attempt) -> None:
+    with owned_by(attempt):  # a cancel is passed on to what the task waits for, and that may be somebody else's
+        task.cancel()
+
+
+async def _call(begin: Callable[[], Awaitable[Any]]) -> HandlerOutcome:
     try:
-        return outcome_of_value(await function(*arguments))
+        with forks_end_here():
+            return outcome_of_value(await begin())
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 # SystemExit too: it must not stop the event loop
