@@ -36,11 +36,17 @@ class Context:
     """The task that a handler runs. It works the same on the event loop, in a thread and in a process of its own."""
 
     def __init__(
-        self, details: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
+        self,
+        details: TaskDetails,
+        *,
+        report: Callable[[Progress], None],
+        is_stopped: Callable[[], bool],
+        on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._details = details
         self._report = report
         self._is_stopped = is_stopped
+        self._on_wait = on_wait
         self._client: AsyncTaskClient | None = None
         self._sync_client: TaskClient | None = None
 
@@ -106,20 +112,23 @@ class Context:
 
     @property
     def client(self) -> AsyncTaskClient:
-        """An asynchronous client of the API, to create follow-up tasks. A repeated attempt creates them again."""
-        if self._client is None:
-            from task_client import AsyncTaskClient  # here: most handlers need no HTTP library
+        """An asynchronous client of the API, to create follow-up tasks. A repeated attempt creates them again.
 
-            self._client = AsyncTaskClient(self._details.api_url)
+        Do not `wait` for a task with it: this one keeps its slot meanwhile, and where all do, no other can run.
+        """
+        if self._client is None:
+            from task_worker.context_clients import ContextAsyncTaskClient  # here: most handlers need no HTTP library
+
+            self._client = ContextAsyncTaskClient(self._details.api_url, self._on_wait)
         return self._client
 
     @property
     def sync_client(self) -> TaskClient:
-        """A synchronous client of the API, for plain functions."""
+        """A synchronous client of the API, for plain functions. The same holds for it."""
         if self._sync_client is None:
-            from task_client import TaskClient  # as above
+            from task_worker.context_clients import ContextTaskClient  # as above
 
-            self._sync_client = TaskClient(self._details.api_url)
+            self._sync_client = ContextTaskClient(self._details.api_url, self._on_wait)
         return self._sync_client
 
     @property

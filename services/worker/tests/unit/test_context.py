@@ -65,7 +65,8 @@ async def test_without_a_client_there_is_nothing_to_close(bench: Bench) -> None:
 
 async def test_clients_are_made_when_they_are_asked_for_and_once(bench: Bench) -> None:
     client, sync_client = bench.context.client, bench.context.sync_client
-    assert (type(client), type(sync_client)) == (AsyncTaskClient, TaskClient)
+    assert isinstance(client, AsyncTaskClient)
+    assert isinstance(sync_client, TaskClient)
     assert (bench.context.client, bench.context.sync_client) == (client, sync_client)
     assert bench.context.has_clients
 

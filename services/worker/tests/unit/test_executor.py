@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel, field_validator
 from structlog.testing import capture_logs
 
+from task_client import TaskClientError
 from task_contracts import ErrorCode, Progress
 from task_contracts.lifecycle import Event
 from task_store import AttemptKey, Claim, Ended, Ending
@@ -432,6 +433,36 @@ class TestTimeouts:
 
         assert (await bench.ending()).event is Event.RETRY
         assert bench.slots.free == 5
+
+
+class TestWaiting:
+    """What is logged of handlers that wait for another task through their context's clients."""
+
+    @staticmethod
+    async def logged(make: Make, tasks: int) -> list[tuple[str, str]]:
+        @handler("parent")
+        async def parent(context: Context) -> None:
+            for _ in range(2):
+                with pytest.raises(TaskClientError):
+                    await context.client.wait(uuid4(), 0)
+
+        @handler("sync.parent")
+        def sync_parent(context: Context) -> None:
+            with pytest.raises(TaskClientError):
+                context.sync_client.wait(uuid4(), 0)
+
+        bench = make(parent, sync_parent)
+        with capture_logs() as logs:
+            for type_ in ("parent", "sync.parent", "parent", "parent", "parent")[:tasks]:
+                bench.start(type_)
+            assert await bench.executor.wait_done(10)
+        return sorted((line["type"], line["queue"]) for line in logs if line["event"] == "handler_waits_for_task")
+
+    async def test_it_is_told_once_for_a_type_where_no_slot_is_left_for_the_other_task(self, make: Make) -> None:
+        assert await self.logged(make, 5) == [("parent", "default"), ("sync.parent", "default")]
+
+    async def test_nothing_is_told_while_a_slot_is_free(self, make: Make) -> None:
+        assert await self.logged(make, 4) == []
 
 
 class TestStopping:

@@ -43,6 +43,7 @@ from task_worker.lease.in_flight import Attempt, InFlight
 from task_worker.lease.lease import Lease
 from task_worker.threads import DaemonThreads
 from task_worker.timings import AttemptTimings
+from task_worker.wait_warnings import WaitWarnings
 
 _log = get_logger(__name__)
 
@@ -103,6 +104,7 @@ class Executor:
         self._lease = lease
         self._threads = services.threads or DaemonThreads("handler", slots.capacity)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._wait_warnings = WaitWarnings(lambda: slots.free)
 
     def start(self, claim: Claim) -> None:
         """Run a claimed task in the background; it is in flight, and has a slot, when this returns."""
@@ -203,10 +205,14 @@ class Executor:
         def report(progress: Progress) -> None:
             loop.call_soon_threadsafe(self._services.report, attempt, progress)
 
+        def on_wait() -> None:
+            loop.call_soon_threadsafe(self._wait_warnings.handler_waits, attempt.claim.type, attempt.claim.queue)
+
         return self._services.make_context(
             self._details(attempt),
             report=report,
             is_stopped=lambda: attempt.stop_reason is not None,
+            on_wait=on_wait,
         )
 
     def _details(self, attempt: Attempt) -> TaskDetails:

@@ -20,10 +20,11 @@ class RunContext(Context):
         *,
         report: Callable[[Progress], None],
         is_stopped: Callable[[], bool],
+        on_wait: Callable[[], None],
         api: RecordingApi,
         given_client: object,
     ) -> None:
-        super().__init__(details, report=report, is_stopped=is_stopped)
+        super().__init__(details, report=report, is_stopped=is_stopped, on_wait=on_wait)
         self._api = api
         self._given_client = given_client
 

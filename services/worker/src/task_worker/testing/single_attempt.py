@@ -163,7 +163,12 @@ class SingleAttempt:
             self._cancel(attempt)
 
     def _context(
-        self, details: TaskDetails, *, report: Callable[[Progress], None], is_stopped: Callable[[], bool]
+        self,
+        details: TaskDetails,
+        *,
+        report: Callable[[Progress], None],
+        is_stopped: Callable[[], bool],
+        on_wait: Callable[[], None],
     ) -> Context:
         def report_and_wait(progress: Progress) -> None:
             report(progress)
@@ -176,6 +181,7 @@ class SingleAttempt:
             details,
             report=report_and_wait,
             is_stopped=is_stopped if self._options.is_stop_visible else lambda: False,
+            on_wait=on_wait,
             api=self._api,
             given_client=self._options.client,
         )

@@ -47,6 +47,9 @@ from task_worker.attempt.runners.thread import call
 from task_worker.context import Context
 from task_worker.handlers import Handler
 from task_worker.loader import load_handlers
+from task_worker.wait_warnings import WaitWarnings
+
+_wait_warnings = WaitWarnings(free_slots=lambda: 0)
 
 
 def main() -> None:
@@ -115,9 +118,12 @@ def _load(setup: ChildSetup) -> Mapping[str, Handler]:
 def _run(handlers: Mapping[str, Handler], request: ChildRequest, answers: io.BufferedWriter) -> HandlerOutcome:
     reporter = _Reporter(answers)
 
+    def on_wait() -> None:
+        _wait_warnings.handler_waits(request.details.type, request.details.queue)
+
     def run() -> Any:
         handler = handlers[request.details.type]
-        context = Context(request.details, report=reporter.report, is_stopped=lambda: False)
+        context = Context(request.details, report=reporter.report, is_stopped=lambda: False, on_wait=on_wait)
         value = handler.begin(orjson.loads(request.payload_text), context)
         return asyncio.run(value) if inspect.iscoroutinefunction(handler.function) else value
 
