@@ -25,6 +25,7 @@ from harness.waiting import eventually
 from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
 from task_runtime import ExitCode, variable_names
+from task_service.start_block import service_startup_warnings
 from task_store import SCHEMA_REVISION, DatabaseFacts
 from task_worker import handler
 from task_worker.exits import HUNG, LEASE_LOST
@@ -107,6 +108,7 @@ def _worst_warnings() -> Iterator[str]:
             *api_startup_warnings(api, facts, newer),
             *worker_startup_warnings(worker, {}, facts, newer),
             *worker_startup_warnings(worker, {"slow": slow_one}, facts, newer),
+            *service_startup_warnings(WorkerSettings(**URLS, max_tasks=1)),
         ]
     )
 

@@ -94,6 +94,8 @@ def test_every_container_is_healthy_and_nothing_is_published_but_on_this_machine
         bindings = stack.inspect(container)["HostConfig"]["PortBindings"] or {}
         assert {port["HostIp"] for ports in bindings.values() for port in ports} <= {"127.0.0.1"}
     assert len(containers) == 5
+    for worker in stack.containers("worker"):  # a worker that recycles itself ends with exit code 0
+        assert stack.inspect(worker)["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
 
 
 def test_a_handler_is_live_after_a_restart_of_the_worker(stack: Compose, client: TaskClient) -> None:

@@ -13,7 +13,13 @@ from task_service.options import Options, Settings
 from task_store import DatabaseFacts
 from task_worker.handlers import Handler
 from task_worker.process import http_rows
+from task_worker.settings import WorkerSettings
 from task_worker.startup_warnings import worker_startup_warnings
+
+_NO_RECYCLING = (
+    "TASK_WORKER_MAX_TASKS and TASK_WORKER_MAX_MEMORY_MB do nothing in task-service: "
+    "database and API are in this process too"
+)
 
 
 @dataclass(frozen=True)
@@ -61,4 +67,9 @@ class StartBlock:
         """Return the startup warnings of API and worker, each once."""
         api = api_startup_warnings(self.settings.api, self.facts, self.revision)
         worker = worker_startup_warnings(self.settings.worker, self.handlers, self.facts, self.revision)
-        return list(dict.fromkeys([*api, *worker]))
+        return list(dict.fromkeys([*api, *worker, *service_startup_warnings(self.settings.worker)]))
+
+
+def service_startup_warnings(worker: WorkerSettings) -> list[str]:
+    """Return the warnings about settings that mean something only to a worker that runs apart."""
+    return [_NO_RECYCLING] if worker.max_tasks or worker.max_memory_mb else []

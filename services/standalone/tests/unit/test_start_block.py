@@ -74,3 +74,13 @@ def test_what_api_and_worker_both_warn_of_is_said_once() -> None:
     warnings = block.warnings()
 
     assert len([text for text in warnings if text.startswith("fsync")]) == 1
+
+
+@pytest.mark.parametrize("variable", ["TASK_WORKER_MAX_TASKS", "TASK_WORKER_MAX_MEMORY_MB"])
+def test_limits_of_recycling_are_said_to_do_nothing_here(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    before = _block().warnings()
+    monkeypatch.setenv(variable, "100")
+
+    (warning,) = [text for text in _block().warnings() if text not in before]
+
+    assert warning.startswith("TASK_WORKER_MAX_TASKS and TASK_WORKER_MAX_MEMORY_MB do nothing in task-service: ")

@@ -23,6 +23,7 @@ from task_worker.handlers import Handler, HandlerError
 from task_worker.lease.alive_file import AliveFile
 from task_worker.loader import load_handlers
 from task_worker.places import Places
+from task_worker.recycling import RecycleLimits, Recycler
 from task_worker.settings import WorkerSettings
 from task_worker.startup_warnings import worker_startup_warnings
 from task_worker.worker import Worker
@@ -32,7 +33,7 @@ _DATABASE_SECONDS = 60.0
 
 
 async def run_worker(settings: WorkerSettings) -> ExitCode:
-    """Run a worker until SIGTERM or SIGINT, then drain; a second signal skips the waiting.
+    """Run a worker until SIGTERM, SIGINT or a limit of `recycling`, then drain; a second signal skips the waiting.
 
     Raises:
         Misconfigured: a handler cannot be used, the broker is `memory://`, the alive file cannot be written, or the
@@ -63,7 +64,10 @@ async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], shutd
         open_bus(url, queues=settings.queues, name="task-worker") as bus,
         open_signals(url, name="task-worker-signals") as signals,
     ):
-        await Worker(settings, handlers, bus, signals, end_soon=end_soon).run(shutdown.stop, shutdown.hurry)
+        worker = Worker(settings, handlers, bus, signals, end_soon=end_soon)
+        limits = RecycleLimits(settings.max_tasks, settings.max_memory_mb)
+        async with Recycler(limits, lambda: worker.attempts_ended).watch() as recycle:
+            await worker.run(shutdown.stop, shutdown.hurry, recycle)
 
 
 def handlers_or_misconfigured(places: Places | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:

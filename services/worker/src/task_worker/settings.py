@@ -46,6 +46,10 @@ def _check_weights(weights: dict[Priority, int]) -> dict[Priority, int]:
     return weights
 
 
+def _none_if_empty(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 def _parse_hosts(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -60,6 +64,7 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
 
 
+OptionalLimit = Annotated[int | None, BeforeValidator(_none_if_empty)]
 Weights = Annotated[dict[Priority, int], BeforeValidator(_parse_weights), AfterValidator(_check_weights)]
 
 
@@ -93,6 +98,10 @@ class WorkerSettings(ProcessSettings):
     """How many attempts of a task may fail if neither the task nor its handler sets a limit."""
     retention_days: float = Field(30.0, ge=0.0, le=36_500.0)
     """How many days ended tasks are kept; 0 keeps them for ever."""
+    max_tasks: OptionalLimit = Field(None, ge=1)
+    """After so many attempts the worker drains and ends; None for never."""
+    max_memory_mb: OptionalLimit = Field(None, ge=1)
+    """Above so many MiB of resident memory the worker drains and ends; None for never."""
     alive_file: Annotated[Path | None, AfterValidator(_absolute)] = None
     """A file that the worker touches while it is alive. `task-worker check` looks at it."""
     http_hosts: Annotated[HttpHosts | None, BeforeValidator(_parse_hosts)] = None

@@ -86,6 +86,16 @@ class DispatchTimings:
 
 
 @dataclass(frozen=True)
+class RecycleTimings:
+    """How often it is checked whether a worker should be replaced."""
+
+    check_seconds: float = 1.0
+    """Between two looks at how many attempts have ended."""
+    memory_seconds: float = 10.0
+    """Between two looks at the memory: half to one and a half times as long, at random."""
+
+
+@dataclass(frozen=True)
 class WorkerTimings:
     """All of them."""
 

@@ -5,6 +5,7 @@
 - Winding down: claim nothing more → put back what was delivered → let running tasks finish, with heartbeats going on →
   at the deadline stop them and release them → record → retire. A second request skips the waiting.
 - Code that does not stop at the deadline ends the process; the sweep then brings its task back, uncounted.
+- A worker that is recycled claims nothing more, and winds down when nothing runs.
 - Only a stop that was asked for counts as draining. A worker that fails stops its code at once, records what has ended,
   and leaves the rest to the sweep, which counts a loss for each task: what takes its workers down comes to an end.
 """
@@ -104,8 +105,15 @@ class Worker:
         }
         self._needs_processes = any(handler.mode is ExecutionMode.PROCESS for handler in handlers.values())
 
-    async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    @property
+    def attempts_ended(self) -> int:
+        """How many attempts of this worker have come to the end of their code."""
+        return self._executor.attempts_ended
+
+    async def run(self, stop: asyncio.Event, hurry: asyncio.Event, recycle: asyncio.Event | None = None) -> None:
         """Work until `stop` is set, then wind down; `hurry` ends the waiting for running tasks.
+
+        Once `recycle` is set it claims nothing more, and winds down when nothing runs.
 
         Raises:
             LoopKeepsDyingError: a part of this worker died too often. Other workers bring back what it holds, and
@@ -121,7 +129,7 @@ class Worker:
             supervisor.start(name, loop, forever=name != "claims")
         is_failing = True
         try:
-            await wait_for_first(stop.wait(), supervisor.wait())
+            await wait_for_first(stop.wait(), supervisor.wait(), self._wait_recycled(recycle or asyncio.Event()))
             is_failing = False
         finally:
             is_failing = is_failing and not stop.is_set()
@@ -134,6 +142,15 @@ class Worker:
                     await self._leave(is_asked=not is_failing)
             except TimeoutError:  # the lease ends by itself, and the connections with the process
                 _log.warning("farewell_missed", reason="it took too long")
+
+    async def _wait_recycled(self, recycle: asyncio.Event) -> None:
+        """Once `recycle` is set claim nothing more, and wait until nothing runs.
+
+        What runs has its own time limit, and counts as lost if it takes the worker down: it may be why it is recycled.
+        """
+        await recycle.wait()
+        await self._claim_loop.stop(self._timings.attempt.stop_seconds)
+        await self._executor.wait_done(None)
 
     async def _drain(self, hurry: asyncio.Event) -> None:
         seconds = self._settings.drain_seconds

@@ -129,12 +129,13 @@ class Running:
         self.signals = signals
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
+        self.recycle = asyncio.Event()
         self.exit_codes: list[int] = []
         """The exit codes with which the process would have ended."""
         self.polled = 0
         """How many tasks it has claimed straight from the table."""
         self.worker = Worker(settings, handlers, bus, signals, end_process=self.exit_codes.append, timings=timings)
-        self.task = asyncio.create_task(self.worker.run(self.stop, self.hurry))
+        self.task = asyncio.create_task(self.worker.run(self.stop, self.hurry, self.recycle))
 
     @property
     def id(self) -> UUID | None:

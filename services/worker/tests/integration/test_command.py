@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from task_contracts import Task
@@ -72,6 +73,33 @@ async def test_it_runs_tasks_without_a_broker_and_ends_in_order_when_asked_to(
     assert "warning: no handlers beyond the built-in ones" in written
     assert "secret-of-the-broker" not in written
     assert [worker["dead_at"] is None for worker in await table.fetch("SELECT dead_at FROM workers")] == [False]
+
+
+async def test_after_so_many_attempts_it_drains_and_ends_with_exit_code_0(
+    command: Command, create: Create, ended: Ended, table: Any
+) -> None:
+    await table.execute("CREATE TABLE alembic_version AS SELECT $1::text AS version_num", SCHEMA_REVISION)
+    process = await command(TASK_WORKER_MAX_TASKS="3", TASK_LOG_FORMAT="json")
+    rows = [await ended((await create(payload={"n": number})).id) for number in range(3)]
+    written = await written_by(process)
+
+    (line,) = [orjson.loads(line) for line in written.splitlines() if '"recycling"' in line]
+    assert process.returncode == 0
+    assert (line["reason"], line["attempts"], line["limit"], line["level"]) == ("tasks", 3, 3, "info")
+    assert [row["status"] for row in rows] == ["COMPLETED"] * 3
+    assert '"drain_ended"' in written
+    assert [worker["dead_at"] is None for worker in await table.fetch("SELECT dead_at FROM workers")] == [False]
+
+
+async def test_above_so_much_memory_it_drains_and_ends_with_exit_code_0(command: Command, table: Any) -> None:
+    await table.execute("CREATE TABLE alembic_version AS SELECT $1::text AS version_num", SCHEMA_REVISION)
+    process = await command(TASK_WORKER_MAX_MEMORY_MB="20", TASK_WORKER_MAX_TASKS="", TASK_LOG_FORMAT="json")
+    written = await written_by(process)
+
+    (line,) = [orjson.loads(line) for line in written.splitlines() if '"recycling"' in line]
+    assert process.returncode == 0
+    assert line["reason"] == "memory"
+    assert line["memory_mb"] > line["limit"] >= 20
 
 
 async def test_a_database_without_a_schema_is_one_line_and_exit_code_2(command: Command) -> None:

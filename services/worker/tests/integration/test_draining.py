@@ -208,6 +208,58 @@ async def test_a_worker_with_a_dead_part_stops_its_code_before_it_gives_up_its_l
     assert await table.status(task.id) == "IN_PROGRESS"
 
 
+async def test_a_recycled_worker_lets_its_tasks_finish_and_would_count_their_loss(
+    start: Start, create: Create, table: Any, until: Until
+) -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    @handler("t")
+    async def run() -> str:
+        began.set()
+        await go_on.wait()
+        return "done"
+
+    running = await start(run, drain_seconds=0)
+    task = await create("t")
+    await began.wait()
+
+    running.recycle.set()
+    await until(lambda: running.worker._claim_loop._ended.is_set())
+    late = await create("t")
+    assert [row["draining_at"] for row in await table.fetch("SELECT draining_at FROM workers")] == [None]
+    assert not running.task.done()
+    go_on.set()
+    async with asyncio.timeout(10):
+        await running.task
+
+    assert await table.status(task.id) == "COMPLETED"
+    assert await table.status(late.id) in {"NEW", "PENDING"}
+    (worker,) = await table.fetch("SELECT * FROM workers")
+    assert worker["dead_at"] is not None
+    assert worker["draining_at"] is not None
+
+
+async def test_a_recycled_worker_that_is_asked_to_stop_does_not_wait_for_its_tasks_any_longer(
+    start: Start, create: Create, table: Any
+) -> None:
+    began = asyncio.Event()
+
+    @handler("t")
+    async def run() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    running = await start(run, drain_seconds=0)
+    task = await create("t")
+    await began.wait()
+    running.recycle.set()
+
+    await running.finish()
+
+    row = await table.task(task.id)
+    assert (row["status"], row["failures"], row["lost_count"]) == ("PENDING", 0, 0)
+
+
 async def test_what_takes_its_workers_down_is_lost_after_three_and_takes_no_neighbour_along(
     start: Start,
     create: Create,

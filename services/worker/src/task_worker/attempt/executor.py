@@ -105,6 +105,8 @@ class Executor:
         self._threads = services.threads or DaemonThreads("handler", slots.capacity)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wait_warnings = WaitWarnings(lambda: slots.free)
+        self.attempts_ended = 0
+        """How many attempts have come to the end of their code."""
 
     def start(self, claim: Claim) -> None:
         """Run a claimed task in the background; it is in flight, and has a slot, when this returns."""
@@ -122,8 +124,11 @@ class Executor:
         """Release, in the background, a task that this worker holds and does not run."""
         self._spawn(self._services.release(key))
 
-    async def wait_done(self, seconds: float) -> bool:
-        """Wait up to `seconds` until all that was started or released is recorded; return whether it is."""
+    async def wait_done(self, seconds: float | None) -> bool:
+        """Wait up to `seconds` until all that was started or released is recorded; return whether it is.
+
+        None waits for ever.
+        """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         return not self._tasks
@@ -149,6 +154,7 @@ class Executor:
         finally:
             attempt.is_running = False
             self._slots.code_ended()
+            self.attempts_ended += 1
         ending = decide_ending(attempt, outcome, self._services.timings.retry)
         if ending is None:  # it stays in flight, so that no reconciling releases it
             _log.warning("attempt_left_to_sweep", type=handler.type)
