@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_contracts import Priority
@@ -288,6 +289,29 @@ async def test_no_suspect_is_claimed_while_the_outcome_of_a_claim_is_unknown(
         await until(lambda: len(bench.claims.asked) > 2)
 
     assert set(bench.claims.asked) == {"overdue"}
+
+
+@pytest.mark.parametrize(("delivered", "level"), [(0, "info"), (1, "debug")])
+async def test_what_the_poll_claims_is_told_unless_there_is_a_backlog(
+    bus: TaskBus, a_claim: Callable[..., Claim], until: Until, delivered: int, level: str
+) -> None:
+    bench = Bench(bus, a_claim)
+    bench.claims.overdue_ids = [[uuid4()]]
+    bench.claims.answer.clear()
+    bench.poll_now()
+    with capture_logs() as logs:
+        async with bench.running():
+            await until(lambda: bench.claims.asked == ["suspect"])
+            bench.claims.answer.set()
+            bench.claims.answer.clear()
+            await until(lambda: bench.claims.asked == ["suspect", "overdue"])
+            if delivered:
+                await bus.publish(HIGH, [uuid4()], timeout=1)
+            await until(lambda: bench.buffer.has_deliveries == bool(delivered))
+            bench.claims.answer.set()
+            await until(lambda: len(bench.started) == 1 + delivered)
+
+    assert [log["log_level"] for log in logs if log["event"] == "claimed_by_poll"] == [level]
 
 
 async def test_the_poll_comes_again_at_once_while_it_finds_any(
