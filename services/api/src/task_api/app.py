@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from task_api.docs import add_docs
+from task_api.hosts import HostCheck
 from task_api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, DocumentedApi
 from task_api.parts import ApiParts
 from task_api.request_middleware import RequestMiddleware
@@ -22,6 +23,8 @@ def create_app(parts: ApiParts) -> DocumentedApi:
         openapi_url=None,  # this turns off FastAPI's own pages too, which load scripts from other hosts
         redirect_slashes=False,
     )
+    # Each is put around those before it: a request that the check refuses has an id and a line in the log too.
+    app.add_middleware(HostCheck, allowed=[parts.settings.host.lower(), *parts.settings.allowed_hosts])
     app.add_middleware(RequestMiddleware)
     translate_exceptions(app)
     add_task_calls(app.router, parts)

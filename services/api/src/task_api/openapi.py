@@ -20,7 +20,8 @@ DESCRIPTION = """\
 Accepts tasks, keeps them in PostgreSQL, and has workers run them by priority.
 
 Every error is a problem document (RFC 9457, `application/problem+json`); its `code` names the kind of error. A 503
-says in `Retry-After` when to try again. Every answer carries an `X-Request-ID`: the caller's own, if one was sent.
+says in `Retry-After` when to try again. Where `Host` is a name with a dot that this server does not have, the answer is
+421, and without exactly one host 400. Every answer carries an `X-Request-ID`: the caller's own, if one was sent.
 """
 TAGS = [
     {"name": "tasks", "description": "Create, read, list and cancel tasks."},

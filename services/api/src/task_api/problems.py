@@ -21,6 +21,7 @@ STATUS_BY_CODE: dict[str, int] = {
     ProblemCode.METHOD_NOT_ALLOWED: 405,
     ProblemCode.BODY_TOO_LARGE: 413,
     ProblemCode.UNSUPPORTED_MEDIA_TYPE: 415,
+    ProblemCode.HOST_NOT_ALLOWED: 421,
     ProblemCode.UNAVAILABLE: 503,
     ProblemCode.INTERNAL: 500,
 }
@@ -34,6 +35,7 @@ _TITLE_BY_STATUS = {
     409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",
+    421: "Misdirected Request",
     422: "Unprocessable Content",
     500: "Internal Server Error",
     503: "Service Unavailable",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
+from task_api.hosts import HostNames
 from task_contracts import TypeName
 from task_runtime import ProcessSettings
 
@@ -27,6 +28,8 @@ class ApiSettings(ProcessSettings):
     """The address to listen on. There is no authentication: whoever reaches it may create and cancel tasks."""
     port: int = Field(9000, ge=0, le=65_535)
     """The port to listen on; 0 takes a free one."""
+    allowed_hosts: HostNames = ()
+    """The names with a dot, beside `host`, by which the API may be called; addresses and other names always may."""
     migrate: bool = True
     """Whether the schema is brought up to date at the start."""
     default_type: Annotated[TypeName | None, BeforeValidator(_empty_is_none)] = "echo"

@@ -156,6 +156,26 @@ async def test_what_is_not_http_is_a_problem_too(start: Start) -> None:
     assert json.loads(body)["status"] == 400
 
 
+async def test_only_a_host_of_its_own_is_answered(start: Start) -> None:
+    process = await start(TASK_API_ALLOWED_HOSTS="tasks.example.org")
+    port = int((await process.event("listening"))["url"].rpartition(":")[2])
+
+    async def status(*heads: str) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        lines = ["GET /api/v1/tasks HTTP/1.1", *heads, "Connection: close"]
+        writer.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
+        answer = await reader.read()
+        writer.close()
+        return int(answer.split()[1])
+
+    async with asyncio.timeout(SECONDS):
+        assert await status("Host: evil.example") == 421
+        assert await status("Host: tasks.example.org") == 200
+        assert await status(f"Host: 127.0.0.1:{port}") == 200
+        assert await status() == 400
+        assert await status("Host: 127.0.0.1", "host: 127.0.0.1") == 400
+
+
 async def test_it_can_be_stopped_while_it_waits_for_the_database(start: Start) -> None:
     process = await start(TASK_DATABASE_URL=NO_DATABASE)
     await process.event("waiting_for_database")

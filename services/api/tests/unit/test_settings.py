@@ -30,6 +30,33 @@ def test_an_empty_default_type_means_that_there_is_none(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("tasks.example.org", ("tasks.example.org",)),
+        (" Tasks.Example.org ,api.internal.,", ("tasks.example.org", "api.internal")),
+    ],
+)
+def test_allowed_hosts_are_split_at_commas_and_compared_in_lower_case(
+    monkeypatch: pytest.MonkeyPatch, text: str, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("TASK_API_ALLOWED_HOSTS", text)
+
+    assert ApiSettings(**GIVEN).allowed_hosts == names
+
+
+@pytest.mark.parametrize(
+    "text", ["https://tasks.example.org", "tasks.example.org:443", "*.example.org", "a b.org", "a/"]
+)
+def test_what_is_more_than_a_name_is_no_allowed_host(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("TASK_API_ALLOWED_HOSTS", text)
+
+    with pytest.raises(ValueError, match="without scheme and port"):
+        ApiSettings(**GIVEN)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [("port", 65_536), ("port", -1), ("host", ""), ("default_type", "a b"), ("database_pool_size", 0)],
 )
