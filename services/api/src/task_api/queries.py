@@ -39,6 +39,9 @@ from task_store import TaskFilter
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+_ANY = "Any of these: repeated (`NEW` and once more `PENDING`), or separated by commas."
+_DIFFERENT_MAX = 20
+"""More than there are words for a status or a priority."""
 _REPEATABLE = frozenset({"status", "priority", "label"})
 
 
@@ -53,6 +56,14 @@ def _clamp(moment: datetime) -> datetime:
     return min(max(moment, _EARLIEST), _LATEST)
 
 
+def _split_commas(values: Any) -> Any:
+    if not isinstance(values, list):
+        return values
+    different = dict.fromkeys(part for value in values for part in str(value).split(","))
+    # Where there are more, one of these is wrong; each wrong one costs time, and a query has room for thousands.
+    return list(different)[:_DIFFERENT_MAX]
+
+
 def _split_label(value: Any) -> tuple[str, str]:
     key, colon, text = check_text(str(value)).partition(":")
     if not colon or not 1 <= len(key) <= limits.LABEL_KEY_CHARS or len(text) > limits.LABEL_VALUE_CHARS:
@@ -63,6 +74,8 @@ def _split_label(value: Any) -> tuple[str, str]:
     return key, text
 
 
+Statuses = Annotated[list[TaskStatus], BeforeValidator(_split_commas)]
+Priorities = Annotated[list[Priority], BeforeValidator(_split_commas)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_check_rfc3339), AfterValidator(_clamp)]
 Label = Annotated[
     tuple[str, str],
@@ -86,12 +99,12 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    status: list[TaskStatus] = Field(default_factory=list, description="Any of these.")
-    priority: list[Priority] = Field(default_factory=list, description="Any of these.")
+    status: Statuses = Field(default_factory=list, description=_ANY)
+    priority: Priorities = Field(default_factory=list, description=_ANY)
     label: list[Label] = Field(
         default_factory=list,
         max_length=limits.LABELS_MAX,
-        description="`key:value`; a task must have all of these.",
+        description="`key:value`; a task must have all of these. Repeated only: a comma is a part of the value.",
         examples=[["customer:42"]],
     )
     type: TypeName | None = Field(None, description="The name of a handler.")

@@ -164,8 +164,12 @@ async def test_what_is_just_within_the_limits_is_kept_as_it_is(
     ("query", "field"),
     [
         ("status=new", "query.status"),
-        ("status=NEW,PENDING", "query.status"),
+        ("status=NEW,pending", "query.status.1"),
+        ("status=NEW&status=PENDING,", "query.status.2"),
+        ("status=NEW;PENDING", "query.status"),
+        ("status=,", "query.status"),
         ("status=", "query.status"),
+        ("priority=LOW,,HIGH", "query.priority"),
         ("priority=1", "query.priority"),
         ("label=a", "query.label"),
         ("label=:b", "query.label"),

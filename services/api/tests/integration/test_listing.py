@@ -77,10 +77,14 @@ async def test_filters_of_one_kind_are_alternatives_and_of_different_kinds_condi
 
     assert await names(status="NEW") == ["a", "b", "c"]
     assert await names(status=["NEW", "COMPLETED"]) == ["a", "b", "c", "done"]
+    assert await names(status="NEW,COMPLETED") == ["a", "b", "c", "done"]
+    assert await names(status=["NEW,PENDING", "COMPLETED"]) == ["a", "b", "c", "done"]
     assert await names(priority=["HIGH", "LOW"]) == ["a", "b", "c"]
+    assert await names(priority="HIGH,LOW,HIGH") == ["a", "b", "c"]
     assert await names(priority="LOW", label="team:x") == ["b"]
     assert await names(label=["team:x", "env:prod"]) == ["a"]
     assert await names(label="env:prod:x") == []
+    assert await names(label="team:x,env:prod") == [], "a comma is a part of a label"
     assert await names(type="other") == ["b"]
     assert await names(queue="reports") == ["c"]
     assert await names(queue="unknown") == []
