@@ -21,7 +21,8 @@ ALTER ROLE task_api PASSWORD :'api';
 ALTER ROLE task_worker PASSWORD :'worker';
 SELECT 'CREATE DATABASE tasks OWNER task_migrator'
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'tasks') \gexec
-REVOKE ALL ON DATABASE tasks FROM PUBLIC;
+-- Each database of the server: to a new one, and so to postgres and template1 too, everybody may connect.
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname) FROM pg_database WHERE datallowconn \gexec
 GRANT CONNECT ON DATABASE tasks TO task_api, task_worker;
 \connect tasks
 SELECT format('GRANT %s ON %I TO %I', rights, relation, role)

@@ -36,11 +36,12 @@ def client(stack: Compose) -> Iterator[TaskClient]:
         yield client
 
 
-def sql(stack: Compose, role: str, statement: str) -> str:
+def sql(stack: Compose, role: str, statement: str, *, database: str = "tasks") -> str:
     """Run a statement as one of the roles, and return what psql says."""
     password = (stack.folder / "deploy" / "secrets" / f"{role}_password").read_text()
     (db,) = stack.containers("db")
-    shell = f"PGPASSWORD={password} psql -h 127.0.0.1 -U {role} -d tasks -Atc {json.dumps(statement)} 2>&1 || true"
+    words = f"psql -h 127.0.0.1 -U {role} -d {database} -Atc {json.dumps(statement)}"
+    shell = f"PGPASSWORD={password} {words} 2>&1 || true"
     return docker("exec", db, "sh", "-c", shell)
 
 
@@ -128,6 +129,12 @@ def test_a_role_may_do_no_more_than_its_service_needs(
 
     assert "permission denied" in said or "must be owner" in said
     assert sql(stack, role, "SELECT count(*) > 0 FROM tasks").strip() == "t"
+
+
+@pytest.mark.parametrize("role", ["task_migrator", "task_api", "task_worker"])
+def test_a_role_connects_to_no_other_database(stack: Compose, client: TaskClient, role: str) -> None:
+    for database in ("postgres", "template1"):
+        assert "permission denied for database" in sql(stack, role, "SELECT 1", database=database)
 
 
 def test_a_user_of_the_broker_sees_no_more_than_it_needs(stack: Compose, client: TaskClient) -> None:

@@ -1,0 +1,91 @@
+"""deploy/postgres/roles.sh: who may connect to which database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from harness.compose import ROOT
+from task_store.testing import PrivatePostgres
+
+pytestmark = pytest.mark.private_servers
+
+PASSWORD = "x"
+ROLES = ("task_migrator", "task_api", "task_worker")
+CONNECTING = """
+SELECT datname FROM pg_database WHERE datallowconn AND has_database_privilege($1, datname, 'CONNECT') ORDER BY datname
+"""
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[PrivatePostgres]:
+    """A PostgreSQL with the superuser of its image."""
+    async with PrivatePostgres() as server:
+        await execute(
+            server, f"CREATE ROLE postgres SUPERUSER LOGIN PASSWORD '{PASSWORD}'", "CREATE ROLE stranger LOGIN"
+        )
+        yield server
+
+
+async def execute(server: PrivatePostgres, *statements: str) -> None:
+    connection = await asyncpg.connect(server.url(), timeout=10)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close(timeout=10)
+
+
+async def databases_of(server: PrivatePostgres, role: str) -> list[str]:
+    connection = await asyncpg.connect(server.url(), timeout=10)
+    try:
+        return [row["datname"] for row in await connection.fetch(CONNECTING, role)]
+    finally:
+        await connection.close(timeout=10)
+
+
+def run_script(server: PrivatePostgres, folder: Path) -> None:
+    """Run the script as the container would: with these secrets, on this server, with psql of its version."""
+    for name in ("postgres", *ROLES):
+        (folder / f"{name}_password").write_text(PASSWORD)
+    script = (ROOT / "deploy" / "postgres" / "roles.sh").read_text()
+    script = script.replace("/run/secrets", str(folder)).replace("PGHOST=db", "PGHOST=127.0.0.1")
+    environment = {
+        **os.environ,
+        "PATH": f"{server.binaries.folder}:{os.environ['PATH']}",
+        "PGPORT": str(urlsplit(server.url()).port),
+    }
+    subprocess.run(["sh", "-c", script], env=environment, check=True, timeout=60)
+
+
+async def test_a_role_connects_to_the_database_of_tasks_and_to_no_other(
+    server: PrivatePostgres, tmp_path: Path
+) -> None:
+    run_script(server, tmp_path)
+    await execute(server, "CREATE DATABASE restored OWNER task_migrator")  # as docs/backup.md does
+    run_script(server, tmp_path)
+
+    assert await databases_of(server, "task_migrator") == ["restored", "tasks"]
+    assert await databases_of(server, "task_api") == ["tasks"]
+    assert await databases_of(server, "task_worker") == ["tasks"]
+    assert await databases_of(server, "stranger") == []
+    assert "tasks" in await databases_of(server, "postgres")
+
+
+async def test_a_refused_role_is_refused_at_once(server: PrivatePostgres, tmp_path: Path) -> None:
+    run_script(server, tmp_path)
+    port = urlsplit(server.url()).port
+
+    async def connect(database: str) -> None:
+        url = f"postgresql://task_api:{PASSWORD}@127.0.0.1:{port}/{database}"
+        await (await asyncpg.connect(url, timeout=10)).close(timeout=10)
+
+    await connect("tasks")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for database"):
+        await connect("postgres")
