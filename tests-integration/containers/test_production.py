@@ -83,6 +83,8 @@ def test_a_service_is_no_root_writes_nothing_and_is_healthy(stack: Compose, clie
     assert docker("exec", container, "id", "-u").strip() == "10001"
     assert found["HostConfig"]["ReadonlyRootfs"]
     assert found["HostConfig"]["CapDrop"] == ["ALL"]
+    assert found["HostConfig"]["Memory"] > 0
+    assert found["HostConfig"]["PidsLimit"] > 0
     assert found["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"  # also after exit code 0
     tools = docker("exec", container, "sh", "-c", "ls /opt/task/bin")
     assert not {"uv", "pip", "pytest"} & set(tools.split())

@@ -1,0 +1,61 @@
+"""The compose files: every container is bounded, by what docs/sizing.md says that it needs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.compose import ROOT
+from harness.pages import Page
+
+PRODUCTION, DEVELOPMENT = "deploy/compose.production.yml", "docker-compose.yml"
+FILES = (PRODUCTION, DEVELOPMENT)
+SIZING = Page.read("sizing.md")
+BYTES_BY_UNIT = {"m": 1 << 20, "g": 1 << 30, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def services(file: str) -> dict[str, dict[str, Any]]:
+    """Return the services of a compose file by their names."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / file).read_text())["services"]
+    return found
+
+
+def size(text: str) -> float:
+    """Return the bytes of `512m` or of `1.5 GiB`."""
+    number, unit = re.fullmatch(r"([\d.]+) ?(\w+)", text).groups()  # type: ignore[union-attr] # else the test fails
+    return float(number) * BYTES_BY_UNIT[unit]
+
+
+def on_page(file: str) -> dict[str, tuple[float, int]]:
+    """Return what the page says of each container of a file: its memory in bytes, its processes and threads."""
+    return {
+        name: (size(row[f"memory, {file}"]), int(row[f"processes, {file}"].replace(",", "")))
+        for row in SIZING.rows(first="container")
+        for name in re.findall(r"`(\w+)`", row["container"])
+        if row[f"memory, {file}"] != "–"
+    }
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_container_is_bounded_in_memory_and_processes_as_the_page_says(file: str) -> None:
+    bounds = {name: (size(str(one["mem_limit"])), one["pids_limit"]) for name, one in services(file).items()}
+
+    assert bounds == on_page(file)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_rabbitmq_has_the_memory_that_its_log_needs(file: str) -> None:
+    unset, limited = SIZING.rows(first="`raft.wal_max_size_bytes` in `rabbitmq.conf`")
+    row = limited if file == PRODUCTION else unset  # deploy/rabbitmq/rabbitmq.conf sets it
+    needed = re.match(r"[\d.]+ \w+", row["give it"])
+
+    assert needed is not None
+    assert on_page(file)["rabbitmq"][0] >= size(needed[0])
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_api_is_given_the_names_that_it_may_be_called_by(file: str) -> None:
+    assert services(file)["api"]["environment"]["TASK_API_ALLOWED_HOSTS"] == "${TASK_API_ALLOWED_HOSTS:-}"
