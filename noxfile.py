@@ -130,6 +130,13 @@ def lock(session: nox.Session) -> None:
     in_workspace(session, "uv", "pip", "check")
 
 
+@nox.session(venv_backend="none", default=False)
+def audit(session: nox.Session) -> None:
+    """Nothing that is locked has a vulnerability that osv.dev knows, or is withdrawn. CI runs it; needs the network."""
+    # One that does not concern us: --ignore-until-fixed=ID, with the reason beside it.
+    session.run("uv", "audit", "--locked", "--preview-features", "audit-command", *session.posargs, external=True)
+
+
 @nox.session(venv_backend="none")
 def imports(session: nox.Session) -> None:
     """Who imports whom: the rules in .importlinter."""
