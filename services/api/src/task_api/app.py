@@ -10,6 +10,7 @@ from task_api.request_middleware import RequestMiddleware
 from task_api.routes.health import add_health_calls
 from task_api.routes.tasks import add_task_calls
 from task_api.translation import translate_exceptions
+from task_api.unread_bodies import UnreadBodies
 
 
 def create_app(parts: ApiParts) -> DocumentedApi:
@@ -26,6 +27,7 @@ def create_app(parts: ApiParts) -> DocumentedApi:
     # Each is put around those before it: a request that the check refuses has an id and a line in the log too.
     app.add_middleware(HostCheck, allowed=[parts.settings.host.lower(), *parts.settings.allowed_hosts])
     app.add_middleware(RequestMiddleware)
+    app.add_middleware(UnreadBodies)  # around the others: whichever of them answers
     translate_exceptions(app)
     add_task_calls(app.router, parts)
     add_health_calls(app.router, parts)
