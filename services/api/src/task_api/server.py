@@ -11,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from task_api.problems import make_problem
-from task_contracts import PROBLEM_MEDIA_TYPE, ProblemCode
+from task_api.bounded_protocol import BoundedProtocol
+from task_api.connections import ConnectionBounds, Connections
 from task_runtime import Misconfigured, get_logger
 
 _log = get_logger(__name__)
@@ -62,12 +62,23 @@ def listen(host: str, port: int) -> Listener:
     return Listener(bound, f"http://{shown}:{bound.getsockname()[1]}")
 
 
-async def serve(app: ASGIApp, listener: Listener, stop: asyncio.Event, hurry: asyncio.Event) -> None:
-    """Serve `app` until `stop` is set and the open requests are answered; `hurry` cancels those that are not."""
+async def serve(
+    app: ASGIApp,
+    listener: Listener,
+    stop: asyncio.Event,
+    hurry: asyncio.Event,
+    bounds: ConnectionBounds | None = None,
+) -> None:
+    """Serve `app` until `stop` is set and the open requests are answered; `hurry` cancels those that are not.
+
+    Connections are bounded as for this process unless other `bounds` are given.
+    """
+    bounds = bounds or ConnectionBounds()
     server = _Server(
         uvicorn.Config(
             app,
-            http=_Protocol,
+            http=BoundedProtocol,
+            backlog=bounds.connections // 4,  # the system's loop accepts all of it at once, before any can be closed
             ws="none",
             lifespan="off",
             log_config=None,
@@ -79,6 +90,7 @@ async def serve(app: ASGIApp, listener: Listener, stop: asyncio.Event, hurry: as
             timeout_graceful_shutdown=GRACE_SECONDS,
         ),
         listener.url,
+        bounds,
     )
     stopper = asyncio.create_task(server.exit_after(stop, hurry))
     try:
@@ -88,11 +100,12 @@ async def serve(app: ASGIApp, listener: Listener, stop: asyncio.Event, hurry: as
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals to `task_runtime.ShutdownSignals`."""
+    """uvicorn's server, which leaves signals to `task_runtime.ShutdownSignals` and keeps its connections in bounds."""
 
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, url: str, bounds: ConnectionBounds) -> None:
         super().__init__(config)
         self._url = url
+        self.server_state = Connections(bounds)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -104,6 +117,15 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         _log.info("listening", url=self._url)
 
+    async def on_tick(self, counter: int) -> bool:
+        """Look after each connection once a second, beside what uvicorn does ten times a second."""
+        if counter % 10 == 0:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, BoundedProtocol)  # noqa: S101 # uvicorn makes no others here
+                connection.check(now)
+        return await super().on_tick(counter)
+
     async def exit_after(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Stop the server when `stop` is set, and cancel what it still waits for when `hurry` is set."""
         await stop.wait()
@@ -114,17 +136,6 @@ class _Server(uvicorn.Server):
             task.cancel()
         for connection in list(self.server_state.connections):
             connection.transport.abort()  # on Python 3.12 and later the listening socket waits for them
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which answers a request that is not valid HTTP with a problem document."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer 400, and close the connection."""
-        body = make_problem(ProblemCode.VALIDATION, "this is not a valid HTTP request", status=400).model_dump_json()
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())
-        self.transport.close()
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -174,6 +176,30 @@ async def test_only_a_host_of_its_own_is_answered(start: Start) -> None:
         assert await status(f"Host: 127.0.0.1:{port}") == 200
         assert await status() == 400
         assert await status("Host: 127.0.0.1", "host: 127.0.0.1") == 400
+
+
+async def test_callers_are_served_beside_more_silent_connections_than_there_are_files(start: Start) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))  # the process inherits it
+        process = await start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    url = (await process.event("listening"))["url"]
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+
+    answers = []
+    with ExitStack() as silent:
+        for _ in range(10):
+            for _ in range(40):
+                silent.enter_context(socket.create_connection(address, timeout=SECONDS))
+            async with httpx2.AsyncClient(base_url=url, timeout=SECONDS) as client:
+                answers.append(await client.post("/api/v1/tasks", json={"name": "a task"}))
+        _, text = await process.end(signal.SIGTERM)
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert text.count("connections_capped") == 1
+    assert "Traceback" not in text
 
 
 async def test_it_can_be_stopped_while_it_waits_for_the_database(start: Start) -> None:
