@@ -102,9 +102,8 @@ def not_json() -> ProblemError:
     return ProblemError(make_problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail))
 
 
-def unavailable() -> ProblemError:
-    """Return the 503 for a database that cannot be used now. It says when to try again."""
-    detail = "the database cannot be used now; try again later"
+def unavailable(detail: str = "the database cannot be used now; try again later") -> ProblemError:
+    """Return the 503 for a database that cannot be used now, or for what `detail` says. It says when to try again."""
     return ProblemError(make_problem(ProblemCode.UNAVAILABLE, detail), {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
@@ -112,3 +111,8 @@ def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
     """Return the response whose body is `problem`."""
     body = problem.model_dump_json()
     return Response(body, problem.status, dict(headers or {}), media_type=PROBLEM_MEDIA_TYPE)
+
+
+def answer(error: ProblemError) -> Response:
+    """Return the response that says `error`."""
+    return respond(error.problem, error.headers)

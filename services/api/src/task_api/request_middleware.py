@@ -1,7 +1,8 @@
-"""The middleware around every request: gives it an id, logs it, and answers 500 where the code fails."""
+"""The middleware around every request: gives it an id, logs it, and answers where the code fails or is cancelled."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -10,13 +11,14 @@ from time import perf_counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from task_api.problems import make_problem, respond
+from task_api.problems import answer, make_problem, respond, unavailable
 from task_contracts import ProblemCode
 from task_runtime import get_logger
 
 _log = get_logger(__name__)
 
 _FAILURE = respond(make_problem(ProblemCode.INTERNAL, "something failed in the server; it is in its log"))
+_STOPPING = answer(unavailable("the server stops; try again later"))
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 _QUIET = ("/health", "/assets")
 """Routes that are asked so often that their requests are logged at DEBUG only."""
@@ -24,6 +26,8 @@ _QUIET = ("/health", "/assets")
 
 class RequestMiddleware:
     """Gives each request an id, logs one line for it, and answers 500 where the application raises an exception.
+
+    It answers 503 where the server, which stops, cancels the request: nothing stands above it that should know.
 
     The id is the caller's `X-Request-ID` if that has 1 to 64 harmless characters, else a random one. It stands on every
     line that is logged during the request. The line of a request names its route, not its path, and nothing that was
@@ -54,6 +58,10 @@ class RequestMiddleware:
         tokens = bind_contextvars(request_id=request_id.decode())
         try:
             await self._app(scope, receive, send_more)
+        except asyncio.CancelledError:  # the server stops; for a request that is cancelled, uvicorn logs a traceback
+            if status:
+                raise
+            await _STOPPING(scope, receive, send_more)
         except Exception:  # the outermost frame of a request: it logs once, and the server goes on
             if status:  # an answer has begun: uvicorn logs the error, and closes the connection
                 raise

@@ -3,7 +3,8 @@
 uvicorn does the work, but handles no signal and binds no socket: the process does.
 
 Once `stop` is set, readiness answers `stopping` (`ApiParts.stop`), no new connection is accepted, and each open one
-closes after its answer. What is not answered within `GRACE_SECONDS`, or when `hurry` is set, is cancelled.
+closes after its answer. What is not answered within `GRACE_SECONDS`, or when `hurry` is set, is cancelled: its caller
+gets a 503, if it can still be reached.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ KEEP_ALIVE_SECONDS = 75
 
 The client must be the one that closes: where the server closes while a request is on its way, the client sees a reset.
 """
+
+
+_LAST_ANSWERS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ async def serve(
     stop: asyncio.Event,
     hurry: asyncio.Event,
     bounds: ConnectionBounds | None = None,
+    grace_seconds: int = GRACE_SECONDS,
 ) -> None:
     """Serve `app` until `stop` is set and the open requests are answered; `hurry` cancels those that are not.
 
@@ -87,7 +92,7 @@ async def serve(
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=grace_seconds,
         ),
         listener.url,
         bounds,
@@ -125,6 +130,12 @@ class _Server(uvicorn.Server):
                 assert isinstance(connection, BoundedProtocol)  # noqa: S101 # uvicorn makes no others here
                 connection.check(now)
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop as uvicorn does, and wait for the last answers of the requests that it has cancelled."""
+        await super().shutdown(sockets=sockets)
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=_LAST_ANSWERS_SECONDS)
 
     async def exit_after(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Stop the server when `stop` is set, and cancel what it still waits for when `hurry` is set."""

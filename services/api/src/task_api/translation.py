@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from task_api.fields import field_problems
-from task_api.problems import ProblemError, invalid, make_problem, respond, unavailable
+from task_api.problems import ProblemError, answer, invalid, make_problem, respond, unavailable
 from task_contracts import FieldProblem, ProblemCode
 from task_runtime import get_logger
 from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, UnstorableValuesError
@@ -36,13 +36,13 @@ def translate_exceptions(app: FastAPI) -> None:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, RequestValidationError)  # noqa: S101 # Starlette looks handlers up by class
-    return _answer(invalid(field_problems(error.errors())))
+    return answer(invalid(field_problems(error.errors())))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 # as above
     if isinstance(error, ProblemError):
-        return _answer(error)
+        return answer(error)
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = _allowed_methods(request) or headers.get("Allow", "GET")
@@ -56,17 +56,13 @@ async def _on_unstorable(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, UnstorableValuesError)  # noqa: S101 # as above
     _log.error("task_values_refused", sqlstate=error.sqlstate, constraint=error.constraint)
-    return _answer(invalid([FieldProblem(field="body", message="cannot be stored")]))
+    return answer(invalid([FieldProblem(field="body", message="cannot be stored")]))
 
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:
     del request
     _log.warning("request_without_database", reason=str(error))
-    return _answer(unavailable())
-
-
-def _answer(error: ProblemError) -> Response:
-    return respond(error.problem, error.headers)
+    return answer(unavailable())
 
 
 def _allowed_methods(request: Request) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from task_api.app import create_app
+from task_api.parts import ApiParts
 from task_api.server import GRACE_SECONDS, listen, serve
 from task_runtime import Misconfigured
 
@@ -63,3 +65,36 @@ async def test_a_second_request_to_stop_does_not_wait_for_open_requests() -> Non
         await ended.wait()
         writer.close()
     assert not reader.at_eof() or await reader.read() == b""
+
+
+@pytest.mark.parametrize("is_hurried", [False, True])
+async def test_bodies_that_do_not_come_end_with_the_server_and_are_no_tracebacks(
+    parts: ApiParts, caplog: pytest.LogCaptureFixture, is_hurried: bool
+) -> None:
+    listener, hurry = listen("127.0.0.1", 0), asyncio.Event()
+    address = listener.socket.getsockname()
+    grace_seconds = GRACE_SECONDS if is_hurried else 0
+    serving = asyncio.create_task(serve(create_app(parts), listener, parts.stop, hurry, grace_seconds=grace_seconds))
+    request = b"POST /api/v1/tasks HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+    callers = [await asyncio.open_connection(*address) for _ in range(5)]
+    async with asyncio.timeout(GRACE_SECONDS):
+        for reader, writer in callers:
+            writer.write(request)
+            await reader.readuntil(b"100 Continue\r\n\r\n")  # the body is waited for
+        parts.stop.set()
+        if is_hurried:
+            hurry.set()
+        await serving
+        answers = [await _read(reader) for reader, _ in callers]
+    for _, writer in callers:
+        writer.close()
+
+    assert {answer[:12] for answer in answers} == {b"" if is_hurried else b"HTTP/1.1 503"}
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
