@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from task_api.deadlines import DEADLINES
-from task_api.problems import body_too_large, body_too_slow, not_json
+from task_api.problems import body_too_large, body_too_slow, encoded, not_json
 from task_api.queries import refuse_any
 from task_contracts import TaskCreate, limits
 
@@ -48,7 +48,7 @@ class BodyRequest(Request):
 
         Raises:
             ProblemError: 413 if it is too large (before all of it is read), 408 if it does not arrive in time, 415 if
-                it is not declared as JSON.
+                it is not declared as JSON, or was sent in an encoding.
 
         """
         if not hasattr(self, "_body"):
@@ -57,6 +57,8 @@ class BodyRequest(Request):
                     self._body = await self._read()
             except TimeoutError:
                 raise body_too_slow(self._body_seconds) from None
+            if self._body and self._is_encoded():
+                raise encoded()
             if self._body and not self._is_json():
                 raise not_json()
         return self._body
@@ -75,6 +77,9 @@ class BodyRequest(Request):
             if len(body) > self.max_bytes:
                 raise body_too_large(self.max_bytes)
         return bytes(body)
+
+    def _is_encoded(self) -> bool:
+        return any(value.strip().lower() not in ("", "identity") for value in self.headers.getlist("content-encoding"))
 
     def _is_json(self) -> bool:
         # Other types, or none, are refused: a page of another site can send those without a CORS preflight.

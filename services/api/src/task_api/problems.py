@@ -102,6 +102,12 @@ def not_json() -> ProblemError:
     return ProblemError(make_problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail))
 
 
+def encoded() -> ProblemError:
+    """Return the 415 for a body that is sent in an encoding."""
+    detail = "the body must be sent as it is, without a Content-Encoding"
+    return ProblemError(make_problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail), {"Accept-Encoding": "identity"})
+
+
 def unavailable(detail: str = "the database cannot be used now; try again later") -> ProblemError:
     """Return the 503 for a database that cannot be used now, or for what `detail` says. It says when to try again."""
     return ProblemError(make_problem(ProblemCode.UNAVAILABLE, detail), {"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -267,6 +267,21 @@ async def test_a_body_that_is_not_declared_as_json_is_415(
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "x"])
+async def test_a_body_in_an_encoding_is_415(shared_client: httpx2.AsyncClient, encoding: str) -> None:
+    answer = await shared_client.post(TASKS, content=b'{"name": "a"}', headers={**JSON, "content-encoding": encoding})
+
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in answer.json()["detail"]
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+async def test_a_body_without_an_encoding_may_say_so(shared_client: httpx2.AsyncClient) -> None:
+    headers = {**JSON, "content-encoding": "Identity"}
+
+    assert (await shared_client.post(TASKS, content=b'{"name": "a"}', headers=headers)).status_code == 201
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "APPLICATION/JSON", "application/json; charset=utf-8"])
 async def test_json_may_be_declared_in_each_of_its_ways(shared_client: httpx2.AsyncClient, content_type: str) -> None:
     answer = await shared_client.post(TASKS, content=b'{"name": "a"}', headers={"content-type": content_type})
