@@ -99,3 +99,18 @@ async def test_json_that_cannot_be_read_is_a_problem_in_its_place_in_every_answe
     assert full.json()["items"][1] == read.json() == Task.model_validate_json(read.content).model_dump(mode="json")
     assert [task["id"] for task in summaries.json()["items"]] == [good_id, bad_id]
     assert cancelled.json()[column] == read.json()[column]
+
+
+async def test_wherever_a_task_is_shown_no_cache_may_share_it_or_use_it_unasked(
+    client: httpx2.AsyncClient,
+) -> None:
+    created = await client.post(TASKS, json={"name": "a task"})
+    path = created.headers["location"]
+    task, status, page = [await client.get(shown) for shown in (path, f"{path}/status", TASKS)]
+    tag = {"if-none-match": task.headers["etag"]}
+    unchanged = [await client.get(path, headers=tag), await client.get(f"{path}/status", headers=tag)]
+    cancelled = await client.delete(path)
+
+    answers = [created, task, status, page, *unchanged, cancelled]
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 304, 304, 200]
+    assert {answer.headers["cache-control"] for answer in answers} == {"private, no-cache"}

@@ -35,6 +35,9 @@ from task_store import NewTask, Page
 
 PREFIX = "/api/v1/tasks"
 
+_UNSHARED = {"Cache-Control": "private, no-cache"}
+"""On every answer that shows a task: no cache may share it between callers, or use it without asking."""
+
 _TASK = TypeAdapter(Task)
 _STATE = TypeAdapter(TaskState)
 _PAGE_BY_VIEW: dict[View, TypeAdapter[TaskPage[Any]]] = {
@@ -73,7 +76,7 @@ class TaskCalls:
         task = await self._tasks.create(NewTask(body, type_), seconds=self._seconds)
         if task.due_at <= task.created_at:
             self._signals.send(due)
-        return _json(_TASK.dump_json(task), 201, {"Location": f"{PREFIX}/{task.id}"})
+        return _json(_TASK.dump_json(task), 201, Location=f"{PREFIX}/{task.id}")
 
     async def list_tasks(self, query: Annotated[ListQuery, Query()]) -> Response:
         """List tasks by time of creation, newest first unless asked otherwise.
@@ -156,11 +159,11 @@ def _page_answer(page: Page, **total: Any) -> TaskPage[Any]:
 
 
 def _shown_or_304(if_none_match: str | None, version: int, adapter: TypeAdapter[Any], shown: BaseModel) -> Response:
-    headers = {"ETag": etag_of(version), "Cache-Control": "no-cache"}
-    if matches(if_none_match, headers["ETag"]):
-        return Response(None, 304, headers)
-    return _json(adapter.dump_json(shown), headers=headers)
+    etag = etag_of(version)
+    if matches(if_none_match, etag):
+        return Response(None, 304, {**_UNSHARED, "ETag": etag})
+    return _json(adapter.dump_json(shown), ETag=etag)
 
 
-def _json(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(content, status, headers, media_type="application/json")
+def _json(content: bytes, status: int = 200, **headers: str) -> Response:
+    return Response(content, status, {**_UNSHARED, **headers}, media_type="application/json")
