@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from task_api.docs import add_docs
+from task_api.head import answer_head
 from task_api.hosts import HostCheck
 from task_api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, DocumentedApi
 from task_api.parts import ApiParts
@@ -32,4 +33,5 @@ def create_app(parts: ApiParts) -> DocumentedApi:
     add_task_calls(app.router, parts)
     add_health_calls(app.router, parts)
     add_docs(app)
+    answer_head(app)
     return app

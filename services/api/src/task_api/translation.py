@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import compile_path
 
 from task_api.fields import field_problems
 from task_api.problems import ProblemError, answer, invalid, make_problem, respond, unavailable
@@ -45,7 +45,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
         return answer(error)
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = _allowed_methods(request) or headers.get("Allow", "GET")
+        headers["Allow"] = _allowed_methods(request)
     code, detail = _ROUTING.get(error.status_code, _UNREADABLE)
     return respond(make_problem(code, detail, status=error.status_code), headers)
 
@@ -68,7 +68,6 @@ async def _on_unavailable(request: Request, error: Exception) -> Response:
 def _allowed_methods(request: Request) -> str:
     # The router's own header names the methods of one route, and a path may have several.
     app: FastAPI = request.app
-    operations = [
-        ops for path, ops in app.openapi()["paths"].items() if compile_path(path)[0].match(request.scope["path"])
-    ]
-    return ", ".join(sorted(method.upper() for methods in operations for method in methods))
+    path = request.scope["path"]
+    matching = [route for route in app.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
+    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))

@@ -114,3 +114,17 @@ async def test_wherever_a_task_is_shown_no_cache_may_share_it_or_use_it_unasked(
     answers = [created, task, status, page, *unchanged, cancelled]
     assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 304, 304, 200]
     assert {answer.headers["cache-control"] for answer in answers} == {"private, no-cache"}
+
+
+@pytest.mark.parametrize("path", [TASKS, f"{TASKS}/{{}}", f"{TASKS}/{{}}/status"])
+async def test_head_is_answered_as_get_is(client: httpx2.AsyncClient, create: Create, path: str) -> None:
+    path = path.format((await create())["id"])
+
+    get, head = await client.get(path), await client.head(path)
+
+    assert head.status_code == 200
+    assert _without_id(head) == _without_id(get)
+
+
+def _without_id(answer: httpx2.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "x-request-id"}

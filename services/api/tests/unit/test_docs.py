@@ -50,3 +50,11 @@ async def test_a_file_that_the_browser_has_is_not_sent_again(client: httpx2.Asyn
 @pytest.mark.parametrize("name", ["nothing.js", "..%2fapp.py", "%2e%2e/app.py", "docs.html"])
 async def test_nothing_but_the_files_of_the_pages_is_served(client: httpx2.AsyncClient, name: str) -> None:
     assert (await client.get(f"/assets/{name}")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/assets/icon.svg", "/health/live"])
+async def test_head_is_answered_as_get_is(client: httpx2.AsyncClient, path: str) -> None:
+    get, head = await client.get(path), await client.head(path)
+
+    assert head.status_code == 200
+    assert {**head.headers, "x-request-id": ""} == {**get.headers, "x-request-id": ""}

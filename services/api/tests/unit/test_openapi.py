@@ -43,6 +43,10 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {operation["operationId"]: operation for operation in every}
 
 
+def test_head_is_not_documented_beside_get(document: dict[str, Any]) -> None:
+    assert {method for path in document["paths"].values() for method in path} == {"get", "post", "delete"}
+
+
 def test_the_document_says_who_we_are(document: dict[str, Any]) -> None:
     assert document["info"]["version"] == version("task-api")
     assert document["info"]["description"]
