@@ -21,6 +21,10 @@ TYPE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 QUEUE_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 LABEL_KEY_PATTERN = r"^[^:]+$"
 
+# Published alone: `check_text` refuses NUL in words that a caller understands.
+_NO_NUL = {"pattern": r"^[^\u0000]*$"}
+_NO_NUL_NOT_BLANK = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
+
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -51,15 +55,19 @@ def _only_numbers(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, AfterValidator(check_text)]
+Text = Annotated[str, AfterValidator(check_text), Field(json_schema_extra=_NO_NUL)]
 Name = Annotated[
     Text,
-    Field(min_length=1, max_length=limits.NAME_CHARS, json_schema_extra={"pattern": r"\S"}),
+    Field(min_length=1, max_length=limits.NAME_CHARS, json_schema_extra=_NO_NUL_NOT_BLANK),
     AfterValidator(_check_not_blank),
 ]
 TypeName = Annotated[str, Field(min_length=1, max_length=limits.TYPE_CHARS, pattern=TYPE_PATTERN)]
 QueueName = Annotated[str, Field(min_length=1, max_length=limits.QUEUE_CHARS, pattern=QUEUE_PATTERN)]
-LabelKey = Annotated[Text, Field(min_length=1, max_length=limits.LABEL_KEY_CHARS, pattern=LABEL_KEY_PATTERN)]
+LabelKey = Annotated[
+    str,
+    AfterValidator(check_text),
+    Field(min_length=1, max_length=limits.LABEL_KEY_CHARS, pattern=LABEL_KEY_PATTERN),
+]
 LabelValue = Annotated[Text, Field(max_length=limits.LABEL_VALUE_CHARS)]
 Labels = Annotated[
     dict[LabelKey, LabelValue],
@@ -67,7 +75,7 @@ Labels = Annotated[
         max_length=limits.LABELS_MAX,
         # pydantic 2.14 leaves the pattern of a key out of the published schema
         json_schema_extra={
-            "propertyNames": {"minLength": 1, "maxLength": limits.LABEL_KEY_CHARS, "pattern": LABEL_KEY_PATTERN}
+            "propertyNames": {"minLength": 1, "maxLength": limits.LABEL_KEY_CHARS, "pattern": r"^[^:\u0000]+$"}
         },
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -331,10 +332,20 @@ def test_a_datetime_without_an_offset_is_refused_in_python_too() -> None:
 def test_the_published_schema_says_what_is_refused() -> None:
     properties = TaskCreate.model_json_schema()["properties"]
 
-    assert properties["name"]["pattern"] == r"\S"
-    assert properties["labels"]["propertyNames"] == {"minLength": 1, "maxLength": 63, "pattern": "^[^:]+$"}
+    assert properties["labels"]["propertyNames"] == {"minLength": 1, "maxLength": 63, "pattern": r"^[^:\u0000]+$"}
+    assert properties["labels"]["additionalProperties"]["pattern"] == r"^[^\u0000]*$"
+    assert properties["description"]["anyOf"][0]["pattern"] == r"^[^\u0000]*$"
     assert properties["run_at"]["anyOf"][0] == {"type": "string", "format": "date-time"}
     assert TaskCreate.model_json_schema()["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "is_valid"), [("a", True), (" a\n", True), ("\n", False), ("", False), ("a\0", False), ("\0a", False)]
+)
+def test_the_published_schema_says_which_names_are_refused(name: str, is_valid: bool) -> None:
+    pattern = TaskCreate.model_json_schema()["properties"]["name"]["pattern"]
+
+    assert bool(re.search(pattern, name)) is is_valid
 
 
 def test_the_examples_of_the_published_schema_are_accepted() -> None:
