@@ -11,15 +11,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from contextlib import suppress
+from traceback import walk_tb
 from typing import Any
 
 from aio_pika.abc import AbstractChannel
 from aio_pika.connection import Connection, make_url
+from aio_pika.exceptions import AMQPConnectionError, AMQPError, InvalidFrameError
 
 from task_bus._rabbit.call_broker import CONNECTION_LOST, call_broker
 from task_bus._rabbit.timings import BrokerTimings
+
+_RANDOM_NAME = re.compile(r"amq\.gen-[\w-]+")
+"""The name that the broker makes for a listener's queue, another one on each connection."""
 
 
 class BrokerConnection:
@@ -59,7 +65,10 @@ class BrokerConnection:
             ConnectionError, OSError, AMQPError: the broker cannot be reached or refuses the connection.
 
         """
-        await call_broker(self._timings.connect_seconds, self._amqp.connect())
+        try:
+            await call_broker(self._timings.connect_seconds, self._amqp.connect())
+        except InvalidFrameError as error:
+            raise _refusal(error) from error
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel whose loss fails the connection. With `confirms`, a message without a queue is an error."""
@@ -125,5 +134,15 @@ class BrokerConnection:
 
 
 def describe(error: BaseException | None) -> str:
-    """Return what happened to a connection, as text for the log."""
-    return f"{type(error).__name__}: {error}" if error is not None else "closed"
+    """Return what happened to a connection, as text for the log: the same text whenever the same happens."""
+    return _RANDOM_NAME.sub("amq.gen-…", f"{type(error).__name__}: {error}") if error is not None else "closed"
+
+
+def _refusal(error: InvalidFrameError) -> AMQPError:
+    """Return the broker's answer where it closes a connection that is being opened; else the error itself.
+
+    The library's error (aiormq 7.2) holds only the address of the frame in which the broker says why.
+    """
+    values = (value for frame, _ in walk_tb(error.__traceback__) for value in frame.f_locals.values())
+    closing = next((value for value in values if getattr(value, "name", None) == "Connection.Close"), None)
+    return AMQPConnectionError(closing.reply_text) if closing is not None else error

@@ -11,14 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
-
-from aio_pika.exceptions import (
-    AuthenticationError,
-    ChannelPreconditionFailed,
-    ProbableAuthenticationError,
-)
 
 from task_bus._errors import BusUnavailableError
 from task_bus._rabbit.broker_connection import BrokerConnection, describe
@@ -27,9 +22,9 @@ from task_bus._rabbit.timings import BrokerTimings
 
 _log = logging.getLogger(__name__)
 
-_NEEDS_OPERATOR = (AuthenticationError, ProbableAuthenticationError, ChannelPreconditionFailed)
-"""These are logged as errors, since trying again does not help: wrong credentials, or a queue that exists with other
-arguments."""
+_REFUSALS = ("AuthenticationError", "ACCESS_REFUSED", "NOT_ALLOWED", "PRECONDITION_FAILED")
+"""What the reason of a refusal holds: wrong credentials, a missing right (403), a virtual host or a limit (530), or a
+queue that exists with other arguments (406). It is logged as an error, since trying again does not help."""
 
 
 class Reconnector:
@@ -54,7 +49,8 @@ class Reconnector:
         self._set_up = set_up
         self._connection: BrokerConnection | None = None
         self._connected = asyncio.Event()
-        self._last_reason: str | None = None
+        self._told: deque[str] = deque(maxlen=16)
+        """The reasons that were logged since a connection lasted."""
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -110,21 +106,29 @@ class Reconnector:
 
     async def _use_one_connection(self) -> bool:
         """Open a connection, wait until it is lost, and close it; return whether it lasted."""
-        loop = asyncio.get_running_loop()
         connection = BrokerConnection(self._url, self._name, self._timings)
         try:
             await connection.open()
             await call_broker(self._timings.set_up_seconds, self._set_up(connection))
-            began = loop.time()
-            self._set_connection(connection)
-            self._log_lost(await connection.failed)
-            return loop.time() - began > self._timings.steady_seconds
+            return await self._wait_lost(connection)
         except CONNECTION_LOST as error:
-            self._log_refused(error)
+            self._tell(describe(error), as_event="broker_unreachable")
             return False
         finally:
             self._set_connection(None)
             await connection.aclose()
+
+    async def _wait_lost(self, connection: BrokerConnection) -> bool:
+        """Show the connection until it is lost; return whether it lasted, which no refused one did."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._set_connection(connection)
+        reason = await connection.failed
+        is_steady = loop.time() - began > self._timings.steady_seconds and not _is_refusal(reason)
+        if is_steady:
+            self._told.clear()
+        self._tell(reason, as_event="broker_connection_lost")
+        return is_steady
 
     def _set_connection(self, connection: BrokerConnection | None) -> None:
         self._connection = connection
@@ -132,15 +136,15 @@ class Reconnector:
             self._connected.clear()
             return
         self._connected.set()
-        self._last_reason = None
         _log.info("broker_connected", extra={"connection": self._name})
 
-    def _log_lost(self, reason: str) -> None:
-        _log.warning("broker_connection_lost", extra={"connection": self._name, "reason": reason})
+    def _tell(self, reason: str, *, as_event: str) -> None:
+        """Log why there is no connection, once for each reason."""
+        if reason not in self._told:
+            self._told.append(reason)
+            level = logging.ERROR if _is_refusal(reason) else logging.WARNING
+            _log.log(level, as_event, extra={"connection": self._name, "reason": reason})
 
-    def _log_refused(self, error: BaseException) -> None:
-        reason = describe(error)
-        if reason != self._last_reason:
-            level = logging.ERROR if isinstance(error, _NEEDS_OPERATOR) else logging.WARNING
-            _log.log(level, "broker_unreachable", extra={"connection": self._name, "reason": reason})
-        self._last_reason = reason
+
+def _is_refusal(reason: str) -> bool:
+    return any(word in reason for word in _REFUSALS)
