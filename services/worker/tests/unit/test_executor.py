@@ -69,6 +69,10 @@ class Bench:
         self.lease.begin(uuid4(), time.monotonic())
         self.may_record = asyncio.Event()
         self.may_record.set()
+        self.is_recorded = True
+        """Whether the next endings change a row."""
+        self.is_end_unknown = False
+        """Whether a try of each got no answer before."""
         self.executor = Executor(
             handlers,
             RunDefaults(timeout_seconds=600, max_attempts=3, api_url="http://127.0.0.1:9000"),
@@ -96,7 +100,10 @@ class Bench:
     async def _record(self, attempt: Attempt, ending: Ending) -> Ended | None:
         await self.may_record.wait()
         self.endings.append(ending)
+        attempt.is_end_unknown = self.is_end_unknown
         claim = attempt.claim
+        if not self.is_recorded:
+            return None
         return Ended(claim.id, claim.lease_token, ending.event, claim.type, claim.attempt, uuid4(), 0)
 
     async def _release(self, key: AttemptKey) -> None:
@@ -121,6 +128,35 @@ async def make(handlers_of: Callable[..., dict[str, Handler]], a_claim: Callable
     yield bench
     for one in made:
         one.executor.close()
+
+
+class TestLateEnds:
+    """A statement that changes no row: the outcome is dropped, or an earlier try has stored it."""
+
+    @pytest.mark.parametrize(
+        ("is_end_unknown", "is_lease_valid", "event"),
+        [(True, True, "attempt_failed"), (True, False, "late_end_refused"), (False, True, "late_end_refused")],
+    )
+    async def test_only_an_end_that_no_earlier_try_of_ours_has_stored_is_refused(
+        self, make: Make, is_end_unknown: bool, is_lease_valid: bool, event: str
+    ) -> None:
+        @handler("t")
+        async def run() -> None:
+            raise Fail("no")
+
+        bench = make(run)
+        bench.is_recorded, bench.is_end_unknown = False, is_end_unknown
+        bench.may_record.clear()
+        with capture_logs() as logs:
+            bench.start("t")
+            if not is_lease_valid:
+                while bench.in_flight.running():  # noqa: ASYNC110 # it takes a step or two of the loop
+                    await asyncio.sleep(0)
+                bench.lease.end()
+            bench.may_record.set()
+            await bench.ending()
+
+        assert [line["event"] for line in logs] == [event]
 
 
 class TestOutcomes:

@@ -88,6 +88,18 @@ async def test_no_row_means_that_nothing_more_is_to_be_written(bench: Bench) -> 
     assert len(bench.attempts.recorded) == 2
 
 
+async def test_it_is_noted_where_an_earlier_try_may_have_stored_the_end(bench: Bench) -> None:
+    bench.attempts.answers = [UnstorableValuesError("no", sqlstate="22P05"), None]
+    await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, "1"))
+    assert not bench.attempt.is_end_unknown
+
+    bench.attempts.answers = [DatabaseUnavailableError("gone"), None]
+    await bench.recorder.record(bench.attempt, Ending.release(bench.attempt.claim))
+
+    assert bench.attempt.is_end_unknown
+    assert bench.waiting == 1  # it waits again, if that was so
+
+
 async def test_what_the_database_refuses_becomes_a_failure(bench: Bench) -> None:
     bench.attempts.answers = [UnstorableValuesError("no", sqlstate="22P05")]
 

@@ -163,10 +163,21 @@ class Executor:
         self._slots.hold(ending_bytes)
         try:
             ended = await self._services.record(attempt, ending)
-            _log_ending(attempt, ending, ended)
+            self._log_ending(attempt, ending, ended)
         finally:
             self._in_flight.drop(attempt)
             self._slots.recorded(attempt.claim.payload_bytes + ending_bytes)
+
+    def _log_ending(self, attempt: Attempt, ending: Ending, ended: Ended | None) -> None:
+        fields = {"type": attempt.claim.type, "wanted": str(ending.event)}
+        event = None if ended is None else str(ended.event)
+        # While the lease holds nobody else ends the attempt: then it was an earlier try of ours.
+        if ended is None and not (attempt.is_end_unknown and self._lease.is_valid):
+            _log.warning("late_end_refused", **fields)
+        elif ending.error is not None:
+            _log.warning("attempt_failed", event_recorded=event, code=ending.error.code, **fields)
+        elif logging.getLogger(__name__).isEnabledFor(logging.DEBUG):  # a dropped line of each task should cost little
+            _log.debug("attempt_ended", event_recorded=event, **fields)
 
     async def _run(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
         if not self._lease.is_valid or attempt.stop_reason is not None:
@@ -247,13 +258,3 @@ def _report_overdue(attempt: Attempt) -> None:
     if attempt.is_running:
         fields = {"task_id": str(attempt.claim.id), "type": attempt.claim.type, "reason": attempt.stop_reason}
         _log.warning("code_overdue", **fields)
-
-
-def _log_ending(attempt: Attempt, ending: Ending, ended: Ended | None) -> None:
-    fields = {"type": attempt.claim.type, "wanted": str(ending.event)}
-    if ended is None:
-        _log.warning("late_end_refused", **fields)
-    elif ending.error is not None:
-        _log.warning("attempt_failed", event_recorded=str(ended.event), code=ending.error.code, **fields)
-    elif logging.getLogger(__name__).isEnabledFor(logging.DEBUG):  # a dropped line of each task should cost little
-        _log.debug("attempt_ended", event_recorded=str(ended.event), **fields)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from task_contracts import Progress, TaskStatus
-from task_contracts.lifecycle import LIFECYCLE
+from task_contracts.lifecycle import LIFECYCLE, Event
 from task_runtime import get_logger
 from task_store import AttemptKey, Attempts, Ended, Ending, StatementEndedError, StoreError, UnstorableValuesError
 from task_worker.attempt.result import unstorable
@@ -38,6 +38,8 @@ class Recorder:
     async def record(self, attempt: Attempt, ending: Ending) -> Ended | None:
         """Write how an attempt ended, after its last progress. Return None if the task is no longer this worker's.
 
+        None too where an earlier try has stored it and only its answer was lost: then `attempt.is_end_unknown`.
+
         Repeats while the database does not answer, until the attempt is dropped; alone, beside the other endings, once
         the server has ended a statement over this one alone. If the database refuses the ending, the task FAILs
         instead.
@@ -53,14 +55,19 @@ class Recorder:
                 _log.error("ending_refused", sqlstate=error.sqlstate, constraint=error.constraint)  # no row, no payload
                 ending = Ending.fail(attempt.claim, unstorable("the database refuses it"))
             except StoreError as error:
+                attempt.is_end_unknown = True
                 alone = alone or isinstance(error, StatementEndedError)
                 _log.warning("recording_delayed", reason=str(error), again_in_seconds=pause)
             else:
-                if ended is not None and LIFECYCLE[ended.event].target is TaskStatus.PENDING:
-                    self._on_waiting()
+                if ended is not None or attempt.is_end_unknown:
+                    self._wake_for(ending.event if ended is None else ended.event)
                 return ended
             await asyncio.sleep(pause)
         return None
+
+    def _wake_for(self, event: Event) -> None:
+        if LIFECYCLE[event].target is TaskStatus.PENDING:
+            self._on_waiting()
 
     async def release(self, key: AttemptKey) -> None:
         """Release a task that this worker holds and does not run. If this fails, the next reconciling repeats it."""

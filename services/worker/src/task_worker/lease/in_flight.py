@@ -49,6 +49,8 @@ class Attempt:
     """Whether its code may still be at work."""
     is_dropped: bool = False
     """Whether its ending need not be written any more: the worker id that claimed it is dead."""
+    is_end_unknown: bool = False
+    """Whether a try to write its ending got no answer: it may have been stored."""
     is_urgent: bool = False
     """Whether its code must end without grace: another worker may soon get the task."""
     _on_stop: list[Callable[[], object]] = field(default_factory=list)
