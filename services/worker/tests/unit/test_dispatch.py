@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from task_bus import BrokerQueue, BusUnavailableError
 from task_contracts import Priority, Signal, SignalKind
@@ -312,3 +313,11 @@ class TestLeadership:
         leadership.set_leader(None, None)
 
         assert not leadership.is_leading
+
+    def test_a_leader_that_is_not_known_is_logged_as_none(self) -> None:
+        leadership = Leadership()
+        with capture_logs() as logs:
+            leadership.set_leader(ME, ME)
+            leadership.set_leader(None, ME)
+
+        assert [line["leader_id"] for line in logs] == [str(ME), None]

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel, field_validator
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from task_client import TaskClientError
@@ -157,6 +158,20 @@ class TestLateEnds:
             await bench.ending()
 
         assert [line["event"] for line in logs] == [event]
+
+    async def test_a_worker_without_an_id_logs_none(self, make: Make) -> None:
+        @handler("t")
+        async def run() -> None:
+            raise AssertionError
+
+        bench = make(run)
+        bench.lease.end()
+        with capture_logs(processors=[merge_contextvars]) as logs:
+            bench.is_recorded = False
+            bench.start("t")
+            await bench.ending()
+
+        assert [line["worker_id"] for line in logs] == [None]
 
 
 class TestOutcomes:

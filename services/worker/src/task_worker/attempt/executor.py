@@ -143,8 +143,9 @@ class Executor:
         task.add_done_callback(self._tasks.discard)
 
     async def _attempt(self, attempt: Attempt, handler: Handler) -> None:
+        worker_id = self._lease.worker_id  # None where it was found dead just now
         bind_contextvars(
-            task_id=str(attempt.claim.id), attempt=attempt.claim.attempt, worker_id=str(self._lease.worker_id)
+            task_id=str(attempt.claim.id), attempt=attempt.claim.attempt, worker_id=worker_id and str(worker_id)
         )
         try:
             outcome = await self._run(attempt, handler)

@@ -35,7 +35,7 @@ class Leadership:
         """Note which worker leads; None if the database did not answer, or this worker is not registered."""
         is_me = leader_id is not None and leader_id == me
         if leader_id != self._leader_id:
-            _log.info("leader_changed", leader_id=str(leader_id), is_me=is_me)
+            _log.info("leader_changed", leader_id=leader_id and str(leader_id), is_me=is_me)
         self._leader_id = leader_id
         if is_me:
             self.begun.set()
