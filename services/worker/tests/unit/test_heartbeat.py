@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from task_store import Claim, HeldRow, Offer, ScanPace
+from task_store import Claim, DatabaseUnavailableError, HeldRow, Offer, ScanPace
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import AliveFile
 from task_worker.lease.heartbeat import Heartbeat
@@ -185,3 +185,29 @@ async def test_the_ids_of_a_claim_without_an_answer_are_asked_for_where_reading_
     await bench.heartbeat._reconcile(workers, uuid4())  # type: ignore[arg-type] # as above
 
     assert workers.asked == ["all", "2 ids"]
+
+
+class Renewals:
+    """Renews with the answers in `answers`: an error to raise, or whether the worker is alive."""
+
+    def __init__(self, *answers: Exception | bool) -> None:
+        self.answers = list(answers)
+
+    async def renew(self, *_: object) -> bool:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def held_rows(self, _: object) -> list[HeldRow]:
+        return []
+
+
+async def test_after_a_missed_renewal_the_next_comes_after_a_thirtieth_of_the_lease_else_after_a_sixth(
+    bench: Bench,
+) -> None:
+    workers = Renewals(DatabaseUnavailableError("gone"), True, False)
+
+    pauses = [await bench.heartbeat._beat(workers) for _ in range(3)]  # type: ignore[arg-type] # the calls that are used
+
+    assert pauses == [1.0, 5.0, 1.0]

@@ -4,6 +4,8 @@
 
 - It has its own thread, event loop and connection: neither a busy loop nor a busy pool can starve it.
 - The renewal commits alone; reconciling is a second statement.
+- It renews six times a lease. After a beat that failed the next comes after a thirtieth of the lease: one lost
+  connection must not cost a good part of the time after which code is stopped.
 - If the lease was not renewed in time, code is asked to stop a sixth of a lease before its end; code that still runs
   at its end ends the process (exit code 75). If another worker has declared this one dead, code is asked to stop at
   once. A process whose event loop hangs for longer than any of its handlers may run, plus a lease, ends too (70).
@@ -34,6 +36,8 @@ from task_worker.waiting import wait_for_event
 _log = get_logger(__name__)
 
 _BEATS_A_LEASE = 6
+_TRIES_A_LEASE = 30
+"""How often it beats while beats fail."""
 _STOP_SECONDS = 2.0
 
 
@@ -115,23 +119,25 @@ class Heartbeat:
             watch = group.create_task(self._watch())
             workers = Workers(database)
             while not self._is_stopping:
-                await self._beat(workers)
-                await wait_for_event(woken, self._lease.seconds / _BEATS_A_LEASE)
+                await wait_for_event(woken, await self._beat(workers))
                 woken.clear()
             watch.cancel()
         self._wake = None
         with contextlib.suppress(StoreError):  # leaving anyway
             await database.aclose()
 
-    async def _beat(self, workers: Workers) -> None:
-        worker_id = self._lease.worker_id
+    async def _beat(self, workers: Workers) -> float:
+        """Renew and reconcile, or register; return after how many seconds to do so again."""
+        worker_id, tries = self._lease.worker_id, _TRIES_A_LEASE
         try:
             if worker_id is None:
                 await self._register(workers)
             elif await self._renew(workers, worker_id):
                 await self._reconcile(workers, worker_id)
+            tries = _TRIES_A_LEASE if self._lease.worker_id is None else _BEATS_A_LEASE
         except StoreError as error:
             _log.warning("heartbeat_missed", reason=str(error))
+        return self._lease.seconds / tries
 
     async def _register(self, workers: Workers) -> None:
         if not self._in_flight.is_clear:
