@@ -85,6 +85,22 @@ async def test_the_depth_of_a_deleted_queue_is_nothing_and_it_is_made_again(priv
     await bus.publish(high, [an_id()], timeout=5)
 
 
+async def test_a_queue_whose_depth_gets_no_answer_costs_no_other_its_own(private_world, high, low, monkeypatch):
+    bus = await private_world.bus(timings=BrokerTimings(call_seconds=2))
+
+    async def count(channel, *, queue):
+        if queue == high:
+            await asyncio.Event().wait()
+        return await count_ready(channel, queue=queue)
+
+    monkeypatch.setattr("task_bus._rabbit.publisher.count_ready", count)
+    silent, depth = await asyncio.gather(bus.depth(high), bus.depth(low), return_exceptions=True)
+
+    assert isinstance(silent, BusUnavailableError)
+    assert depth == 0
+    assert bus.is_connected
+
+
 async def test_a_deleted_exchange_is_declared_again(private_world, faults, high, eventually):
     bus = await private_world.bus()
     async with await aio_pika.connect(private_world.url) as connection, connection.channel() as channel:

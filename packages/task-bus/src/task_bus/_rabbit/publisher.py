@@ -4,7 +4,8 @@
 
 - All messages go through one long-lived channel with confirms: any number of calls may be under way at once, and
   their confirms come back together.
-- Queries about queues use another channel, since the broker answers some of them by closing it.
+- Queries about queues use another channel, since the broker answers some of them by closing it. They go one at a time,
+  each with a deadline of its own: one without an answer must not use up the time of those behind it.
 - Nothing is sent on a connection that the broker has blocked: the call fails at once.
 """
 
@@ -103,20 +104,20 @@ class Publisher:
             _log.warning("broker_queues_declared_again")
 
     async def _query(self, query: Callable[[AbstractChannel], Coroutine[Any, Any, T]]) -> T:
-        connection = self._require_connection()
-        try:
-            return await call_broker(self._timings.call_seconds, self._on_query_channel(connection, query))
-        except CONNECTION_LOST as error:
-            connection.check()
-            raise BusUnavailableError("the broker did not answer") from error
+        async with self._lock:
+            connection = self._require_connection()
+            try:
+                return await call_broker(self._timings.call_seconds, self._on_query_channel(connection, query))
+            except CONNECTION_LOST as error:
+                connection.check()
+                raise BusUnavailableError("the broker did not answer") from error
 
     async def _on_query_channel(
         self, connection: BrokerConnection, query: Callable[[AbstractChannel], Coroutine[Any, Any, T]]
     ) -> T:
-        async with self._lock:
-            if self._query_channel.is_closed:
-                self._query_channel = await connection.disposable_channel()
-            return await query(self._query_channel)
+        if self._query_channel.is_closed:
+            self._query_channel = await connection.disposable_channel()
+        return await query(self._query_channel)
 
     def _require_connection(self) -> BrokerConnection:
         connection = self.reconnector.require_connection()
