@@ -30,6 +30,8 @@ class FakeBus:
         self.ready: dict[str, int] = {}
         self.published: list[tuple[str, list[UUID]]] = []
         self.failure: Exception | None = None
+        self.silent: set[str] = set()
+        """Broker queues whose depth gets no answer."""
         self.looks = 0
 
     async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], *, timeout: float) -> None:
@@ -40,6 +42,8 @@ class FakeBus:
 
     async def depth(self, queue: BrokerQueue) -> int:
         self.looks += 1
+        if queue.name in self.silent:
+            raise BusUnavailableError("the broker did not answer")
         return self.ready.get(queue.name, 0)
 
 
@@ -284,6 +288,19 @@ async def test_after_messages_were_lost_it_pauses_before_it_marks_more() -> None
     bench.table.waiting["default", Priority.HIGH] = ids(1000)
 
     assert await bench.dispatch._round() == 0.5
+
+
+async def test_a_broker_queue_whose_depth_gets_no_answer_keeps_no_other_out(until: Until) -> None:
+    bench = Bench()
+    bench.bus.silent = {"tasks.default.high"}
+    bench.table.waiting = {("default", Priority.HIGH): ids(5), ("default", Priority.LOW): ids(5)}
+    with capture_logs() as logs:
+        async with bench.leading():
+            await until(lambda: len(bench.bus.published) == 5)
+
+    assert {name for name, _ in bench.bus.published} == {"tasks.default.low"}
+    assert len(bench.table.waiting["default", Priority.HIGH]) == 5
+    assert [line["broker_queue"] for line in logs if line["event"] == "depth_unanswered"] == ["tasks.default.high"]
 
 
 async def test_it_survives_an_outage_of_the_database(until: Until) -> None:

@@ -49,6 +49,21 @@ def test_it_looks_again_after_fifty_messages_or_when_there_is_no_room(window: Qu
     assert (window.room, window.should_look) == (0, True)
 
 
+def test_after_a_look_without_an_answer_the_next_waits_longer_each_time(clock: Clock) -> None:
+    window, pauses = QueueWindow(clock), []
+    for _ in range(9):
+        pauses.append(window.look_failed())
+        assert not window.should_look
+        clock.now += pauses[-1]
+        assert window.should_look
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+    window.looked(WINDOW_MESSAGES, workers=1)
+
+    assert window.should_look
+    assert window.look_failed() == 0.5
+
+
 @pytest.mark.parametrize("ready", [0, 1, 199, 200, 5_000])
 def test_there_is_never_room_for_more_than_the_window(window: QueueWindow, ready: int) -> None:
     window.looked(ready, workers=1)

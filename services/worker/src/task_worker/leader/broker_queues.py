@@ -40,16 +40,15 @@ class BrokerQueues:
         self._windows.reset()
 
     async def look(self, offers: LiveOffers) -> None:
-        """Ask for the depth where it may have changed much.
-
-        Raises:
-            BusError: the broker did not answer.
-
-        """
+        """Ask for the depth where it may have changed much. Where there is no answer, what was known stands."""
 
         async def look_at(queue: BrokerQueue) -> None:
-            workers = offers.workers_by_queue.get(queue.queue, 1)
-            self._windows[queue].looked(await self._bus.depth(queue), workers)
+            window = self._windows[queue]
+            try:
+                window.looked(await self._bus.depth(queue), offers.workers_by_queue.get(queue.queue, 1))
+            except BusError as error:
+                again = window.look_failed()
+                _log.warning("depth_unanswered", broker_queue=queue.name, reason=str(error), again_in_seconds=again)
 
         await asyncio.gather(*map(look_at, self._windows.to_look_at()))
 

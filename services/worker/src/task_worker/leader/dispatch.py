@@ -4,7 +4,8 @@
 
 - Mark first, publish after: a message exists only once its mark has committed. If anything is lost in between it is a
   message, and the poll takes its tasks.
-- Each broker queue is read by itself, as far as its own window has room, and a round is shared by the weights.
+- Each broker queue is read by itself, as far as its own window has room, and a round is shared by the weights. One
+  whose depth the broker does not tell keeps no other out.
 - While nothing can be published, nothing is marked.
 - Where scans of the table begin at a low-water time, the whole is marked now and then beside them.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-from task_bus import BusError
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
 from task_runtime import get_logger
@@ -91,7 +91,7 @@ class Dispatch:
             self._woken.clear()
             try:
                 pause = await self._round() if self._queues.is_connected else self._timings.failed_seconds
-            except (StoreError, BusError) as error:
+            except StoreError as error:
                 _log.warning("dispatch_failed", reason=str(error))
                 pause = self._timings.failed_seconds
             await wait_for_event(self._woken, pause)

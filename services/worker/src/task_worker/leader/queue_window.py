@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from task_bus import BrokerQueue
-from task_contracts import Priority, limits
+from task_contracts import BackOff, Priority, limits
 from task_store import DispatchQuota
 
 WINDOW_MESSAGES = 200
 _SHARE_SECONDS = 0.02
 _LOOK_AFTER_MESSAGES = 50
+_LOOK_AGAIN = BackOff(first_seconds=0.5, longest_seconds=30)
+"""Before the next look after one that got no answer. A round waits for its looks, so one broker queue that cannot be
+asked (without a leader, say) would slow down all others."""
 _MARK_IDS_MAX = 1_000
 """Ids that one statement marks in one broker queue."""
 _ROUND_MESSAGES = 10
@@ -29,6 +32,9 @@ class QueueWindow:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._looked_at = clock()
+        self._looks_at = self._looked_at
+        """No look before this time."""
+        self._failed_looks = 0
         self._ready = WINDOW_MESSAGES  # until the first look: an earlier leader may have filled it
         self._ready_ids = 0
         self._messages = 0
@@ -48,7 +54,8 @@ class QueueWindow:
     @property
     def should_look(self) -> bool:
         """Whether to ask for the depth before more is published: it costs a lone task a round trip."""
-        return not self.room or self._messages >= _LOOK_AFTER_MESSAGES
+        is_wanted = not self.room or self._messages >= _LOOK_AFTER_MESSAGES
+        return is_wanted and self._clock() >= self._looks_at
 
     def published(self, ids: int) -> None:
         """Note a message of so many ids."""
@@ -64,6 +71,14 @@ class QueueWindow:
         rate = (ids - left) / max(now - self._looked_at, 1e-3) / max(workers, 1)
         self._size = max(1, min(limits.MESSAGE_IDS_MAX, round(rate * _SHARE_SECONDS)))
         self._ready, self._ready_ids, self._messages, self._ids, self._looked_at = ready, left, 0, 0, now
+        self._failed_looks = 0
+
+    def look_failed(self) -> float:
+        """Note that the broker did not say how many are ready; return after how many seconds to ask again."""
+        self._failed_looks += 1
+        pause = _LOOK_AGAIN.pause_seconds(self._failed_looks)
+        self._looks_at = self._clock() + pause
+        return pause
 
 
 class QueueWindows:
