@@ -129,7 +129,9 @@ class BrokerConnection:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            self.fail("a task of the connection was cancelled")  # by the library: closing has set another reason
+        elif (error := task.exception()) is not None:
             self.fail(describe(error))
 
 

@@ -2,7 +2,8 @@
 
 **Invariants**
 
-- Only `_keep` opens and closes connections, one at a time. It ends only when it is cancelled.
+- Only `_keep` opens and closes connections, one at a time. Whatever ends it but `aclose` (an error of our own, a cancel
+  that comes from the library or from somebody who cancels every task) is logged, and it begins anew.
 - `connection` is set exactly while `set_up` has succeeded on it and it has not failed.
 - The broker may be away for as long as it likes, from the start too: nothing here raises because of that.
 """
@@ -51,6 +52,8 @@ class Reconnector:
         self._connected = asyncio.Event()
         self._told: deque[str] = deque(maxlen=16)
         """The reasons that were logged since a connection lasted."""
+        self._failures = 0
+        self._is_closing = False
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -72,13 +75,14 @@ class Reconnector:
     def start(self) -> None:
         """Begin to connect. Does nothing the second time."""
         if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep())
+            self._begin()
 
     async def aclose(self) -> None:
         """Close the connection and make no other. Safe to repeat.
 
         Where closing takes longer than `leave_seconds`, it goes on in the background.
         """
+        self._is_closing = True
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper], timeout=self._timings.leave_seconds)
@@ -93,16 +97,22 @@ class Reconnector:
         async with asyncio.timeout(timeout):
             await self._connected.wait()
 
+    def _begin(self) -> None:
+        self._keeper = asyncio.create_task(self._keep())
+        self._keeper.add_done_callback(self._on_end)
+
+    def _on_end(self, keeper: asyncio.Task[None]) -> None:
+        error = None if keeper.cancelled() else keeper.exception()
+        if not self._is_closing:
+            _log.error("broker_connection_error", extra={"connection": self._name}, exc_info=error)
+            self._begin()
+
     async def _keep(self) -> None:
-        failures = 0
         while True:
-            try:
-                is_steady = await self._use_one_connection()
-            except Exception:  # noqa: BLE001 # the outermost loop: whatever it is, the next connection may be better
-                _log.exception("broker_connection_error", extra={"connection": self._name})
-                is_steady = False
-            failures = 0 if is_steady else failures + 1
-            await asyncio.sleep(self._timings.back_off.pause_seconds(failures) if failures else 0)
+            await asyncio.sleep(self._timings.back_off.pause_seconds(self._failures) if self._failures else 0)
+            self._failures += 1  # until it has lasted, however this goes
+            if await self._use_one_connection():
+                self._failures = 0
 
     async def _use_one_connection(self) -> bool:
         """Open a connection, wait until it is lost, and close it; return whether it lasted."""
