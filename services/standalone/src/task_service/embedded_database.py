@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from task_runtime import Misconfigured
+from task_runtime import Misconfigured, RestartPolicy, Supervisor
 from task_store.embedded import (
     BinariesNotFoundError,
     EmbeddedPostgres,
@@ -21,11 +21,17 @@ from task_store.embedded import (
 
 
 @asynccontextmanager
-async def embedded_database(data_dir: Path) -> AsyncIterator[str]:
+async def embedded_database(
+    data_dir: Path, stop: asyncio.Event, restarts: RestartPolicy | None = None
+) -> AsyncIterator[str]:
     """Run the embedded PostgreSQL and give its URL. If it dies it is started again, on the same URL.
+
+    What starts it again is supervised, by `restarts` or the usual policy. If that dies too often, `stop` is set: a
+    service must not run on with a database that nobody brings back.
 
     Raises:
         Misconfigured: it cannot be started.
+        LoopKeepsDyingError: at the end, if that is why the service was to stop.
 
     """
     try:
@@ -35,13 +41,16 @@ async def embedded_database(data_dir: Path) -> AsyncIterator[str]:
         raise Misconfigured(f"{error}{_how_to_move(data_dir, error)}") from error
     except EmbeddedPostgresError as error:
         raise Misconfigured(str(error)) from error
-    watch = asyncio.create_task(postgres.watch())
+    supervisor = Supervisor(restarts)
+    supervisor.start("embedded_postgres", postgres.watch)
+    watching = asyncio.create_task(supervisor.wait())
+    watching.add_done_callback(lambda _: stop.set())
     try:
         yield url
     finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        await supervisor.aclose()
         await postgres.stop()
+        await watching
 
 
 def psql_command(url: str) -> str:

@@ -47,7 +47,7 @@ async def run_service(options: Options) -> ExitCode:
         raise Misconfigured(f"--handlers: {error}") from error
     listener = listen(settings.api.host, settings.api.port)
     with listener.socket, ShutdownSignals() as shutdown:
-        async with _embedded_url(options) as url:
+        async with _embedded_url(options, shutdown.stop) as url:
             service = Service(options, Settings.read(options, url, api_url=listener.url), listener, reloader)
             try:
                 await service.run(shutdown)
@@ -132,5 +132,5 @@ class Service:
                 await database.aclose()
 
 
-def _embedded_url(options: Options) -> AbstractAsyncContextManager[str | None]:
-    return embedded_database(options.data_dir) if options.has_own_database else nullcontext()
+def _embedded_url(options: Options, stop: asyncio.Event) -> AbstractAsyncContextManager[str | None]:
+    return embedded_database(options.data_dir, stop) if options.has_own_database else nullcontext()
