@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TRIAL_SECONDS = 20.0
+_READ = "-all,+dac_read_search"
+_READS_ALL = (
+    *(f"--{kind}-caps={_READ}" for kind in ("inh", "ambient")),
+    f"--bounding-set={_READ}",
+    "--securebits=+no_setuid_fixup",  # else access(2), by which programs are found, takes no notice of it
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ def ordinary_user() -> OrdinaryUser:
     """Return a user who is not root and may run this environment's Python.
 
     That is ourselves; else `nobody`; else, where Python lies in root's home, root under another number, in a namespace
-    in which it is no longer root.
+    in which it is no longer root; else `nobody` who may read everything.
 
     Raises:
         AssertionError: there is none.
@@ -40,7 +46,9 @@ def ordinary_user() -> OrdinaryUser:
     for user in _users():
         if _works(user):
             return user
-    raise AssertionError("no ordinary user can run this Python: install it outside root's home, or allow `unshare`")
+    raise AssertionError(
+        "no ordinary user can run this Python: install it outside root's home, or allow `unshare` or `setpriv`"
+    )
 
 
 def _users() -> Iterator[OrdinaryUser]:
@@ -48,11 +56,14 @@ def _users() -> Iterator[OrdinaryUser]:
         yield OrdinaryUser((), os.geteuid(), os.getegid())
         return
     nobody = pwd.getpwnam("nobody")
-    if setpriv := shutil.which("setpriv"):
-        become = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-        yield OrdinaryUser((setpriv, *become), nobody.pw_uid, nobody.pw_gid)
+    setpriv = shutil.which("setpriv")
+    become = (setpriv or "", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    if setpriv:
+        yield OrdinaryUser(become, nobody.pw_uid, nobody.pw_gid)
     if unshare := shutil.which("unshare"):
         yield OrdinaryUser((unshare, "--user", "--map-user=1000", "--map-group=1000"), 0, 0)
+    if setpriv:
+        yield OrdinaryUser((*become, *_READS_ALL), nobody.pw_uid, nobody.pw_gid)
 
 
 def _works(user: OrdinaryUser) -> bool:

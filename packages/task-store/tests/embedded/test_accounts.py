@@ -10,7 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from task_store.embedded import EmbeddedPostgres, NoServerAccountError, open_existing, read_dump, restoring
+from task_store.embedded import (
+    EmbeddedPostgres,
+    NoServerAccountError,
+    find_binaries,
+    open_existing,
+    read_dump,
+    restoring,
+)
 
 pytestmark = pytest.mark.private_servers
 
@@ -36,6 +43,7 @@ def as_nobody() -> list[str]:
         *("env", "-u", "COVERAGE_PROCESS_START", "-u", "COVERAGE_PROCESS_CONFIG"),  # whose files he cannot write
         *("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"),
         *(f"--inh-caps={read}", f"--ambient-caps={read}", f"--bounding-set={read}"),
+        "--securebits=+no_setuid_fixup",  # else access(2), by which programs are found, takes no notice of it
     ]
 
 
@@ -76,6 +84,20 @@ async def test_root_without_namespaces_runs_the_server_as_nobody(
         assert (data_dir / "socket").stat().st_uid == 0
     monkeypatch.undo()
     async with EmbeddedPostgres(data_dir):  # with namespaces again: whose files they are decides
+        assert look.postmaster_of(data_dir).uids().effective == nobody.pw_uid
+
+
+@as_root
+async def test_root_without_namespaces_runs_programs_in_a_folder_of_its_own(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: SimpleNamespace
+) -> None:
+    (tmp_path / "setpriv").symlink_to(shutil.which("setpriv"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    private = tmp_path / "private"  # like a clone below root's home
+    private.mkdir(mode=0o700)
+    (private / "bin").symlink_to(find_binaries().folder)
+
+    async with EmbeddedPostgres(data_dir, binaries=private / "bin"):
         assert look.postmaster_of(data_dir).uids().effective == nobody.pw_uid
 
 

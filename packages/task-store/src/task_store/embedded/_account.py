@@ -24,6 +24,8 @@ from task_store.embedded.errors import NoServerAccountError
 
 _TRIAL_SECONDS = 10.0
 _CAPABILITY = "-all,+dac_override"
+_SECUREBITS = "+no_setuid_fixup"
+"""Otherwise access(2), which PostgreSQL asks whether it may run its programs, ignores the capability."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _accounts() -> Iterator[Account]:
     if setpriv := shutil.which("setpriv"):
         become = (f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
         keep = (f"--inh-caps={_CAPABILITY}", f"--ambient-caps={_CAPABILITY}", f"--bounding-set={_CAPABILITY}")
-        yield Account(uid, gid, (setpriv, *become, *keep))
+        yield Account(uid, gid, (setpriv, *become, *keep, f"--securebits={_SECUREBITS}"))
 
 
 def works(account: Account, binaries: PostgresBinaries) -> bool:
