@@ -110,6 +110,22 @@ async def test_ctrl_c_stops_everything_and_a_second_one_does_not_wait_for_tasks(
     await world.check()
 
 
+async def test_a_closed_terminal_stops_everything_and_waits_for_tasks(world: World) -> None:
+    service = await world.service(TASK_WORKER_DRAIN_SECONDS="600")
+    gate = world.gate()
+    task = await service.create(type="step.gate", payload=gate.payload)
+    await eventually(lambda: len(world.journal.notes()) == 1, "it runs")
+
+    for _ in range(2):  # one by the shell, one by the kernel
+        service.process.send(signal.SIGHUP)
+    await service.process.logged("drain_began")
+    gate.open()
+
+    assert await service.process.ended() == 0
+    assert servers_on(world.folder) == []
+    assert (await (await world.service()).get(task["id"]))["status"] == "COMPLETED"
+
+
 async def test_a_database_that_dies_is_started_again(world: World) -> None:
     service = await world.service()
     (postmaster,) = servers_on(world.data_dir)
@@ -178,7 +194,7 @@ async def test_servers_that_are_named_are_used_instead_of_its_own(
         await world.check()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_it_stops_while_it_is_still_starting(world: World, number: signal.Signals) -> None:
     process = world.start("task-service", "--data-dir", str(world.data_dir))
     await eventually(lambda: servers_on(world.data_dir), "its database is being made")

@@ -1,9 +1,11 @@
-"""Turns SIGTERM and SIGINT into events.
+"""Turns SIGTERM, SIGINT and SIGHUP into events.
 
 **Invariants**
 
 - A signal only sets an event; the code that waits for it decides how to stop.
-- The first signal sets `stop`, the second sets `hurry`; more change nothing.
+- The first signal sets `stop`, the second sets `hurry`; more change nothing. SIGHUP sets `stop` only: where a terminal
+  is closed, its shell, the kernel and `uv run` may each send one, and nobody is in a hurry.
+- Where SIGHUP is ignored (`nohup`) it stays ignored.
 - Code that replaces these signal handlers meanwhile has them for a second at most; then they are put back.
 - The previous signal handlers are put back at the end.
 - A forked child has Python's default handling of these signals: they are meant for this process alone.
@@ -17,6 +19,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
+from itertools import filterfalse
 from types import FrameType
 from typing import Any, Self, TypeVar
 
@@ -28,6 +31,7 @@ Result = TypeVar("Result")
 _DEFAULTS: dict[signal.Signals, _Handler | signal.Handlers] = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGINT: signal.default_int_handler,
+    **({signal.SIGHUP: signal.SIG_DFL} if hasattr(signal, "SIGHUP") else {}),  # Windows has none
 }
 """The signals that ask a process to stop, and how Python handles them by default."""
 
@@ -36,7 +40,7 @@ _CHECK_SECONDS = 1.0
 
 
 class ShutdownSignals:
-    """Two events that SIGTERM and SIGINT set, for the length of a `with` block.
+    """Two events that SIGTERM, SIGINT and SIGHUP set, for the length of a `with` block.
 
     Enter it in the main thread, on the event loop:
 
@@ -48,13 +52,13 @@ class ShutdownSignals:
         self.stop = asyncio.Event()
         """Set by the first signal: accept nothing new, finish what runs, end."""
         self.hurry = asyncio.Event()
-        """Set by the second signal: do not wait for what runs."""
+        """Set by a second SIGTERM or SIGINT: do not wait for what runs."""
         self._loop = asyncio.get_running_loop()
         self._previous: dict[signal.Signals, _Handler | int | None] = {}
         self._check: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        for number in _DEFAULTS:
+        for number in filterfalse(_is_nohup, _DEFAULTS):
             # Not loop.add_signal_handler, which loses the previous handler and does not exist on Windows.
             self._previous[number] = signal.signal(number, self._on_signal)
         self._check = self._loop.call_later(_CHECK_SECONDS, self.put_back)
@@ -68,7 +72,7 @@ class ShutdownSignals:
 
     def put_back(self) -> None:
         """Install these signal handlers again where other code has replaced them. It is done each second."""
-        for number in _DEFAULTS:
+        for number in self._previous:
             if signal.getsignal(number) != self._on_signal:
                 signal.signal(number, self._on_signal)
                 _log.warning("signal_handler_put_back", extra={"signal": number.name})
@@ -96,13 +100,20 @@ class ShutdownSignals:
         self._loop.call_soon_threadsafe(self._note, number)
 
     def _note(self, number: int) -> None:
-        _log.info("shutdown_requested", extra={"signal": signal.Signals(number).name, "again": self.stop.is_set()})
-        (self.hurry if self.stop.is_set() else self.stop).set()
+        name, is_again = signal.Signals(number).name, self.stop.is_set()
+        _log.info("shutdown_requested", extra={"signal": name, "again": is_again})
+        self.stop.set()
+        if is_again and name != "SIGHUP":
+            self.hurry.set()
 
 
 def is_handled(number: signal.Signals) -> bool:
     """Return whether `ShutdownSignals` handles a signal now."""
     return isinstance(getattr(signal.getsignal(number), "__self__", None), ShutdownSignals)
+
+
+def _is_nohup(number: signal.Signals) -> bool:
+    return number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN
 
 
 class _Fork(threading.local):

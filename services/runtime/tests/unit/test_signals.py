@@ -5,15 +5,25 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from task_runtime import ShutdownSignals
 
 SECONDS = 30
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.fixture(autouse=True)
+def hang_ups() -> Iterator[None]:
+    """Handle SIGHUP as by default, even if these tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 async def test_the_first_signal_asks_to_stop_and_the_second_to_hurry(number: signal.Signals) -> None:
     async with asyncio.timeout(5):
         with ShutdownSignals() as signals:
@@ -26,17 +36,39 @@ async def test_the_first_signal_asks_to_stop_and_the_second_to_hurry(number: sig
             signal.raise_signal(signal.SIGTERM)
 
 
+async def test_a_terminal_that_closes_asks_to_stop_however_often_it_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with asyncio.timeout(SECONDS):
+        with ShutdownSignals() as signals:
+            signal.raise_signal(signal.SIGHUP)
+            await signals.stop.wait()
+            signal.raise_signal(signal.SIGHUP)
+            await asyncio.sleep(0)  # the loop takes note of it
+
+            assert len(caplog.records) == 2
+            assert not signals.hurry.is_set()
+
+
+async def test_under_nohup_a_closed_terminal_is_still_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with ShutdownSignals() as signals:
+        signals.put_back()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
 async def test_the_handlers_that_were_there_are_there_again() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [signal.getsignal(number) for number in SIGNALS]
 
     with ShutdownSignals():
         assert signal.getsignal(signal.SIGTERM) is not before[0]
 
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 async def test_a_forked_child_has_the_default_handling(number: signal.Signals) -> None:
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(SECONDS,))
     with ShutdownSignals() as signals:
