@@ -26,6 +26,7 @@ from task_worker import handler
 async def greet() -> str:
     return {!r}
 """
+LEASE_LOST = 75
 HTTP_PATHS = ("/docs", "/redoc", "/openapi.json", "/health/live", "/health/ready")
 
 
@@ -108,6 +109,19 @@ async def test_ctrl_c_stops_everything_and_a_second_one_does_not_wait_for_tasks(
     done = await again.all_complete(ids)
     assert {(task["attempt"], task["failures"], task["lost_count"]) for task in done} == {(2, 0, 0)}
     await world.check()
+
+
+async def test_a_second_ctrl_c_stops_the_database_too_where_code_cannot_be_stopped(world: World) -> None:
+    service = await world.service(TASK_WORKER_DRAIN_SECONDS="600")
+    await service.create(type="step.deaf", payload=world.gate().payload)
+    await eventually(lambda: len(world.journal.notes()) == 1, "it runs")
+
+    service.process.interrupt()
+    await service.process.logged("drain_began")
+    service.process.interrupt()
+
+    assert await service.process.ended() == LEASE_LOST
+    assert servers_on(world.folder) == []
 
 
 async def test_a_closed_terminal_stops_everything_and_waits_for_tasks(world: World) -> None:

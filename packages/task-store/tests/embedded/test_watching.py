@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,3 +151,21 @@ async def test_start_that_fails_while_the_log_is_long_still_says_why(
     watching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watching
+
+
+async def test_server_is_stopped_while_the_event_loop_hangs(
+    postgres: EmbeddedPostgres, data_dir: Path, look: SimpleNamespace
+) -> None:
+    watching = asyncio.create_task(postgres.watch())
+    await asyncio.sleep(0)  # it begins
+    server = look.postmaster_of(data_dir)
+    stopping = threading.Thread(target=postgres.stop_now)
+
+    stopping.start()
+    stopping.join(20)  # as if it hung: nothing else happens on the loop meanwhile
+
+    assert look.has_ended(server)
+    assert "database system is shut down" in (data_dir / "postgres.log").read_text()
+    async with asyncio.timeout(5):
+        await watching
+    assert not look.servers_on(data_dir)

@@ -23,8 +23,8 @@ from task_store.embedded import (
 @asynccontextmanager
 async def embedded_database(
     data_dir: Path, stop: asyncio.Event, restarts: RestartPolicy | None = None
-) -> AsyncIterator[str]:
-    """Run the embedded PostgreSQL and give its URL. If it dies it is started again, on the same URL.
+) -> AsyncIterator[EmbeddedPostgres]:
+    """Run the embedded PostgreSQL. If it dies it is started again, on the same URL.
 
     What starts it again is supervised, by `restarts` or the usual policy. If that dies too often, `stop` is set: a
     service must not run on with a database that nobody brings back.
@@ -36,7 +36,7 @@ async def embedded_database(
     """
     try:
         postgres = EmbeddedPostgres(data_dir)
-        url = await postgres.start()
+        await postgres.start()
     except WrongMajorVersionError as error:
         raise Misconfigured(f"{error}{_how_to_move(data_dir, error)}") from error
     except EmbeddedPostgresError as error:
@@ -46,7 +46,7 @@ async def embedded_database(
     watching = asyncio.create_task(supervisor.wait())
     watching.add_done_callback(lambda _: stop.set())
     try:
-        yield url
+        yield postgres
     finally:
         await supervisor.aclose()
         await postgres.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from task_runtime import get_logger
 from task_worker.exits import LEASE_LOST, end_process
 
@@ -13,9 +15,14 @@ class ExitPolicy:
 
     The API and the database run in this process too. So after a lost lease or a reload the worker waits for the thread;
     once the service is stopping, the process ends.
+
+    Args:
+        stop_database: stops a database that would outlive this process, in any thread.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop_database: Callable[[], None] = lambda: None) -> None:
+        self._stop_database = stop_database
         self.is_leaving = False
         """Whether the service is stopping: then no thread is waited for."""
 
@@ -24,4 +31,5 @@ class ExitPolicy:
         if code == LEASE_LOST and not self.is_leaving:
             _log.warning("waiting_for_unstoppable_code")
             return
+        self._stop_database()
         end_process(code)

@@ -26,6 +26,7 @@ from task_service.options import Options, Settings
 from task_service.reloading_worker import ReloadingWorker
 from task_service.start_block import StartBlock
 from task_store import Database, DatabaseFacts, StoreError, Tasks
+from task_store.embedded import EmbeddedPostgres
 from task_worker.handlers import HandlerError
 
 _log = get_logger(__name__)
@@ -47,8 +48,10 @@ async def run_service(options: Options) -> ExitCode:
         raise Misconfigured(f"--handlers: {error}") from error
     listener = listen(settings.api.host, settings.api.port)
     with listener.socket, ShutdownSignals() as shutdown:
-        async with _embedded_url(options, shutdown.stop) as url:
-            service = Service(options, Settings.read(options, url, api_url=listener.url), listener, reloader)
+        async with _own_database(options, shutdown.stop) as postgres:
+            settings = Settings.read(options, postgres.url if postgres else None, api_url=listener.url)
+            exit_policy = ExitPolicy(postgres.stop_now) if postgres else ExitPolicy()
+            service = Service(options, settings, listener, reloader, exit_policy)
             try:
                 await service.run(shutdown)
             except (LoopKeepsDyingError, StoreError) as error:
@@ -60,12 +63,19 @@ async def run_service(options: Options) -> ExitCode:
 class Service:
     """API and worker over one database and one bus."""
 
-    def __init__(self, options: Options, settings: Settings, listener: Listener, reloader: HandlerReloader) -> None:
+    def __init__(
+        self,
+        options: Options,
+        settings: Settings,
+        listener: Listener,
+        reloader: HandlerReloader,
+        exit_policy: ExitPolicy,
+    ) -> None:
         self._options = options
         self._settings = settings
         self._listener = listener
         self._reloader = reloader
-        self._exit_policy = ExitPolicy()
+        self._exit_policy = exit_policy
 
     async def run(self, shutdown: ShutdownSignals) -> None:
         """Run until asked to stop.
@@ -132,5 +142,5 @@ class Service:
                 await database.aclose()
 
 
-def _embedded_url(options: Options, stop: asyncio.Event) -> AbstractAsyncContextManager[str | None]:
+def _own_database(options: Options, stop: asyncio.Event) -> AbstractAsyncContextManager[EmbeddedPostgres | None]:
     return embedded_database(options.data_dir, stop) if options.has_own_database else nullcontext()

@@ -102,6 +102,20 @@ class Server:
                 return
             _log.warning("postgres_stop_slow", extra={"pid": self.pid, "signal": number.name, "seconds": seconds})
 
+    def stop_now(self) -> bool:
+        """End the server like `stop`, in any thread, without an event loop; return whether it has ended in time.
+
+        If it has not, it is still ending, by itself.
+        """
+        self.send(signal.SIGINT)
+        seconds = self._timings.leave_seconds
+        try:
+            self._process.wait(seconds)
+        except psutil.TimeoutExpired:
+            _log.warning("postgres_stop_slow", extra={"pid": self.pid, "signal": "SIGINT", "seconds": seconds})
+            return False
+        return True
+
     async def answers(self, url: str, seconds: float) -> bool:
         """Return True when a connection to `url` succeeds; False if it is refused, the server ends, or time is over."""
         # It must be polled: PostgreSQL announces that it is ready to systemd alone, and only if it was built for that.

@@ -16,6 +16,7 @@ class ServerTimings:
         fast_seconds: after SIGINT: to disconnect everybody and write a checkpoint.
         immediate_seconds: after SIGQUIT: to end without one. PostgreSQL kills its own children 5 s after it.
         kill_seconds: after SIGKILL.
+        leave_seconds: after SIGINT, where this process must end at once.
         log_check_seconds: between two looks at how long the server's log is.
 
     """
@@ -26,6 +27,7 @@ class ServerTimings:
     fast_seconds: float = 10.0
     immediate_seconds: float = 8.0
     kill_seconds: float = 5.0
+    leave_seconds: float = 3.0
     log_check_seconds: float = 10.0
 
 
