@@ -50,6 +50,15 @@ WRONG = [
     ("task-service", {"TASK_WORKER_LEASE_SECONDS": "soon"}, "TASK_WORKER_LEASE_SECONDS"),
     ("task-service", {"TASK_WORKER_HANDLERS": "./nowhere.py"}, "nowhere.py"),
     ("task-migrate", {"TASK_DATABASE_URL": "mysql://u:hush@db/x"}, "TASK_DATABASE_URL"),
+    *(
+        (command, {"TASK_DATABASE_URL": url, "TASK_BROKER_URL": "amqp://u:hush@127.0.0.1:1/"}, named)
+        for command in ("task-api", "task-worker", "task-service", "task-migrate")
+        for url, named in (
+            ("postgresql://u:hu@sh-hush@db/x", "host db, port 5432, database x, user u: a special character"),
+            ("postgresql://u:hush@no-such-host.invalid/x", "there is no host of this name"),
+            ("postgresql://u:hush@db/x?channel_binding=require", "channel_binding=require cannot be had"),
+        )
+    ),
 ]
 
 

@@ -10,7 +10,7 @@ import typer
 from alembic.util import CommandError
 
 from task_migrations.upgrades import head, upgrade
-from task_store import StoreError, UnmigratableSchemaError
+from task_store import StoreError, UnmigratableSchemaError, UnusableDatabaseError
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _SECRET = Path("/run/secrets/TASK_DATABASE_URL")
@@ -41,8 +41,8 @@ def migrate(
     """Bring the database to the newest schema. Safe to repeat, and to run several times at once."""
     try:
         asyncio.run(upgrade(database_url, revision=revision, deadline_seconds=wait_seconds))
-    except ValueError as error:
-        typer.echo(f"TASK_DATABASE_URL {error}", err=True)
+    except UnusableDatabaseError as error:
+        typer.echo(f"TASK_DATABASE_URL: {error.advice}", err=True)
         raise typer.Exit(2) from None
     except CommandError as error:
         typer.echo(f"--revision {revision}: {error}", err=True)

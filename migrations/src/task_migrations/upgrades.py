@@ -10,8 +10,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from task_contracts import BackOff
 from task_store import (
@@ -20,13 +18,13 @@ from task_store import (
     Database,
     DatabaseUnavailableError,
     UnmigratableSchemaError,
+    UnusableDatabaseError,
     classify,
-    normalised_url,
+    open_engine,
     why_no_migration,
 )
 
 _log = logging.getLogger(__name__)
-_CONNECT_SECONDS = 5.0
 _BACK_OFF = BackOff(first_seconds=0.2, longest_seconds=3.0)
 
 
@@ -52,12 +50,13 @@ async def upgrade(
     may call it at once; within one process only one call at a time (Alembic's context is global).
 
     Args:
-        url: the database, as `task_store.normalised_url` takes it.
+        url: the database, as `task_store.Database` takes it.
         revision: the revision to reach; by default the newest.
         deadline_seconds: how long it is tried again while the database starts or its tables are locked.
         lock_timeout: how long each try waits for a lock, as PostgreSQL writes durations.
 
     Raises:
+        UnusableDatabaseError: waiting does not help. Nothing has changed.
         DatabaseUnavailableError, ContentionError: the deadline is over. Nothing has changed.
         UnmigratableSchemaError: no migration leads from the schema of the database. Nothing has changed.
         StoreError: the database refuses the migration. Nothing has changed.
@@ -69,6 +68,8 @@ async def upgrade(
     while True:
         try:
             await _upgrade_once(url, revision, lock_timeout)
+        except UnusableDatabaseError:
+            raise
         except (ContentionError, DatabaseUnavailableError) as error:
             failures += 1
             pause = _BACK_OFF.pause_seconds(failures)
@@ -88,9 +89,7 @@ async def _upgrade_once(url: str, revision: str, lock_timeout: str) -> None:
     if revision == "head" and found is not None and found > newest:
         _log.warning("schema_is_newer", extra={"found": found, "newest_known": newest})
         return
-    engine = create_async_engine(
-        normalised_url(url), poolclass=NullPool, hide_parameters=True, connect_args={"timeout": _CONNECT_SECONDS}
-    )
+    engine = open_engine(url)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_run, revision, lock_timeout)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
+import pytest
 
 from task_migrations import upgrade
 from task_store import SCHEMA_REVISION
@@ -49,6 +50,24 @@ async def test_alembic_without_a_database_says_in_one_line_what_to_set(run: Run)
     assert outcome.code == 1
     assert outcome.err.strip().splitlines()[-1].startswith("TASK_DATABASE_URL is not set")
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "says"),
+    [
+        ("postgresql://task:hunter2@no-such-host.invalid/tasks", 2, "TASK_DATABASE_URL: host no-such-host.invalid, "),
+        ("postgresql://task:hunter2@127.0.0.1:1/tasks", 1, "the database does not answer (ConnectionRefusedError)"),
+    ],
+)
+async def test_alembic_says_in_one_line_that_the_database_cannot_be_used(
+    run: Run, url: str, code: int, says: str
+) -> None:
+    outcome = await run("-m", "alembic", "upgrade", "head", database_url=url)
+
+    assert outcome.code == code
+    (line,) = outcome.err.splitlines()
+    assert line.startswith(says)
+    assert "hunter2" not in line
 
 
 async def test_alembic_says_in_one_line_that_no_migration_leads_from_a_schema(

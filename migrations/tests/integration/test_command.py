@@ -36,14 +36,26 @@ async def test_wrong_url_is_exit_code_2_and_one_line_without_the_password(run: R
 
     assert (outcome.code, outcome.out) == (2, "")
     (line,) = outcome.err.splitlines()
-    assert line.startswith("TASK_DATABASE_URL names the database driver 'mysql'")
+    assert line.startswith("TASK_DATABASE_URL: names the database driver 'mysql'")
     assert "hunter2" not in line
 
 
 @pytest.mark.parametrize(
     ("arguments", "url", "code", "says"),
     [
-        ([], "hunter2", 2, "TASK_DATABASE_URL is not a database URL"),
+        ([], "hunter2", 2, "TASK_DATABASE_URL: is not a database URL"),
+        (
+            [],
+            "postgresql://task:hunt@hunter2@db/tasks",
+            2,
+            "TASK_DATABASE_URL: host db, port 5432, database tasks, user task: a special character is not escaped",
+        ),
+        (
+            [],
+            "postgresql://task:hunter2@no-such-host.invalid/tasks",
+            2,
+            "TASK_DATABASE_URL: host no-such-host.invalid, port 5432, database tasks, user task: there is no host",
+        ),
         (
             ["--wait-seconds", "0.1"],
             "postgresql://task:hunter2@127.0.0.1:1/tasks",
@@ -51,7 +63,7 @@ async def test_wrong_url_is_exit_code_2_and_one_line_without_the_password(run: R
             "the migration did not take place: the database does not answer (ConnectionRefusedError)",
         ),
     ],
-    ids=["no url", "away"],
+    ids=["no url", "not escaped", "no such host", "away"],
 )
 async def test_what_is_wrong_is_said_in_one_line(arguments: list[str], url: str, code: int, says: str) -> None:
     outcome = await invoke(*arguments, url=url)

@@ -16,10 +16,8 @@ import sys
 
 from alembic import context
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
-from task_store import Base, normalised_url, why_no_migration
+from task_store import FOREIGN_ERRORS, Base, StoreError, UnusableDatabaseError, classify, open_engine, why_no_migration
 
 LOCK_KEY = 0x7461736B  # "task", in ASCII
 
@@ -37,13 +35,19 @@ def run(connection: Connection) -> None:
 
 
 async def run_on_url(url: str) -> None:
-    """Connect to a database and run the migrations."""
-    engine = create_async_engine(normalised_url(url), poolclass=NullPool, hide_parameters=True)
+    """Connect to a database and run the migrations. What keeps it from connecting is one line, and exit code 2 or 1."""
     try:
+        engine = open_engine(url)
         async with engine.connect() as connection:
             await connection.run_sync(run)
-    finally:
         await engine.dispose()
+    except UnusableDatabaseError as error:
+        sys.stderr.write(f"TASK_DATABASE_URL: {error.advice}\n")
+        sys.exit(2)
+    except StoreError as error:
+        sys.exit(str(error))
+    except FOREIGN_ERRORS as error:
+        sys.exit(str(classify(error)))
 
 
 def run_offline() -> None:

@@ -6,11 +6,12 @@ own, with a deadline. Every error is a `StoreError`.
 """
 
 from task_store._classify import FOREIGN_ERRORS, classify
+from task_store._connecting import open_engine
 from task_store._models import Base
 from task_store.attempts import Attempts
 from task_store.batch_limit import BATCH_BYTES, BatchLimit
 from task_store.claims import Claims, new_lease_token
-from task_store.database import Database, normalised_url
+from task_store.database import Database
 from task_store.dispatches import Dispatches
 from task_store.errors import (
     ContentionError,
@@ -20,6 +21,7 @@ from task_store.errors import (
     StoreError,
     UnmigratableSchemaError,
     UnstorableValuesError,
+    UnusableDatabaseError,
 )
 from task_store.facts import DatabaseFacts
 from task_store.records import (
@@ -86,10 +88,11 @@ __all__ = [
     "UnmigratableSchemaError",
     "UnreadableJsonError",
     "UnstorableValuesError",
+    "UnusableDatabaseError",
     "Workers",
     "classify",
     "new_lease_token",
     "new_worker_id",
-    "normalised_url",
+    "open_engine",
     "why_no_migration",
 ]

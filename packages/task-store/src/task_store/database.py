@@ -14,15 +14,16 @@ from types import TracebackType
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from task_contracts import BackOff
+from task_store._address import DatabaseAddress
 from task_store._classify import FOREIGN_ERRORS, classify
+from task_store._connecting import DIALECT, connector
 from task_store._statements import server
 from task_store._statements.parameters import named
 from task_store._statements.statement import Statement
-from task_store.errors import DatabaseUnavailableError, SchemaMismatchError
+from task_store.errors import DatabaseUnavailableError, SchemaMismatchError, UnusableDatabaseError
 from task_store.facts import DatabaseFacts
 
 _log = logging.getLogger(__name__)
@@ -37,30 +38,12 @@ _WAITING = BackOff(first_seconds=0.2, longest_seconds=3.0)
 """The pauses between two attempts to reach a database that does not answer yet."""
 
 
-def normalised_url(url: str) -> URL:
-    """Return a database URL as SQLAlchemy needs it: for the driver asyncpg, and with `ssl` in place of `sslmode`.
-
-    Raises:
-        ValueError: it is not the URL of a PostgreSQL database. The text does not contain the URL.
-
-    """
-    try:
-        parsed = make_url(url)
-    except Exception:  # noqa: BLE001 # SQLAlchemy's own text repeats the URL, password and all
-        raise ValueError("is not a database URL, such as postgresql://user:password@host:5432/tasks") from None
-    if parsed.drivername not in {"postgres", "postgresql", "postgresql+asyncpg"}:
-        raise ValueError(f"names the database driver {parsed.drivername!r}; only postgresql:// is supported")
-    query = dict(parsed.query)
-    if "sslmode" in query:
-        query["ssl"] = query.pop("sslmode")
-    return parsed.set(drivername="postgresql+asyncpg", query=query)
-
-
 class Database:
     """A pool of connections, opened when they are needed, on which statements run.
 
     Args:
-        url: as a user writes it, `postgresql://user:password@host:5432/tasks`, or normalised.
+        url: as a user writes it, `postgresql://user:password@host:5432/tasks`, with the parameters of libpq
+            (`_address`). An `application_name` in it wins.
         pool_size: how many connections at most. A call waits up to `deadline_seconds` for one.
         deadline_seconds: how long a call waits for one statement, connecting included. A statement whose call has
             given up may still commit.
@@ -68,21 +51,25 @@ class Database:
             deadline.
         application_name: the name of the connections in pg_stat_activity.
 
+    Raises:
+        UnusableDatabaseError: the URL cannot be used. Nothing is connected yet.
+
     """
 
     def __init__(
         self,
-        url: str | URL,
+        url: str,
         *,
         pool_size: int = 5,
         deadline_seconds: float = 3.0,
         statement_timeout_seconds: float | None = None,
         application_name: str = "task-store",
     ) -> None:
-        self.url = normalised_url(url) if isinstance(url, str) else url
+        self.url = url
+        self.address = DatabaseAddress.parse(url)
         self._deadline_seconds = deadline_seconds
         self._engine = create_async_engine(
-            self.url,
+            DIALECT,
             isolation_level="AUTOCOMMIT",
             skip_autocommit_rollback=True,
             pool_size=pool_size,
@@ -92,17 +79,18 @@ class Database:
             hide_parameters=True,
             json_serializer=_to_json,
             json_deserializer=str,
-            connect_args={
-                "timeout": deadline_seconds,
-                "command_timeout": deadline_seconds,
-                "server_settings": {
+            async_creator=connector(
+                self.address,
+                connect_seconds=deadline_seconds,
+                command_seconds=deadline_seconds,
+                server_settings={
                     "application_name": application_name,
                     "statement_timeout": str(
                         int(1000 * (statement_timeout_seconds or _SERVER_SHARE * deadline_seconds))
                     ),
                     "jit": "off",
                 },
-            },
+            ),
         )
 
     async def fetch(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Sequence[dict[str, Any]]:
@@ -143,6 +131,7 @@ class Database:
         For a process that may start before its database.
 
         Raises:
+            UnusableDatabaseError: it can never be used as it is. Raised at once.
             DatabaseUnavailableError: it has not answered within `seconds`.
 
         """
@@ -151,12 +140,17 @@ class Database:
         while True:
             try:
                 return await self.revision()
+            except UnusableDatabaseError:
+                raise
             except DatabaseUnavailableError as error:
                 failures += 1
                 pause = _WAITING.pause_seconds(failures)
                 if clock() + pause > end:
                     raise
-                _log.warning("waiting_for_database", extra={"reason": str(error), "again_in_seconds": pause})
+                _log.warning(
+                    "waiting_for_database",
+                    extra={"reason": str(error), "database": str(self.address), "again_in_seconds": pause},
+                )
             await asyncio.sleep(pause)
 
     async def aclose(self) -> None:

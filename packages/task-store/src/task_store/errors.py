@@ -2,7 +2,8 @@
 
     StoreError
     ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
-    │   └── StatementEndedError    the server itself ended the statement: too long, or too much memory
+    │   ├── StatementEndedError    the server itself ended the statement: too long, or too much memory
+    │   └── UnusableDatabaseError  waiting does not help: a wrong URL, host, password or database
     ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
     ├── UnstorableValuesError      the database refuses the values (SQLSTATE class 22, 23 or 54)
     ├── SchemaMismatchError        a table or column is missing: migrations and code do not fit
@@ -32,6 +33,21 @@ class StatementEndedError(DatabaseUnavailableError):
 
     Other statements may well be answered: repeat it with fewer rows.
     """
+
+
+class UnusableDatabaseError(DatabaseUnavailableError):
+    """The database cannot be used until somebody changes its URL or the database itself. Nothing was written.
+
+    A process that starts ends with exit code 2. One that runs goes on as while the database is away: a password may be
+    changed under it.
+
+    `advice` is one line for the operator: what is wrong and what to do, with host, port, database and user, never with
+    the password. The error's own text, which callers may see, has no address in it.
+    """
+
+    def __init__(self, message: str, *, advice: str, sqlstate: str | None = None) -> None:
+        super().__init__(message, sqlstate=sqlstate)
+        self.advice = advice
 
 
 class ContentionError(StoreError):

@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -115,7 +116,7 @@ async def test_error_names_the_constraint_and_shows_neither_row_nor_parameters_n
     sqlalchemy_text = str(error.__cause__).partition("DETAIL")[0]
     parameters = str(error.__cause__).partition("[SQL:")[2]
     assert "secret" not in repr(error) + sqlalchemy_text + parameters
-    assert f":{database.url.password}@" not in "".join(traceback.format_exception(error))
+    assert f":{urlsplit(database.url).password}@" not in "".join(traceback.format_exception(error))
 
 
 async def test_value_that_the_driver_cannot_encode_is_rejected_and_fails_alone(

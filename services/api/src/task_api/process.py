@@ -15,8 +15,8 @@ from task_api.server import Listener, listen, serve
 from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
 from task_bus.signals import open_signals
-from task_runtime import ExitCode, ShutdownSignals, get_logger, start_block
-from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks
+from task_runtime import ExitCode, Misconfigured, ShutdownSignals, get_logger, start_block
+from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks, UnusableDatabaseError
 
 _log = get_logger(__name__)
 
@@ -29,22 +29,28 @@ async def run_api(settings: ApiSettings, deadlines: Deadlines = DEADLINES) -> Ex
     Returns FAILED if the database does not answer at the start.
 
     Raises:
-        Misconfigured: the broker is `memory://`, the address cannot be used, or the schema is too old.
+        Misconfigured: the broker is `memory://`, the address or the database cannot be used, or the schema is too old.
 
     """
     settings.require_shared_broker()
     listener = listen(settings.host, settings.port)
     with listener.socket, ShutdownSignals() as shutdown:
-        async with _database(settings, 1) as health:
-            try:
-                found = await shutdown.unless_stopped(_check_database(settings, health, deadlines))
-            except (ContentionError, DatabaseUnavailableError) as error:
-                _log.error("database_unreachable", reason=str(error))
-                return ExitCode.FAILED
-            if found is not None:
-                _show_start_block(settings, listener, *found)
-                await _serve(settings, listener, shutdown, health, deadlines)
+        try:
+            await _run(settings, listener, shutdown, deadlines)
+        except UnusableDatabaseError as error:
+            raise Misconfigured(f"TASK_DATABASE_URL: {error.advice}") from error
+        except (ContentionError, DatabaseUnavailableError) as error:
+            _log.error("database_unreachable", reason=str(error))
+            return ExitCode.FAILED
     return ExitCode.OK
+
+
+async def _run(settings: ApiSettings, listener: Listener, shutdown: ShutdownSignals, deadlines: Deadlines) -> None:
+    async with _database(settings, 1) as health:
+        found = await shutdown.unless_stopped(_check_database(settings, health, deadlines))
+        if found is not None:
+            _show_start_block(settings, listener, *found)
+            await _serve(settings, listener, shutdown, health, deadlines)
 
 
 async def _check_database(settings: ApiSettings, database: Database, deadlines: Deadlines) -> tuple[DatabaseFacts, str]:

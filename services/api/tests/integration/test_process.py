@@ -223,6 +223,15 @@ async def test_a_database_that_never_answers_is_one_line_and_exit_code_1() -> No
         ({"TASK_BROKER_URL": "memory://"}, "TASK_BROKER_URL: memory://"),
         ({"TASK_API_PORT": "nine"}, "TASK_API_PORT: input should be a valid integer"),
         ({"TASK_DATABASE_URL": "mysql://h/t"}, "TASK_DATABASE_URL: must begin with postgresql://"),
+        (
+            {"TASK_DATABASE_URL": "postgresql://me:p@ss@db/t"},
+            "port 5432, database t, user me: a special character is not",
+        ),
+        ({"TASK_DATABASE_URL": "postgresql://db/t?channel_binding=require"}, "channel_binding=require cannot be had"),
+        (
+            {"TASK_DATABASE_URL": "postgresql://me:p@no-such-host.invalid/t"},
+            "TASK_DATABASE_URL: host no-such-host.invalid, ",
+        ),
         ({"TASK_API_HOST": "203.0.113.1"}, "TASK_API_HOST: cannot listen on 203.0.113.1"),
         ({"TASK_API_MIGRATE": "false"}, "the database has no schema, this version needs 0001b: run `task-migrate`"),
     ],
@@ -235,7 +244,7 @@ async def test_what_is_set_up_wrongly_is_one_line_and_exit_code_2(
 
     assert code == 2
     assert text.startswith("error: ")
-    assert text.count("\n") == 1
+    assert text.count("\n") == 1, text
     assert words in text
 
 

@@ -1,11 +1,11 @@
-"""Checks the addresses of database and broker, and turns them into the form that the libraries take."""
+"""Checks the addresses of database and broker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
@@ -18,22 +18,19 @@ IN_PROCESS_BROKER = "memory://"
 """The address of a broker for the parts of one process, which needs no server."""
 
 
-def asyncpg_url(url: str) -> str:
-    """Return the address of a PostgreSQL in the form that SQLAlchemy's asyncpg dialect takes.
+def database_url(url: str) -> str:
+    """Check that an address is one of a PostgreSQL, and return it without the white space around it.
 
-    Accepts `postgresql://`, `postgres://` and `postgresql+asyncpg://`; `sslmode=` of libpq becomes asyncpg's `ssl=`.
-    A socket is named as `postgresql:///database?host=/folder`.
+    The rest of it is read, and refused, where the process connects: `task_store` knows what it means.
 
     Raises:
-        ValueError: it has another scheme or is no address. The message repeats nothing of it.
+        ValueError: it has another scheme. The message repeats nothing of it.
 
     """
-    parts = _split(url)
-    if parts.scheme not in _POSTGRESQL_SCHEMES:
+    scheme, is_url, _ = url.strip().partition("://")
+    if not is_url or scheme not in _POSTGRESQL_SCHEMES:
         raise ValueError("must begin with postgresql://")
-    options = parse_qsl(parts.query, keep_blank_values=True)
-    query = urlencode([("ssl" if key == "sslmode" else key, value) for key, value in options], safe="/:")
-    return f"postgresql+asyncpg://{parts.netloc}{parts.path}{query and '?'}{query}"
+    return url.strip()
 
 
 def broker_url(url: str) -> str:
@@ -84,8 +81,8 @@ def _secret(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(lambda url: SecretStr(check(url.get_secret_value())))
 
 
-DatabaseUrl = Annotated[SecretStr, _secret(asyncpg_url)]
-"""The address of a PostgreSQL, as `asyncpg_url` returns it. A secret: only `get_secret_value()` shows it."""
+DatabaseUrl = Annotated[SecretStr, _secret(database_url)]
+"""The address of a PostgreSQL, as it was written. A secret: only `get_secret_value()` shows it."""
 
 BrokerUrl = Annotated[SecretStr, _secret(broker_url)]
 """The address of a RabbitMQ (`amqp://`, `amqps://`), or `memory://`. A secret, as `DatabaseUrl` is."""

@@ -10,19 +10,18 @@ BROKER = TypeAdapter(BrokerUrl)
 
 
 @pytest.mark.parametrize(
-    ("written", "wanted"),
+    "written",
     [
-        ("postgresql://u:p@host:5432/tasks", "postgresql+asyncpg://u:p@host:5432/tasks"),
-        ("postgres://host/tasks", "postgresql+asyncpg://host/tasks"),
-        ("postgresql+asyncpg://host/tasks", "postgresql+asyncpg://host/tasks"),
-        (" postgresql://host/tasks\n", "postgresql+asyncpg://host/tasks"),
-        ("postgresql:///tasks?host=/run/db", "postgresql+asyncpg:///tasks?host=/run/db"),
-        ("postgresql://h/t?sslmode=require&a=b%20c", "postgresql+asyncpg://h/t?ssl=require&a=b+c"),
-        ("postgresql://u:p%40%2Fx@[::1]:5432/t", "postgresql+asyncpg://u:p%40%2Fx@[::1]:5432/t"),
+        "postgresql://u:p@host:5432/tasks",
+        "postgres://host/tasks",
+        "postgresql+asyncpg://host/tasks",
+        "postgresql:///tasks?host=/run/db",
+        "postgresql://a:1,b:2/t?sslmode=require&options=-c%20a%3Db",
+        "postgresql://u:p%40%2Fx@[::1]:5432/t",
     ],
 )
-def test_any_usual_address_of_a_database_becomes_one_for_asyncpg(written: str, wanted: str) -> None:
-    assert DATABASE.validate_python(written).get_secret_value() == wanted
+def test_a_database_keeps_its_address(written: str) -> None:
+    assert DATABASE.validate_python(f" {written}\n").get_secret_value() == written
 
 
 @pytest.mark.parametrize("written", ["", "host/tasks", "mysql://host/tasks", "sqlite:///x"])
@@ -49,11 +48,10 @@ def test_an_address_of_something_else_is_no_broker(written: str, complaint: str)
         BROKER.validate_python(written)
 
 
-@pytest.mark.parametrize("kind", [DATABASE, BROKER])
 @pytest.mark.parametrize("password", ["hush/hush", "hush\u2100hush", "[hush"])
-def test_a_password_that_breaks_the_address_is_not_repeated(kind: TypeAdapter[object], password: str) -> None:
+def test_a_password_that_breaks_the_address_is_not_repeated(password: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        kind.validate_python(f"postgresql://user:{password}@host/tasks")
+        BROKER.validate_python(f"amqp://user:{password}@host/")
 
     assert "special characters in a password" in str(caught.value.errors()[0]["msg"])
     assert "hush" not in str(caught.value.errors(include_input=False, include_context=False))

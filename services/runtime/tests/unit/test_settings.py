@@ -49,7 +49,7 @@ def test_shared_and_own_variables_meet_in_one_class(environment: pytest.MonkeyPa
 
     settings = read_settings(ShopSettings)
 
-    assert settings.database_url.get_secret_value() == "postgresql+asyncpg://u:hush@db/tasks"
+    assert settings.database_url.get_secret_value() == "postgresql://u:hush@db/tasks"
     assert settings.queues == ("default", "reports")
     assert settings.served_queues == ("reports",)
     assert (settings.concurrency, settings.log_level, settings.log_format) == (7, "WARNING", "json")
@@ -91,7 +91,7 @@ def test_a_secret_file_serves_where_the_variable_is_not_set(environment: pytest.
 
     settings = read_settings(ShopSettings)
 
-    assert settings.database_url.get_secret_value() == "postgresql+asyncpg://secret/tasks"
+    assert settings.database_url.get_secret_value() == "postgresql://secret/tasks"
     assert settings.broker_url.get_secret_value() == "amqp://u:hush@mq/"
     assert settings.concurrency == 9
 

@@ -57,10 +57,10 @@ def psql_command(url: str) -> str:
     """Return the shell command that opens the embedded database in psql, for the user who runs the service.
 
     Args:
-        url: that of the running database, in SQLAlchemy's form or libpq's.
+        url: that of the running database.
 
     """
-    return shlex.join([_psql(), url.replace("postgresql+asyncpg:", "postgresql:", 1)])
+    return shlex.join([_psql(), url])
 
 
 def _psql() -> str:

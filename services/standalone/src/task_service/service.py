@@ -25,7 +25,7 @@ from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
 from task_service.reloading_worker import ReloadingWorker
 from task_service.start_block import StartBlock
-from task_store import Database, DatabaseFacts, StoreError, Tasks
+from task_store import Database, DatabaseFacts, StoreError, Tasks, UnusableDatabaseError
 from task_store.embedded import EmbeddedPostgres
 from task_worker.handlers import HandlerError
 
@@ -38,7 +38,8 @@ async def run_service(options: Options) -> ExitCode:
     Returns FAILED if the database cannot be used at the start, or a part of the worker died too often.
 
     Raises:
-        Misconfigured: the port is in use, a handler cannot be loaded, or the data folder cannot be used.
+        Misconfigured: the port is in use, a handler cannot be loaded, or the data folder or the database cannot be
+            used.
 
     """
     settings = Settings.read(options)  # wrong ones end the process before anything has started
@@ -48,15 +49,16 @@ async def run_service(options: Options) -> ExitCode:
         raise Misconfigured(f"--handlers: {error}") from error
     listener = listen(settings.api.host, settings.api.port)
     with listener.socket, ShutdownSignals() as shutdown:
-        async with _own_database(options, shutdown.stop) as postgres:
-            settings = Settings.read(options, postgres.url if postgres else None, api_url=listener.url)
-            exit_policy = ExitPolicy(postgres.stop_now) if postgres else ExitPolicy()
-            service = Service(options, settings, listener, reloader, exit_policy)
-            try:
-                await service.run(shutdown)
-            except (LoopKeepsDyingError, StoreError) as error:
-                _log.critical("service_gives_up", reason=str(error))
-                return ExitCode.FAILED
+        try:
+            async with _own_database(options, shutdown.stop) as postgres:
+                settings = Settings.read(options, postgres.url if postgres else None, api_url=listener.url)
+                exit_policy = ExitPolicy(postgres.stop_now) if postgres else ExitPolicy()
+                await Service(options, settings, listener, reloader, exit_policy).run(shutdown)
+        except UnusableDatabaseError as error:
+            raise Misconfigured(f"TASK_DATABASE_URL: {error.advice}") from error
+        except (LoopKeepsDyingError, StoreError) as error:
+            _log.critical("service_gives_up", reason=str(error))
+            return ExitCode.FAILED
     return ExitCode.OK
 
 

@@ -54,7 +54,7 @@ def test_a_database_of_the_users_own_is_shown_by_its_address_and_without_psql(mo
     rows = dict(_block().rows())
 
     assert "psql" not in rows
-    assert rows["database"] == "postgresql+asyncpg://me@db/tasks"
+    assert rows["database"] == "postgresql://me@db/tasks"
     assert rows["PostgreSQL"] == "18.6, yours"
 
 

@@ -16,7 +16,14 @@ from task_runtime import (
     safe_url,
     start_block,
 )
-from task_store import SCHEMA_REVISION, Database, DatabaseFacts, DatabaseUnavailableError, why_no_migration
+from task_store import (
+    SCHEMA_REVISION,
+    Database,
+    DatabaseFacts,
+    DatabaseUnavailableError,
+    UnusableDatabaseError,
+    why_no_migration,
+)
 from task_worker.builtin import HttpHosts
 from task_worker.exits import end_soon
 from task_worker.handlers import Handler, HandlerError
@@ -36,8 +43,8 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
     """Run a worker until SIGTERM, SIGINT or a limit of `recycling`, then drain; a second signal skips the waiting.
 
     Raises:
-        Misconfigured: a handler cannot be used, the broker is `memory://`, the alive file cannot be written, or the
-            schema is too old.
+        Misconfigured: a handler or the database cannot be used, the broker is `memory://`, the alive file cannot be
+            written, or the schema is too old.
 
     """
     settings.require_shared_broker()
@@ -49,6 +56,8 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
             if found is not None:
                 _show_start_block(settings, handlers, *found)
                 await _work(settings, handlers, shutdown)
+        except UnusableDatabaseError as error:
+            raise Misconfigured(f"TASK_DATABASE_URL: {error.advice}") from error
         except DatabaseUnavailableError as error:
             _log.error("database_unreachable", reason=str(error))  # without a traceback: the reason says it all
             return ExitCode.FAILED

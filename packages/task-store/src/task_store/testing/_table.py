@@ -8,14 +8,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 from uuid_utils.compat import uuid7
 
 from task_contracts import TaskStatus
 from task_contracts.lifecycle import COLUMN_RULES, Presence
+from task_store._connecting import open_engine
 from task_store._models import Base
-from task_store.database import normalised_url
 
 _SECONDS = 60.0
 
@@ -24,7 +22,7 @@ Row = dict[str, Any]
 
 async def create_tables(url: str) -> None:
     """Create the tables in an empty database, as the migrations do: for `prepare_database`."""
-    engine = create_async_engine(normalised_url(url), poolclass=NullPool)
+    engine = open_engine(url)
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     await engine.dispose()
