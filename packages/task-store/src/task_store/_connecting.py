@@ -73,6 +73,7 @@ def connector(
             if (reason := _why_unusable(error)) is None:
                 raise
             raise _unusable(address, type(error).__name__, reason, getattr(error, "sqlstate", None)) from error
+        _refuse_other_encodings(address, connection)
         _set_socket_options(connection, parameters.socket_options)
         return connection
 
@@ -103,6 +104,15 @@ def _why_refused(sqlstate: str, words: str) -> str | None:
     if sqlstate == _AUTHENTICATION_FAILED:
         return f"{words}: the password is wrong or not escaped ({ESCAPES}), or there is no such role"
     return words
+
+
+def _refuse_other_encodings(address: DatabaseAddress, connection: asyncpg.Connection[Any]) -> None:
+    """Refuse a database that cannot store every text: an outcome would be lost to the first character that it lacks."""
+    encoding = connection.get_settings().server_encoding
+    if encoding != "UTF8":
+        connection.terminate()
+        reason = f"its encoding is {encoding}: create one with ENCODING 'UTF8' TEMPLATE template0"
+        raise _unusable(address, encoding, reason)
 
 
 def _set_socket_options(connection: asyncpg.Connection[Any], options: tuple[tuple[int, int, int], ...]) -> None:

@@ -3,7 +3,7 @@
     StoreError
     ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
     │   ├── StatementEndedError    the server itself ended the statement: too long, or too much memory
-    │   └── UnusableDatabaseError  waiting does not help: a wrong URL, host, password or database
+    │   └── UnusableDatabaseError  waiting does not help: a wrong URL, host, password or database, or no UTF8
     ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
     ├── UnstorableValuesError      the database refuses the values (SQLSTATE class 22, 23 or 54)
     ├── SchemaMismatchError        a table or column is missing: migrations and code do not fit

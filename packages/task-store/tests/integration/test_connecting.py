@@ -86,6 +86,22 @@ async def test_a_role_that_may_not_connect_is_told_so(postgres_server: PostgresS
     assert line.endswith(f'permission denied for database "{name}"')
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_is_not_utf8_is_refused_before_anything_is_written(
+    encoding: str, postgres_server: PostgresServer
+) -> None:
+    name = f"other_{encoding.lower()}"
+    connection = await asyncpg.connect(postgres_server.url(), timeout=20)
+    await connection.execute(f"DROP DATABASE IF EXISTS {name}")
+    await connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+
+    line = await advice_for(changed(postgres_server.url(), database=name))
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+    assert f"its encoding is {encoding}: create one with ENCODING 'UTF8'" in line
+
+
 async def test_what_the_url_asks_of_the_server_holds_and_our_timeouts_too(postgres_server: PostgresServer) -> None:
     asked = f"application_name=mine&options={quote('-c work_mem=5MB -c statement_timeout=1')}&channel_binding=prefer"
     query = Statement(
