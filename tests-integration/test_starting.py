@@ -102,20 +102,20 @@ async def test_a_port_in_use_is_one_line_that_says_so(tmp_path: Path) -> None:
             assert not world.data_dir.exists()
 
 
-async def test_a_schema_that_is_too_old_is_one_line_with_the_command_that_mends_it(
+async def test_where_there_is_no_schema_a_worker_waits_and_an_api_that_may_not_create_it_says_what_does(
     postgres_server: PostgresServer, broker_url: str, tmp_path: Path
 ) -> None:
     async with (
         new_database(postgres_server, "without_schema") as url,
         World(url, broker_url, tmp_path, is_forked=False) as world,
     ):
-        processes = [world.start("task-worker"), world.start("task-api", TASK_API_MIGRATE="false")]
-        for process in processes:
-            assert "task-migrate" in await refused(process)
+        worker = world.start("task-worker")
+        assert "task-migrate" in await refused(world.start("task-api", TASK_API_MIGRATE="false"))
+        await worker.logged("waiting_for_schema")
 
         migrate = world.start("task-migrate")
         assert await migrate.ended() == 0
-        await world.worker()
+        await worker.logged("process_started")
 
 
 @pytest.mark.private_servers

@@ -125,10 +125,11 @@ class Database:
             return None
         return rows[0]["version_num"] if rows else None
 
-    async def wait_for_revision(self, seconds: float) -> str | None:
+    async def wait_for_revision(self, seconds: float, *, needs_schema: bool = False) -> str | None:
         """Wait until the database answers and return the revision of its schema, or None if it has none.
 
-        For a process that may start before its database.
+        For a process that may start before its database. With `needs_schema` it waits for a schema too, of any
+        revision: somebody else may be about to create it.
 
         Raises:
             UnusableDatabaseError: it can never be used as it is. Raised at once.
@@ -136,22 +137,25 @@ class Database:
 
         """
         clock = asyncio.get_running_loop().time
-        end, failures = clock() + seconds, 0
+        end, waits = clock() + seconds, 0
         while True:
+            waits += 1
+            pause = _WAITING.pause_seconds(waits)
+            is_last = clock() + pause > end
             try:
-                return await self.revision()
-            except UnusableDatabaseError:
-                raise
+                revision = await self.revision()
             except DatabaseUnavailableError as error:
-                failures += 1
-                pause = _WAITING.pause_seconds(failures)
-                if clock() + pause > end:
+                if is_last or isinstance(error, UnusableDatabaseError):
                     raise
-                _log.warning(
-                    "waiting_for_database",
-                    extra={"reason": str(error), "database": str(self.address), "again_in_seconds": pause},
-                )
+                _log.warning("waiting_for_database", extra={"reason": str(error), **self._waits(pause)})
+            else:
+                if is_last or revision is not None or not needs_schema:
+                    return revision
+                _log.warning("waiting_for_schema", extra=self._waits(pause))
             await asyncio.sleep(pause)
+
+    def _waits(self, pause: float) -> dict[str, object]:
+        return {"database": str(self.address), "again_in_seconds": pause}
 
     async def aclose(self) -> None:
         """Close the connections.

@@ -53,6 +53,24 @@ async def test_revision_is_none_until_a_migration_has_run(database: Database, ta
     assert (before, empty, after) == (None, None, "0007")
 
 
+async def test_a_schema_is_waited_for_only_where_it_is_needed_and_not_for_ever(
+    database: Database, table: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    without = await database.wait_for_revision(20)
+    gave_up = await database.wait_for_revision(0.5, needs_schema=True)
+    waiting = asyncio.create_task(database.wait_for_revision(20, needs_schema=True))
+    await table.connection.execute("CREATE TABLE alembic_version AS SELECT '0007' AS version_num")
+    try:
+        found = await waiting
+    finally:
+        await table.connection.execute("DROP TABLE alembic_version")
+
+    assert (without, gave_up, found) == (None, None, "0007")
+    assert {record.getMessage() for record in caplog.records if record.name == "task_store.database"} == {
+        "waiting_for_schema"
+    }
+
+
 async def test_missing_table_is_a_schema_that_does_not_fit(database_url: str, new_task: Callable[..., NewTask]) -> None:
     async with Database(database_url) as empty:
         await empty.fetch(sql("DROP TABLE tasks CASCADE"))

@@ -39,12 +39,15 @@ _log = get_logger(__name__)
 _DATABASE_SECONDS = 60.0
 
 
-async def run_worker(settings: WorkerSettings) -> ExitCode:
+async def run_worker(settings: WorkerSettings, *, database_seconds: float = _DATABASE_SECONDS) -> ExitCode:
     """Run a worker until SIGTERM, SIGINT or a limit of `recycling`, then drain; a second signal skips the waiting.
+
+    At the start it waits up to `database_seconds` for the database, and for its schema where there is none at all: the
+    API or `task-migrate`, started with it, may be about to create it.
 
     Raises:
         Misconfigured: a handler or the database cannot be used, the broker is `memory://`, the alive file cannot be
-            written, or the schema is too old.
+            written, or the schema is too old or still missing.
 
     """
     settings.require_shared_broker()
@@ -52,7 +55,7 @@ async def run_worker(settings: WorkerSettings) -> ExitCode:
     handlers = handlers_or_misconfigured(settings.handlers, settings.http_hosts)
     with ShutdownSignals() as shutdown:
         try:
-            found = await shutdown.unless_stopped(_check_database(settings))
+            found = await shutdown.unless_stopped(_check_database(settings, database_seconds))
             if found is not None:
                 _show_start_block(settings, handlers, *found)
                 await _work(settings, handlers, shutdown)
@@ -99,10 +102,10 @@ def _begin_alive_file(settings: WorkerSettings) -> None:
         raise Misconfigured(f"TASK_WORKER_ALIVE_FILE: {settings.alive_file}: {error.strerror}") from error
 
 
-async def _check_database(settings: WorkerSettings) -> tuple[DatabaseFacts, str]:
-    """Wait until the database answers; return its facts and the revision of its schema."""
+async def _check_database(settings: WorkerSettings, seconds: float) -> tuple[DatabaseFacts, str]:
+    """Wait until the database answers and has a schema; return its facts and the revision of its schema."""
     async with Database(settings.database_url.get_secret_value(), pool_size=1) as database:
-        revision = await database.wait_for_revision(_DATABASE_SECONDS)
+        revision = await database.wait_for_revision(seconds, needs_schema=True)
         if (reason := why_no_migration(revision)) is not None:
             raise Misconfigured(reason)
         if revision is None or revision < SCHEMA_REVISION:

@@ -14,7 +14,10 @@ import orjson
 import pytest
 
 from task_contracts import Task
+from task_runtime import Misconfigured
 from task_store import SCHEMA_REVISION
+from task_worker.process import run_worker
+from task_worker.settings import WorkerSettings
 
 Create = Callable[..., Awaitable[Task]]
 Ended = Callable[..., Awaitable[dict[str, Any]]]
@@ -102,13 +105,37 @@ async def test_above_so_much_memory_it_drains_and_ends_with_exit_code_0(command:
     assert line["memory_mb"] > line["limit"] >= 20
 
 
-async def test_a_database_without_a_schema_is_one_line_and_exit_code_2(command: Command) -> None:
-    process = await command()
-    written = await written_by(process)
+async def test_a_worker_that_finds_no_schema_waits_for_it(
+    command: Command, create: Create, ended: Ended, table: Any
+) -> None:
+    process = await command(TASK_LOG_FORMAT="json")
+    async with asyncio.timeout(60):
+        first = orjson.loads(await process.stderr.readline())
+    await table.execute("CREATE TABLE alembic_version AS SELECT $1::text AS version_num", SCHEMA_REVISION)
+    row = await ended((await create(payload={"n": 1})).id)
+    process.send_signal(signal.SIGTERM)
+    await written_by(process)
 
-    assert process.returncode == 2
-    line = f"error: the database has no schema, this version needs {SCHEMA_REVISION}: run `task-migrate`\n"
-    assert written == line
+    assert (first["event"], first["level"]) == ("waiting_for_schema", "warning")
+    assert row["result"] == {"n": 1}
+    assert process.returncode == 0
+
+
+async def test_a_worker_that_waits_for_a_schema_can_be_stopped(command: Command) -> None:
+    process = await command()
+    async with asyncio.timeout(60):
+        await process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    await written_by(process)
+
+    assert process.returncode == 0
+
+
+async def test_a_database_that_stays_without_a_schema_is_misconfigured(database_url: str) -> None:
+    settings = WorkerSettings(database_url=database_url, broker_url=NO_BROKER)
+
+    with pytest.raises(Misconfigured, match=f"the database has no schema, this version needs {SCHEMA_REVISION}"):
+        await run_worker(settings, database_seconds=0.1)
 
 
 async def test_a_schema_of_before_the_first_release_is_one_line_and_exit_code_2(command: Command, table: Any) -> None:
