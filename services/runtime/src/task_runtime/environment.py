@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -14,6 +15,10 @@ from pydantic_settings import SettingsError
 from task_runtime.addresses import has_shipped_password
 from task_runtime.exits import ExitCode
 from task_runtime.settings import ProcessSettings
+
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://[\w.:\[\]-]+:\d+", re.IGNORECASE)
+_SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))")
+"""What Kubernetes sets in every pod for each Service, in variables that begin with its name."""
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
@@ -55,14 +60,18 @@ def unknown_variables(*classes: type[ProcessSettings], environment: Mapping[str,
     """Return a warning for each variable that none of these classes reads, and that was probably meant for one of them.
 
     These are the unknown variables with a prefix of theirs, and any other `TASK_*` that is spelt nearly as one that
-    they read. Variables of other processes (`TASK_API_*` in a worker) are ignored. `environment` is `os.environ` unless
-    given.
+    they read. Variables of other processes (`TASK_API_*` in a worker) are ignored, and those that Kubernetes sets.
+    `environment` is `os.environ` unless given.
     """
     known = {variable for cls in classes for variable in variable_names(cls).values()}
     own = tuple({cls.model_config.get("env_prefix", "") for cls in classes} - {"TASK_"})
     foreign = tuple(set(_OWNED_PREFIXES) - set(own))
-    names = {name.upper() for name in (os.environ if environment is None else environment)}
-    strangers = sorted(n for n in names - known if n.startswith("TASK_") and not n.startswith(foreign))
+    given = {name.upper(): value for name, value in (os.environ if environment is None else environment).items()}
+    strangers = sorted(
+        name
+        for name in given.keys() - known
+        if name.startswith("TASK_") and not name.startswith(foreign) and not _is_service_link(name, given[name])
+    )
     return [line for name in strangers if (line := _warning(name, known, is_own=name.startswith(own)))]
 
 
@@ -79,16 +88,29 @@ def shared_startup_warnings(settings: ProcessSettings) -> list[str]:
 def _complaints(cls: type[ProcessSettings], error: ValidationError) -> list[str]:
     variables = variable_names(cls)
     reasons: dict[str, str] = {}
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+    for problem in error.errors(include_url=False, include_context=False):
         place = str(problem["loc"][0]) if problem["loc"] else ""
-        reason = "is required, but not set" if problem["type"] == "missing" else _reason(problem["msg"])
-        reasons.setdefault(variables.get(place, place), reason)
+        variable = variables.get(place, place)
+        reasons.setdefault(variable, _reason(variable, problem))
     return [f"{variable}: {reason}" if variable else reason for variable, reason in reasons.items()]
 
 
-def _reason(message: str) -> str:
-    text = message.removeprefix("Value error, ")
+def _reason(variable: str, problem: Mapping[str, object]) -> str:
+    """Return what is wrong, without the value."""
+    if problem["type"] == "missing":
+        return "is required, but not set"
+    if variable.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(str(problem["input"])):
+        service = variable.removesuffix("_PORT").lower().replace("_", "-")
+        return (
+            f"Kubernetes has set it to the address of a Service called {service}; set it in the pod yourself, or"
+            " enableServiceLinks: false there, or rename the Service"
+        )
+    text = str(problem["msg"]).removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_ADDRESS.fullmatch(value) or _SERVICE_LINK.fullmatch(name))
 
 
 def _warning(name: str, known: set[str], *, is_own: bool) -> str | None:

@@ -171,6 +171,35 @@ def test_only_the_in_process_broker_is_refused_to_a_process_that_runs_apart() ->
         read_settings(ShopSettings, broker_url="memory://").require_shared_broker()
 
 
+@pytest.mark.parametrize("value", ["tcp://10.0.0.7:9000", "udp://[fd00::7]:53"])
+def test_a_port_that_kubernetes_has_set_is_one_line_that_says_where_it_comes_from(
+    value: str, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("TASK_API_PORT", value)
+
+    with pytest.raises(SystemExit):
+        read_settings(OfficeSettings)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: TASK_API_PORT: Kubernetes has set it to the address of a Service called task-api;")
+    assert "enableServiceLinks: false" in line
+    assert value not in line
+
+
+def test_what_kubernetes_sets_beside_a_port_is_not_warned_of() -> None:
+    environment = {
+        "TASK_WORKER_SERVICE_HOST": "10.0.0.7",
+        "TASK_WORKER_SERVICE_PORT": "9000",
+        "TASK_WORKER_SERVICE_PORT_HTTP": "9000",
+        "TASK_WORKER_PORT": "tcp://10.0.0.7:9000",
+        "TASK_WORKER_PORT_9000_TCP": "tcp://10.0.0.7:9000",
+        "TASK_WORKER_PORT_9000_TCP_ADDR": "10.0.0.7",
+        "TASK_WORKER_PORTS": "9000",
+    }
+
+    assert unknown_variables(ShopSettings, environment=environment) == ["TASK_WORKER_PORTS is not a setting"]
+
+
 def test_a_misspelt_variable_is_named_with_the_one_that_was_meant() -> None:
     environment = {
         "TASK_WORKER_CONCURENCY": "5",
