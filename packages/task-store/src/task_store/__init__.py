@@ -16,6 +16,7 @@ from task_store.dispatches import Dispatches
 from task_store.errors import (
     ContentionError,
     DatabaseUnavailableError,
+    NotExecutedError,
     SchemaMismatchError,
     StatementEndedError,
     StoreError,
@@ -75,6 +76,7 @@ __all__ = [
     "LiveOffers",
     "MarkedTask",
     "NewTask",
+    "NotExecutedError",
     "Offer",
     "OldTask",
     "Page",

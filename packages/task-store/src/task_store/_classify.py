@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -9,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from task_store.errors import (
     ContentionError,
     DatabaseUnavailableError,
+    NotExecutedError,
     SchemaMismatchError,
     StatementEndedError,
     StoreError,
@@ -23,6 +25,10 @@ _UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
 _REFUSED_CLASSES = frozenset({"22", "23", "54"})
 _STATEMENT_ENDED = frozenset({"57014", "53200"})
 """`statement_timeout` (or an operator) has cancelled the statement; it needs more memory than there is."""
+_IDLE_SESSION_TIMEOUT = "57P05"
+"""The server ended the session while it was idle: whatever was sent after that was never executed."""
+_NOT_SENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises where it does not get to send a statement (0.32)."""
 _MISMATCH = frozenset({"42P01", "42703", "3F000"})
 _WRONG_ACCESS_CLASSES = frozenset({"28", "3D"})
 
@@ -35,6 +41,8 @@ def classify(error: BaseException) -> StoreError:
         return DatabaseUnavailableError(f"the database does not answer ({type(error).__name__})")
     if isinstance(getattr(error, "orig", None), AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):
         return ContentionError("a migration has changed what the statement returns; it is prepared anew")
+    if _is_not_executed(error):
+        return NotExecutedError("the database connection had ended")
     sqlstate = sqlstate_of(error)
     if sqlstate is not None:
         return _by_sqlstate(sqlstate, error)
@@ -43,10 +51,23 @@ def classify(error: BaseException) -> StoreError:
     return StoreError(f"unexpected database error ({_driver_name(error)})")
 
 
+def is_server_in_doubt(error: BaseException) -> bool:
+    """Whether a statement's error makes it doubtful that the connections to this server are of further use."""
+    ours = classify(error)
+    return isinstance(ours, DatabaseUnavailableError) and not isinstance(ours, StatementEndedError)
+
+
 def sqlstate_of(error: BaseException) -> str | None:
     """Return PostgreSQL's code of an error, or None if it is not from PostgreSQL."""
     state = getattr(_driver_error(error), "sqlstate", None)
     return state if isinstance(state, str) else None
+
+
+def _is_not_executed(error: BaseException) -> bool:
+    driver_error = _driver_error(error)
+    if getattr(driver_error.__cause__, "sqlstate", None) == _IDLE_SESSION_TIMEOUT:
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated and isinstance(driver_error, _NOT_SENT)
 
 
 def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:

@@ -20,10 +20,16 @@ from task_contracts import BackOff
 from task_store._address import DatabaseAddress
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._connecting import DIALECT, connector
+from task_store._connections import replace_dead_connections
 from task_store._statements import server
 from task_store._statements.parameters import named
 from task_store._statements.statement import Statement
-from task_store.errors import DatabaseUnavailableError, SchemaMismatchError, UnusableDatabaseError
+from task_store.errors import (
+    DatabaseUnavailableError,
+    NotExecutedError,
+    SchemaMismatchError,
+    UnusableDatabaseError,
+)
 from task_store.facts import DatabaseFacts
 
 _log = logging.getLogger(__name__)
@@ -92,18 +98,29 @@ class Database:
                 },
             ),
         )
+        replace_dead_connections(self._engine)
 
     async def fetch(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Sequence[dict[str, Any]]:
         """Run one statement in a transaction of its own and return its rows, each by column name.
 
-        Empty for a statement that returns no rows.
+        Empty for a statement that returns no rows. What was not executed, since its connection had ended, is sent once
+        more on another one.
 
         Raises:
             StoreError: see `task_store.errors`. After DatabaseUnavailableError the statement may have taken place.
 
         """
+        end = asyncio.get_running_loop().time() + self._deadline_seconds + _GRACE_SECONDS
         try:
-            async with asyncio.timeout(self._deadline_seconds + _GRACE_SECONDS), self._engine.connect() as connection:
+            return await self._run(statement, values, end)
+        except NotExecutedError:
+            return await self._run(statement, values, end)
+
+    async def _run(
+        self, statement: Statement, values: Mapping[str, Any] | None, end: float
+    ) -> Sequence[dict[str, Any]]:
+        try:
+            async with asyncio.timeout_at(end), self._engine.connect() as connection:
                 result = await connection.execute(statement.sql, named(values or {}))
                 if not result.returns_rows:
                     return ()

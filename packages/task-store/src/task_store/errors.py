@@ -2,6 +2,7 @@
 
     StoreError
     ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
+    │   ├── NotExecutedError       the statement was not executed: its connection had ended
     │   ├── StatementEndedError    the server itself ended the statement: too long, or too much memory
     │   └── UnusableDatabaseError  waiting does not help: a wrong URL, host, password or database, or no UTF8
     ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
@@ -26,6 +27,10 @@ class StoreError(Exception):
 
 class DatabaseUnavailableError(StoreError):
     """The database cannot be used now. A write may have taken place; repeat it only if that is safe."""
+
+
+class NotExecutedError(DatabaseUnavailableError):
+    """The statement was not executed: its connection had ended before. Nothing was written; repeating is safe."""
 
 
 class StatementEndedError(DatabaseUnavailableError):

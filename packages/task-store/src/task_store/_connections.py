@@ -1,0 +1,87 @@
+"""Keeps dead connections of a pool from being used.
+
+**Invariants**
+
+- Before a connection is used its own socket is asked, which costs no round trip: a connection that the other side has
+  closed while it was idle is replaced, so no statement is sent on it.
+- What has failed in a way that puts the server in doubt (no answer, a lost connection) puts all connections in doubt
+  that were opened more than a second before: they are replaced too, and not asked to close, for which one that is half
+  open would take 2 s. The young ones stay: else an outage would cost a new connection for each call.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+
+from task_store._classify import is_server_in_doubt
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+_YOUNG_SECONDS = 1.0
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Options of an idle socket, in seconds and probes: a NAT does not forget it, and a vanished server is noticed within a
+minute. What Linux calls TCP_KEEPIDLE is TCP_KEEPALIVE on macOS."""
+_KEY = "task_store"
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """When a connection was opened, by `time.monotonic`, and what tells whether something can be read from it."""
+
+    at: float
+    readable: select.poll
+
+
+def replace_dead_connections(engine: AsyncEngine) -> None:
+    """Have the engine's pool replace a dead or doubtful connection when it is about to be used."""
+    watch = _Watch()
+    event.listen(engine.sync_engine, "connect", _on_connect)
+    event.listen(engine.sync_engine, "checkout", watch.on_checkout)
+    event.listen(engine.sync_engine, "handle_error", watch.on_error)
+
+
+class _Watch:
+    """Knows since when connections are trusted, by `time.monotonic`."""
+
+    def __init__(self) -> None:
+        self._trusted_since = -math.inf
+
+    def on_checkout(self, connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        driver, opened = _driver_of(connection), entry.info[_KEY]
+        # An idle server says nothing but goodbye, so whatever can be read is one, or the end of the stream.
+        if opened.at < self._trusted_since or driver.is_closed() or opened.readable.poll(0):
+            driver.terminate()
+            raise DisconnectionError  # SQLAlchemy opens another one in its place
+
+    def on_error(self, failure: ExceptionContext) -> None:
+        is_from_statement = failure.connection is not None  # and not from the opening of a connection
+        if is_from_statement and is_server_in_doubt(failure.sqlalchemy_exception or failure.original_exception):
+            self._trusted_since = time.monotonic() - _YOUNG_SECONDS
+
+
+def _on_connect(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    sock = _driver_of(connection)._transport.get_extra_info("socket")  # noqa: SLF001 # asyncpg 0.32 has no public way
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    readable = select.poll()
+    readable.register(sock.fileno(), select.POLLIN)
+    entry.info[_KEY] = _Opened(time.monotonic(), readable)
+
+
+def _driver_of(connection: DBAPIConnection) -> Any:
+    """Return asyncpg's own connection; not as one, whose stubs lack the transport."""
+    return connection.driver_connection
