@@ -29,8 +29,11 @@ _IDLE_SESSION_TIMEOUT = "57P05"
 """The server ended the session while it was idle: whatever was sent after that was never executed."""
 _NOT_SENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises where it does not get to send a statement (0.32)."""
+_READ_ONLY = "25006"
 _MISMATCH = frozenset({"42P01", "42703", "3F000"})
 _WRONG_ACCESS_CLASSES = frozenset({"28", "3D"})
+
+READ_ONLY = "the database is read-only: a standby, or one whose disk is full"
 
 
 def classify(error: BaseException) -> StoreError:
@@ -52,9 +55,14 @@ def classify(error: BaseException) -> StoreError:
 
 
 def is_server_in_doubt(error: BaseException) -> bool:
-    """Whether a statement's error makes it doubtful that the connections to this server are of further use."""
+    """Whether a statement's error makes it doubtful that the connections to this server are of further use.
+
+    That is so after no answer, where the server takes no writes, and after an error of it that nobody knows.
+    """
     ours = classify(error)
-    return isinstance(ours, DatabaseUnavailableError) and not isinstance(ours, StatementEndedError)
+    if isinstance(ours, DatabaseUnavailableError):
+        return not isinstance(ours, StatementEndedError)
+    return type(ours) is StoreError and ours.sqlstate is not None
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -74,6 +82,8 @@ def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:
     name, kind = _driver_name(error), sqlstate[:2]
     if sqlstate in _CONTENTION:
         return ContentionError(f"another transaction was in the way ({name})", sqlstate=sqlstate)
+    if sqlstate == _READ_ONLY:
+        return NotExecutedError(READ_ONLY, sqlstate=sqlstate)
     if sqlstate in _STATEMENT_ENDED:
         return StatementEndedError(f"the database ended the statement ({name})", sqlstate=sqlstate)
     if kind in _UNAVAILABLE_CLASSES:

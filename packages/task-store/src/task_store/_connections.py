@@ -4,9 +4,10 @@
 
 - Before a connection is used its own socket is asked, which costs no round trip: a connection that the other side has
   closed while it was idle is replaced, so no statement is sent on it.
-- What has failed in a way that puts the server in doubt (no answer, a lost connection) puts all connections in doubt
-  that were opened more than a second before: they are replaced too, and not asked to close, for which one that is half
-  open would take 2 s. The young ones stay: else an outage would cost a new connection for each call.
+- What has failed in a way that puts the server in doubt (no answer, a lost connection, a database that is read-only, an
+  error that nobody knows) puts all connections in doubt that were opened more than a second before: they are replaced,
+  so that a failover is found. They are not asked to close, for which one that is half open would take 2 s. The young
+  ones stay: else an outage would cost a new connection for each call.
 """
 
 from __future__ import annotations
@@ -43,31 +44,30 @@ class _Opened:
     readable: select.poll
 
 
-def replace_dead_connections(engine: AsyncEngine) -> None:
-    """Have the engine's pool replace a dead or doubtful connection when it is about to be used."""
-    watch = _Watch()
-    event.listen(engine.sync_engine, "connect", _on_connect)
-    event.listen(engine.sync_engine, "checkout", watch.on_checkout)
-    event.listen(engine.sync_engine, "handle_error", watch.on_error)
+class ConnectionWatch:
+    """Has an engine's pool replace dead and doubtful connections when they are about to be used."""
 
-
-class _Watch:
-    """Knows since when connections are trusted, by `time.monotonic`."""
-
-    def __init__(self) -> None:
+    def __init__(self, engine: AsyncEngine) -> None:
         self._trusted_since = -math.inf
+        event.listen(engine.sync_engine, "connect", _on_connect)
+        event.listen(engine.sync_engine, "checkout", self._on_checkout)
+        event.listen(engine.sync_engine, "handle_error", self._on_error)
 
-    def on_checkout(self, connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+    def distrust(self) -> None:
+        """Have the connections replaced that were opened more than a second ago."""
+        self._trusted_since = time.monotonic() - _YOUNG_SECONDS
+
+    def _on_checkout(self, connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
         driver, opened = _driver_of(connection), entry.info[_KEY]
         # An idle server says nothing but goodbye, so whatever can be read is one, or the end of the stream.
         if opened.at < self._trusted_since or driver.is_closed() or opened.readable.poll(0):
             driver.terminate()
             raise DisconnectionError  # SQLAlchemy opens another one in its place
 
-    def on_error(self, failure: ExceptionContext) -> None:
+    def _on_error(self, failure: ExceptionContext) -> None:
         is_from_statement = failure.connection is not None  # and not from the opening of a connection
         if is_from_statement and is_server_in_doubt(failure.sqlalchemy_exception or failure.original_exception):
-            self._trusted_since = time.monotonic() - _YOUNG_SECONDS
+            self.distrust()
 
 
 def _on_connect(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:

@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from task_contracts import BackOff
 from task_store._address import DatabaseAddress
-from task_store._classify import FOREIGN_ERRORS, classify
+from task_store._classify import FOREIGN_ERRORS, READ_ONLY, classify
 from task_store._connecting import DIALECT, connector
-from task_store._connections import replace_dead_connections
+from task_store._connections import ConnectionWatch
 from task_store._statements import server
 from task_store._statements.parameters import named
 from task_store._statements.statement import Statement
@@ -98,13 +98,13 @@ class Database:
                 },
             ),
         )
-        replace_dead_connections(self._engine)
+        self._watch = ConnectionWatch(self._engine)
 
     async def fetch(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Sequence[dict[str, Any]]:
         """Run one statement in a transaction of its own and return its rows, each by column name.
 
-        Empty for a statement that returns no rows. What was not executed, since its connection had ended, is sent once
-        more on another one.
+        Empty for a statement that returns no rows. What was not executed, since its connection had ended or leads to a
+        database that is read-only, is sent once more.
 
         Raises:
             StoreError: see `task_store.errors`. After DatabaseUnavailableError the statement may have taken place.
@@ -128,6 +128,20 @@ class Database:
                 return [dict(zip(names, row, strict=True)) for row in result]
         except FOREIGN_ERRORS as error:
             raise classify(error) from error
+
+    async def require_writable(self) -> None:
+        """Return if the database takes writes. A connection that was left over from one that did not is replaced.
+
+        Raises:
+            NotExecutedError: it is read-only.
+
+        """
+        for _ in range(2):
+            (row,) = await self.fetch(server.IS_READ_ONLY)
+            if not row["is_read_only"]:
+                return
+            self._watch.distrust()
+        raise NotExecutedError(READ_ONLY)
 
     async def facts(self) -> DatabaseFacts:
         """Return the server's version and the settings that an operator should know."""

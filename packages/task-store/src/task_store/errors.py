@@ -2,7 +2,7 @@
 
     StoreError
     ├── DatabaseUnavailableError   no connection, no answer in time, shutting down, out of connections or disk
-    │   ├── NotExecutedError       the statement was not executed: its connection had ended
+    │   ├── NotExecutedError       the statement was not executed: its connection had ended, or no writes are taken
     │   ├── StatementEndedError    the server itself ended the statement: too long, or too much memory
     │   └── UnusableDatabaseError  waiting does not help: a wrong URL, host, password or database, or no UTF8
     ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
@@ -18,7 +18,10 @@ from __future__ import annotations
 
 
 class StoreError(Exception):
-    """Base of all errors of this package. `sqlstate` is PostgreSQL's code where there is one."""
+    """Base of all errors of this package, and by itself one that nobody foresaw.
+
+    `sqlstate` is PostgreSQL's code where there is one. An unforeseen error with a code: nothing was written.
+    """
 
     def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
         super().__init__(message)
@@ -30,7 +33,10 @@ class DatabaseUnavailableError(StoreError):
 
 
 class NotExecutedError(DatabaseUnavailableError):
-    """The statement was not executed: its connection had ended before. Nothing was written; repeating is safe."""
+    """The statement was not executed: its connection had ended before, or the database is read-only.
+
+    Nothing was written; repeating is safe.
+    """
 
 
 class StatementEndedError(DatabaseUnavailableError):

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url, text
 
-from task_store import Database, DatabaseUnavailableError
+from task_store import Database, DatabaseUnavailableError, NewTask, NotExecutedError, StoreError, Tasks
 from task_store._statements.statement import Statement
 from task_store.testing import connect_past_store
 
@@ -115,6 +115,66 @@ async def test_statement_that_meets_a_goodbye_is_sent_on_another_connection(data
         (await driver_of(database))._protocol.data_received(goodbye)
 
         assert await pid(database) != before
+
+
+async def set_read_only(admin: asyncpg.Connection, *, is_on: bool) -> None:
+    name = await admin.fetchval("SELECT current_database()")
+    value = "SET default_transaction_read_only = on" if is_on else "RESET default_transaction_read_only"
+    await admin.execute(f'ALTER DATABASE "{name}" {value}')
+
+
+async def until(attempt: Callable[[], Awaitable[object]]) -> None:
+    """Try until the database can be used."""
+    async with asyncio.timeout(5):
+        while True:
+            with suppress(DatabaseUnavailableError):
+                await attempt()
+                return
+
+
+async def test_read_only_database_is_unavailable_until_it_takes_writes_again(
+    database: Database,
+    admin: asyncpg.Connection,
+    all_gone: Callable[[], Awaitable[None]],
+    new_task: Callable[..., NewTask],
+) -> None:
+    """As after a failover to a standby, or where the disk of a managed database is full."""
+    tasks = Tasks(database)
+    await set_read_only(admin, is_on=True)
+    await end_connections(admin)
+    await all_gone()
+    with pytest.raises(NotExecutedError, match="read-only") as caught:
+        await tasks.create(new_task())
+    with pytest.raises(DatabaseUnavailableError, match="read-only"):
+        await database.require_writable()
+
+    await set_read_only(admin, is_on=False)
+
+    await until(lambda: tasks.create(new_task()))
+    await until(database.require_writable)
+    assert caught.value.sqlstate == "25006"
+
+
+async def test_connections_that_take_no_writes_are_replaced_within_seconds(
+    database: Database, new_task: Callable[..., NewTask]
+) -> None:
+    """The address leads to the new primary by now, the connections that are open to the old one."""
+    read_only = sql("SELECT set_config('default_transaction_read_only', 'on', false), pg_sleep(0.1)")
+    await asyncio.gather(*(database.fetch(read_only) for _ in range(POOL_SIZE)))
+
+    await until(lambda: Tasks(database).create(new_task()))
+
+    for _ in range(POOL_SIZE):
+        await database.require_writable()
+
+
+async def test_connection_is_replaced_after_an_error_that_nobody_knows(database: Database) -> None:
+    before = {await pid(database) for _ in range(POOL_SIZE)}
+
+    async with asyncio.timeout(20):
+        while before & {await pid(database) for _ in range(POOL_SIZE)}:
+            with pytest.raises(StoreError):
+                await database.fetch(sql("SELECT no_such_function()"))
 
 
 async def test_idle_connections_are_kept_alive(database: Database) -> None:

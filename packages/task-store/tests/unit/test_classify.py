@@ -51,7 +51,8 @@ def of_state(sqlstate: str) -> DBAPIError:
             ["22000", "22003", "22021", "22P02", "22P05", "23502", "23505", "23514", "54000", "54001"],
         ),
         (SchemaMismatchError, ["42P01", "42703", "3F000"]),
-        (StoreError, ["42601", "42883", "21000", "0A000", "25006", "XX000"]),
+        (NotExecutedError, ["25006"]),
+        (StoreError, ["42601", "42883", "21000", "0A000", "XX000"]),
     ],
 )
 def test_code_of_the_server_decides(kind: type[StoreError], states: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Reads how the server is set up, and the revision of the schema."""
+"""Reads how the server is set up, whether it takes writes, and the revision of the schema."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ FACTS = Statement(
         " current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
     ),
     "Returns the version of the server, and the settings that an operator is warned of.",
+)
+
+IS_READ_ONLY = Statement(
+    text("SELECT current_setting('transaction_read_only')::boolean AS is_read_only"),
+    "Returns whether the server refuses writes on this connection, as a standby does.",
 )
 
 REVISION = Statement(
