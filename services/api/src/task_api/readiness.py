@@ -31,6 +31,7 @@ async def _database_checks(parts: ApiParts) -> dict[str, HealthCheck]:
 
 
 async def _ask(parts: ApiParts) -> dict[str, HealthCheck]:
+    await parts.database.require_writable()
     schema = _schema(await parts.database.revision())
     if schema.status is HealthStatus.UNAVAILABLE:
         workers = HealthCheck(status=HealthStatus.DEGRADED, detail="unknown without the schema")

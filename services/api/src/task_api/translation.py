@@ -13,7 +13,7 @@ from task_api.fields import field_problems
 from task_api.problems import ProblemError, answer, invalid, make_problem, respond, unavailable
 from task_contracts import FieldProblem, ProblemCode
 from task_runtime import get_logger
-from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, UnstorableValuesError
+from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, StoreError, UnstorableValuesError
 
 _log = get_logger(__name__)
 
@@ -31,6 +31,7 @@ def translate_exceptions(app: FastAPI) -> None:
     app.add_exception_handler(UnstorableValuesError, _on_unstorable)
     for kind in (ContentionError, DatabaseUnavailableError, SchemaMismatchError, TimeoutError):
         app.add_exception_handler(kind, _on_unavailable)
+    app.add_exception_handler(StoreError, _on_unforeseen)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -62,6 +63,15 @@ async def _on_unstorable(request: Request, error: Exception) -> Response:
 async def _on_unavailable(request: Request, error: Exception) -> Response:
     del request
     _log.warning("request_without_database", reason=str(error))
+    return answer(unavailable())
+
+
+async def _on_unforeseen(request: Request, error: Exception) -> Response:
+    # An error in the log, for somebody to look. The caller gets a 503: whatever the database says that nobody knows, it
+    # may say no more a moment later.
+    del request
+    assert isinstance(error, StoreError)  # noqa: S101 # as above
+    _log.error("database_error_unforeseen", sqlstate=error.sqlstate, exc_info=error)
     return answer(unavailable())
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from task_api.parts import ApiParts
 from task_bus.signals import MemoryHub, open_signals
@@ -68,6 +70,48 @@ async def test_a_schema_that_is_too_old_keeps_callers_away_and_a_newer_one_does_
     assert answer.status_code == code
     assert answer.json()["checks"]["schema"]["status"] == status
     assert detail in answer.json()["checks"]["schema"]["detail"]
+
+
+async def test_a_read_only_database_keeps_callers_away_until_it_takes_writes_again(
+    client: httpx2.AsyncClient, sql: asyncpg.Connection, until: Any
+) -> None:
+    """As after a failover to a standby, or where the disk of a managed database is full."""
+    name = await sql.fetchval("SELECT current_database()")
+
+    async def is_answered(ready: int, created: int) -> bool:
+        answers = await client.get("/health/ready"), await client.post("/api/v1/tasks", json={"name": "a task"})
+        assert {answer.status_code for answer in answers} <= {200, 201, 503}
+        return [answer.status_code for answer in answers] == [ready, created]
+
+    await until(lambda: is_answered(200, 201))
+    await sql.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    await sql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'task-store'")
+    await until(lambda: is_answered(503, 503))
+    checks = (await client.get("/health/ready")).json()["checks"]
+
+    await sql.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+
+    async with asyncio.timeout(5):
+        await until(lambda: is_answered(200, 201))
+    assert "read-only" in checks["database"]["detail"]
+
+
+async def test_an_error_of_the_database_that_nobody_knows_is_no_500(
+    client: httpx2.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    await sql.execute(
+        "CREATE FUNCTION strange() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$BEGIN RAISE EXCEPTION 'hunter2' USING ERRCODE = 'ZZ999'; END$$"
+    )
+    await sql.execute("CREATE TRIGGER strange BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION strange()")
+
+    with capture_logs() as lines:
+        answer = await client.post("/api/v1/tasks", json={"name": "a task"})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert "hunter2" not in answer.text
+    assert [line["sqlstate"] for line in lines if line["event"] == "database_error_unforeseen"] == ["ZZ999"]
 
 
 async def test_a_process_that_stops_wants_no_callers(client: httpx2.AsyncClient, parts: ApiParts) -> None:

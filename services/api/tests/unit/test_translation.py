@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from task_contracts import Problem
 from task_contracts.testing import an_id
-from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, UnstorableValuesError
+from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, StoreError, UnstorableValuesError
 
 OpenClient = Callable[[BaseException], httpx2.AsyncClient]
 A_TASK = "/api/v1/tasks/0199e2a4-5f00-7000-8000-000000000001"
@@ -20,11 +21,13 @@ A_TASK = "/api/v1/tasks/0199e2a4-5f00-7000-8000-000000000001"
         ContentionError("another transaction was in the way", sqlstate="40P01"),
         SchemaMismatchError("the schema does not fit this version"),
         TimeoutError("no answer within 4.5 s"),
+        StoreError("unexpected database error", sqlstate="ZZ999"),
     ],
 )
 async def test_trouble_with_the_database_says_when_to_try_again(client_over: OpenClient, error: Exception) -> None:
-    async with client_over(error) as client:
-        answer = await client.get(f"/api/v1/tasks/{an_id()}")
+    with capture_logs():  # drawing a traceback takes seconds where logs are not set up
+        async with client_over(error) as client:
+            answer = await client.get(f"/api/v1/tasks/{an_id()}")
 
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
