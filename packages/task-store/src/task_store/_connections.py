@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import select
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _YOUNG_SECONDS = 1.0
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""Options of an idle socket, in seconds and probes: a NAT does not forget it, and a vanished server is noticed within a
-minute. What Linux calls TCP_KEEPIDLE is TCP_KEEPALIVE on macOS."""
 _KEY = "task_store"
 
 
@@ -72,11 +68,6 @@ class ConnectionWatch:
 
 def _on_connect(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     sock = _driver_of(connection)._transport.get_extra_info("socket")  # noqa: SLF001 # asyncpg 0.32 has no public way
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     readable = select.poll()
     readable.register(sock.fileno(), select.POLLIN)
     entry.info[_KEY] = _Opened(time.monotonic(), readable)

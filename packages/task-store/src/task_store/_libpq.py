@@ -22,14 +22,16 @@ _DRIVER = frozenset(
 """What asyncpg reads in a URL (0.32)."""
 _SERVER = frozenset({"application_name", "options"})
 """What libpq, too, only sends to the server."""
+_IDLE = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # the same on macOS
 _SOCKET = {
-    "keepalives": (socket.SOL_SOCKET, "SO_KEEPALIVE"),
-    "keepalives_idle": (socket.IPPROTO_TCP, "TCP_KEEPIDLE"),
-    "keepalives_interval": (socket.IPPROTO_TCP, "TCP_KEEPINTVL"),
-    "keepalives_count": (socket.IPPROTO_TCP, "TCP_KEEPCNT"),
-    "tcp_user_timeout": (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"),
+    "keepalives": (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    "keepalives_idle": (socket.IPPROTO_TCP, _IDLE, 30),
+    "keepalives_interval": (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+    "keepalives_count": (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+    "tcp_user_timeout": (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 0),
 }
-"""The names of socket options: not every system has each."""
+"""Names of socket options, of which not every system has each, and the values where the URL has none: a NAT does not
+forget an idle connection, and a server that has vanished is noticed within a minute."""
 _HELD_ANYWAY = {
     "channel_binding": {"disable", "prefer"},
     "gssencmode": {"disable", "prefer"},
@@ -106,13 +108,11 @@ def _refuse_unknown(given: Mapping[str, str]) -> None:
 
 
 def _socket_options(given: Mapping[str, str]) -> Iterator[tuple[int, int, int]]:
-    if "keepalives" not in given:
-        yield socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1  # the default of libpq
-    for name, (level, option) in _SOCKET.items():
+    for name, (level, option, usual) in _SOCKET.items():
         value = _whole(given, name)
-        is_set = value is not None and (value > 0 or name == "keepalives")
-        if is_set and hasattr(socket, option):
-            yield level, getattr(socket, option), value or 0
+        value = usual if value is None else value
+        if (value > 0 or name == "keepalives") and hasattr(socket, option):  # 0: the system's own, as in libpq
+            yield level, getattr(socket, option), value
 
 
 def _positive(given: Mapping[str, str], name: str) -> float | None:

@@ -78,20 +78,20 @@ def test_the_time_to_connect_counts_in_seconds_and_0_bounds_nothing(query: str, 
 
 
 def test_keepalives_become_options_of_the_socket() -> None:
-    asked = "keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=0"
+    def options(query: str) -> dict[int, int]:
+        found = DatabaseAddress.parse(f"postgresql://h/t?{query}").parameters.socket_options
+        return {option: value for _, option, value in found}
 
-    options = DatabaseAddress.parse(f"postgresql://h/t?{asked}").parameters.socket_options
-    off = DatabaseAddress.parse("postgresql://h/t?keepalives=0").parameters.socket_options
-    usual = DatabaseAddress.parse("postgresql://h/t").parameters.socket_options
+    on, idle = socket.SO_KEEPALIVE, socket.TCP_KEEPIDLE
+    interval, count = socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT
 
-    assert set(options) == {
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    assert options("application_name=a") == {on: 1, idle: 30, interval: 10, count: 3}
+    assert options("keepalives=1&keepalives_idle=9&keepalives_interval=5&keepalives_count=0&tcp_user_timeout=0") == {
+        on: 1,
+        idle: 9,
+        interval: 5,
     }
-    assert off == ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0),)
-    assert usual == ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),)
+    assert options("keepalives=0")[on] == 0
 
 
 @pytest.mark.parametrize(
