@@ -107,13 +107,16 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
 
     def _refuse(self, status: int, detail: str) -> None:
-        if self._is_refused:
+        if self._is_refused or self.transport.is_closing():
             return
         self._is_refused = True
         self._unset_keepalive_if_required()
         if self.pipeline or (self._has_request and (self.cycle.response_started or not self.cycle.more_body)):
             self.cycle.keep_alive = False  # an answer to an earlier request is owed: it is the last
             return
+        if self._has_request:  # it is broken in the middle of its body: this is its answer
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         body = make_problem(ProblemCode.VALIDATION, detail, status=status)
         self.transport.write(_answer(status, body.title, body.model_dump_json()))
         self.transport.write_eof()

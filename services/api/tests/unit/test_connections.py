@@ -24,10 +24,11 @@ UNANSWERED = b"GET /never HTTP/1.1\r\nhost: here\r\n\r\n"
 
 
 class Server:
-    """A server whose application answers /short at once, /page with `PAGE_BYTES`, and /never never."""
+    """A server whose application answers /page with `PAGE_BYTES`, /never never, and /told when it is told to."""
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.told = asyncio.Event()
         self.asked: asyncio.Queue[str] = asyncio.Queue()
         self.answered: asyncio.Queue[str] = asyncio.Queue()
         self.callers: list[Caller] = []
@@ -36,9 +37,12 @@ class Server:
         self.asked.put_nowait(scope["path"])
         if scope["path"] == "/never":
             await asyncio.Event().wait()
-        while (await receive()).get("more_body"):
-            pass
-        body = b"short" if scope["path"] == "/short" else b"x" * PAGE_BYTES
+        if scope["path"] == "/told":
+            await self.told.wait()
+        else:
+            while (await receive()).get("more_body"):
+                pass
+        body = b"x" * PAGE_BYTES if scope["path"] == "/page" else b"short"
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
@@ -192,6 +196,24 @@ async def test_connection_that_reads_slowly_is_answered_in_full() -> None:
                 read += len(await caller.reader.readexactly(PAGE_BYTES // 20))
             rest = PAGE_BYTES % 20
             assert len(await caller.reader.readexactly(rest)) == rest
+
+
+async def test_request_that_is_broken_in_the_middle_of_its_body_is_answered_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving() as server:
+        caller = await server.connect(
+            b"POST /told HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n\r\nno size\r\n"
+        )
+        refusal = await caller.head()
+        server.told.set()
+        async with asyncio.timeout(SECONDS):
+            await server.answered.get()
+        rest = await caller.everything()
+
+    assert refusal.startswith(b"HTTP/1.1 400")
+    assert b"HTTP/1.1" not in rest
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("refused", [b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 300])
