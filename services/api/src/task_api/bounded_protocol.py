@@ -30,8 +30,10 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_refused = False
     """Nothing more is read: the caller has sent what is no request."""
     _dropped_bytes = 0
-    _unsent_bytes = 0
-    _stuck_since = 0.0
+    unsent_bytes = 0
+    """Of answers that the caller had not read at the last check."""
+    stuck_since = 0.0
+    """The time since which these have not changed."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Begin to wait for a head."""
@@ -92,9 +94,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """Close the connection if its caller keeps it waiting; called about once a second, at `now` in seconds."""
         unsent_bytes = self.transport.get_write_buffer_size()
-        if unsent_bytes != self._unsent_bytes:
-            self._unsent_bytes, self._stuck_since = unsent_bytes, now
-        elif unsent_bytes and now - self._stuck_since >= self.server_state.bounds.peer_seconds:
+        if unsent_bytes != self.unsent_bytes:
+            self.unsent_bytes, self.stuck_since = unsent_bytes, now
+        elif unsent_bytes and now - self.stuck_since >= self.server_state.bounds.peer_seconds:
             self.transport.abort()
         elif not self._has_request and self.server_state.is_overdue(self.transport):
             if self._loose_bytes:

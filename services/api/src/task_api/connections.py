@@ -51,6 +51,8 @@ class ConnectionBounds:
     """For the headers of a request: each of them costs some hundred bytes beside its own."""
     peer_seconds: float = 10.0
     """For a head to arrive, and for a caller to read a part of its answer."""
+    unsent_bytes: int = 128 << 20
+    """Of answers that callers have not read yet, all connections together."""
     connections: int = field(default_factory=most_connections)
     """Open at once."""
 

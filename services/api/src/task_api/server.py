@@ -110,7 +110,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, url: str, bounds: ConnectionBounds) -> None:
         super().__init__(config)
         self._url = url
-        self.server_state = Connections(bounds)
+        self.server_state: Connections = Connections(bounds)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -125,10 +125,8 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Look after each connection once a second, beside what uvicorn does ten times a second."""
         if counter % 10 == 0:
-            now = time.monotonic()
-            for connection in list(self.server_state.connections):
-                assert isinstance(connection, BoundedProtocol)  # noqa: S101 # uvicorn makes no others here
-                connection.check(now)
+            connections = [one for one in self.server_state.connections if isinstance(one, BoundedProtocol)]
+            _check(connections, self.server_state.bounds)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -147,6 +145,20 @@ class _Server(uvicorn.Server):
             task.cancel()
         for connection in list(self.server_state.connections):
             connection.transport.abort()  # on Python 3.12 and later the listening socket waits for them
+
+
+def _check(connections: list[BoundedProtocol], bounds: ConnectionBounds) -> None:
+    """Close connections whose callers keep them waiting, and more where too many bytes are unsent."""
+    now = time.monotonic()
+    for connection in connections:
+        connection.check(now)
+    unread = sorted((one for one in connections if one.unsent_bytes), key=lambda one: one.stuck_since)
+    excess = sum(one.unsent_bytes for one in unread) - bounds.unsent_bytes
+    for connection in unread:
+        if excess <= 0:
+            break
+        connection.transport.abort()
+        excess -= connection.unsent_bytes
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:

@@ -198,6 +198,19 @@ async def test_connection_that_reads_slowly_is_answered_in_full() -> None:
             assert len(await caller.reader.readexactly(rest)) == rest
 
 
+async def test_callers_that_do_not_read_share_a_bound_and_one_that_reads_is_answered() -> None:
+    async with serving(unsent_bytes=PAGE_BYTES // 2, peer_seconds=600) as server:
+        with contextlib.ExitStack() as deaf:
+            for _ in range(4):
+                deaf.enter_context(_connect_deaf(server.port)).sendall(PAGE)
+            async with asyncio.timeout(SECONDS):
+                for _ in range(2):
+                    await server.answered.get()  # they have not read it: they are closed
+            reads = await server.connect(PAGE.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+
+            assert len(await reads.everything()) > PAGE_BYTES
+
+
 async def test_request_that_is_broken_in_the_middle_of_its_body_is_answered_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -265,6 +278,13 @@ def test_half_of_the_files_of_the_process_are_for_connections(files: int, connec
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
     assert most_connections() == connections
+
+
+def _connect_deaf(port: int) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # the system reads little by itself
+    connection.connect(("127.0.0.1", port))
+    return connection
 
 
 def _read_all(connection: socket.socket) -> int:
