@@ -13,6 +13,7 @@ import pytest
 from task_store.embedded import (
     EmbeddedPostgres,
     NoServerAccountError,
+    UnusableDataDirError,
     find_binaries,
     open_existing,
     read_dump,
@@ -31,8 +32,12 @@ def has_namespaces() -> bool:
     return subprocess.run(["unshare", "--user", "true"], check=False).returncode == 0
 
 
-def give_to_nobody(folder: Path) -> None:
+def make(folder: Path) -> None:
     folder.mkdir()
+
+
+def give_to_nobody(folder: Path) -> None:
+    make(folder)
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
 
 
@@ -149,4 +154,39 @@ async def test_ordinary_user_is_refused_the_folder_of_root(data_dir: Path, start
 
     _, errors = service.communicate(timeout=20)
 
-    assert errors.splitlines()[-1].endswith(f"the data folder {data_dir} cannot be used: Permission denied")
+    assert f"the data folder {data_dir} cannot be used: {data_dir} belongs to user 0" in errors.splitlines()[-1]
+
+
+@as_root
+async def test_root_does_not_use_the_folder_of_an_ordinary_user(data_dir: Path, look: SimpleNamespace) -> None:
+    give_to_nobody(data_dir)
+
+    with pytest.raises(UnusableDataDirError, match=f"belongs to user {nobody.pw_uid}, and this is user 0"):
+        await EmbeddedPostgres(data_dir).start()
+
+    assert look.names_in(data_dir) == []
+
+
+@as_root
+@pytest.mark.parametrize("name", ["socket", "postgres.log"])
+async def test_what_somebody_else_has_put_into_the_folder_is_refused(
+    data_dir: Path, name: str, look: SimpleNamespace
+) -> None:
+    make(data_dir)
+    (data_dir / name).touch() if name == "postgres.log" else (data_dir / name).mkdir()
+    os.chown(data_dir / name, nobody.pw_uid, nobody.pw_gid)
+
+    with pytest.raises(UnusableDataDirError, match=rf"{name} belongs to user {nobody.pw_uid}"):
+        await EmbeddedPostgres(data_dir).start()
+
+    assert look.servers_on(data_dir) == []
+
+
+@as_root
+async def test_link_of_somebody_else_to_a_socket_folder_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    make(data_dir)
+    (data_dir / "socket").symlink_to(tmp_path)  # which is private to this user
+    os.chown(data_dir / "socket", nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+
+    with pytest.raises(UnusableDataDirError, match=rf"socket belongs to user {nobody.pw_uid}"):
+        await EmbeddedPostgres(data_dir).start()

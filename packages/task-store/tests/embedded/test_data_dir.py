@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from task_store.embedded import (
     WrongMajorVersionError,
     all_binaries,
 )
+from task_store.embedded._server_log import LOG_BYTES
 
 pytestmark = pytest.mark.private_servers
 
@@ -141,6 +143,31 @@ async def test_initdb_that_fails_says_why_and_leaves_nothing(
     assert look.names_in(data_dir) == ["service.lock"]
 
 
+@pytest.mark.parametrize("name", ["postgres.log", "postgres.log.old"])
+async def test_log_is_not_written_through_a_link(data_dir: Path, tmp_path: Path, name: str) -> None:
+    make(data_dir)
+    (tmp_path / "precious").write_text("kept")
+    if name == "postgres.log.old":
+        (data_dir / "postgres.log").write_bytes(b"x" * (LOG_BYTES + 1))
+    (data_dir / name).symlink_to(tmp_path / "precious")
+
+    with suppress(UnusableDataDirError):
+        async with EmbeddedPostgres(data_dir):
+            pass
+
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+async def test_log_that_is_a_link_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    make(data_dir)
+    (data_dir / "postgres.log").symlink_to(tmp_path / "elsewhere.log")
+
+    with pytest.raises(UnusableDataDirError, match=r"postgres\.log is a link"):
+        await EmbeddedPostgres(data_dir).start()
+
+    assert not (tmp_path / "elsewhere.log").exists()
+
+
 def test_every_error_is_one_line_and_of_one_family(data_dir: Path) -> None:
     errors = [
         DataDirInUseError(data_dir, None),
@@ -156,3 +183,7 @@ def test_every_error_is_one_line_and_of_one_family(data_dir: Path) -> None:
 
 def initdb_is_under_way(data_dir: Path) -> bool:
     return any(data_dir.glob("postgres.unfinished-*/PG_VERSION"))
+
+
+def make(folder: Path) -> None:
+    folder.mkdir()

@@ -7,6 +7,7 @@
     postgres.replaced-<when>   what `postgres` was before a restore; only its owner removes it
 
 **Invariants**
+- The folder, its log and its `socket` belong to the user who runs the service: others are refused (`_owner`).
 - Only the holder of the lock changes the folder. The kernel drops the lock when its process ends, however that happens,
   and the server does not inherit it: after a kill -9 the next service gets it at once.
 - The lock file is never removed: otherwise two services could each lock a file of this name.
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from task_store.embedded._cluster import UNFINISHED
 from task_store.embedded._disk import sync_folder
+from task_store.embedded._owner import check_owner
 from task_store.embedded.errors import (
     DataDirInUseError,
     NoDatabaseError,
@@ -71,17 +73,18 @@ class DataDir:
 
         Raises:
             DataDirInUseError: another service has locked it.
-            UnusableDataDirError: it cannot be made or written.
+            UnusableDataDirError: it cannot be made or written, or belongs to another user.
 
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path = self.path.resolve()
+            check_owner(self.path, self.path.lstat())
             self._lock = _locked(self.path / _LOCK)
         except BlockingIOError:
             raise DataDirInUseError(self.path, _pid_in(self.path / _LOCK)) from None
         except OSError as error:
-            raise UnusableDataDirError(self.path, f"cannot be used: {error.strerror}") from error
+            raise UnusableDataDirError(self.path, f"cannot be used: {error.strerror or error}") from error
 
     def release(self) -> None:
         """Unlock the folder. Does nothing if this service has not locked it."""

@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil  # type: ignore[import-untyped] # it ships no types; nothing of it leaves this module
 
 from task_store.embedded._programs import PROGRAM_ENVIRONMENT
 from task_store.embedded._server import Server
+from task_store.embedded._server_log import open_log
 from task_store.embedded._timings import USUAL_TIMINGS, ServerTimings
 from task_store.embedded.errors import ServerDidNotStartError
 
@@ -30,6 +33,7 @@ async def launch(command: Sequence[str], log: Path, url: str, timings: ServerTim
     """Run `command`, with its output appended to `log`, and return the server once it accepts a connection to `url`.
 
     Raises:
+        OSError: the log cannot be opened.
         ServerDidNotStartError: it ended, refused the connection, or has not answered in five minutes.
 
     """
@@ -45,16 +49,17 @@ async def launch(command: Sequence[str], log: Path, url: str, timings: ServerTim
 
 
 async def _attempt(command: Sequence[str], log: Path, url: str, timings: ServerTimings) -> Server:
-    log_begin = _size(log)
-    server = Server(_spawn(command, log), timings)
-    has_answered = False
-    try:
-        has_answered = await server.answers(url, _START_SECONDS)
-    finally:
+    with open_log(log) as output:
+        log_begin = output.seek(0, os.SEEK_END)
+        server = Server(_spawn(command, output), timings)
+        has_answered = False
+        try:
+            has_answered = await server.answers(url, _START_SECONDS)
+        finally:
+            if not has_answered:
+                await server.stop(immediate=True)
         if not has_answered:
-            await server.stop(immediate=True)
-    if not has_answered:
-        raise ServerDidNotStartError("postgres", _tail(log, log_begin))
+            raise ServerDidNotStartError("postgres", _tail(output, log_begin))
     return server
 
 
@@ -62,24 +67,18 @@ def _blames_remains(error: ServerDidNotStartError) -> bool:
     return any("still in use" in line or "already exists" in line for line in error.log_lines)
 
 
-def _spawn(command: Sequence[str], log: Path) -> psutil.Popen:
-    with log.open("ab") as output:
-        return psutil.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=PROGRAM_ENVIRONMENT,
-            cwd="/",
-            start_new_session=True,
-        )
+def _spawn(command: Sequence[str], output: BinaryIO) -> psutil.Popen:
+    return psutil.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=PROGRAM_ENVIRONMENT,
+        cwd="/",
+        start_new_session=True,
+    )
 
 
-def _size(log: Path) -> int:
-    return log.stat().st_size if log.exists() else 0
-
-
-def _tail(log: Path, begin: int) -> tuple[str, ...]:
-    with log.open("rb") as file:
-        file.seek(begin)
-        return tuple(file.read().decode(errors="replace").splitlines()[-_LOG_LINES:])
+def _tail(log: BinaryIO, begin: int) -> tuple[str, ...]:
+    log.seek(begin)
+    return tuple(log.read().decode(errors="replace").splitlines()[-_LOG_LINES:])

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from task_store.embedded._cluster import SUPERUSER
+from task_store.embedded._owner import check_owner
 
 PORT = 5432
 """Part of the socket's name. No TCP port is opened."""
@@ -29,11 +30,18 @@ def socket_url(folder: Path, database: str) -> str:
 
 
 def make_socket_folder(wanted: Path) -> Path:
-    """Make the folder `wanted` with mode 0700, or a short one that `wanted` links to, if missing; return it."""
+    """Make the folder `wanted` with mode 0700, or a short one that `wanted` links to, if missing; return it.
+
+    Raises:
+        OSError: it cannot be made, or the folder or the link that is there belongs to another user.
+
+    """
     if _is_fit(wanted) and not wanted.is_symlink():
         wanted.mkdir(mode=0o700, exist_ok=True)
+        check_owner(wanted, wanted.lstat())
         return wanted
     if wanted.is_symlink():
+        check_owner(wanted, wanted.lstat())
         target = wanted.readlink()
         with suppress(OSError):  # usually it exists
             target.mkdir(mode=0o700)
