@@ -12,6 +12,7 @@ from task_migrations import upgrade
 from task_store import SCHEMA_REVISION
 
 Run = Callable[..., Awaitable[Any]]
+FIRST = "The first schema: tasks, their attempts, workers, and the types on offer."
 ReadSchema = Callable[[asyncpg.Connection], Awaitable[dict[str, list[Any]]]]
 
 
@@ -26,6 +27,19 @@ async def test_alembic_upgrades_to_head_and_back_to_nothing(
     assert revision == SCHEMA_REVISION
     assert all(found == [] for found in (await read_schema(connection)).values())
     assert await connection.fetchval("SELECT count(*) FROM alembic_version") == 0
+
+
+async def test_alembic_says_what_it_applied_and_that_nothing_was_to_do(run: Run, database_url: str) -> None:
+    first = await run("-m", "alembic", "upgrade", "head", database_url=database_url)
+    again = await run("-m", "alembic", "upgrade", "head", database_url=database_url)
+    current = await run("-m", "alembic", "current", database_url=database_url)
+    back = await run("-m", "alembic", "downgrade", "base", database_url=database_url)
+
+    assert first.out == f"applied {SCHEMA_REVISION}: {FIRST}\n"
+    assert again.out == f"nothing to do: the schema is at revision {SCHEMA_REVISION}\n"
+    assert current.out == f"{SCHEMA_REVISION} (head)\n"
+    assert back.out == f"took back {SCHEMA_REVISION}: {FIRST}\n"
+    assert [outcome.err for outcome in (first, again, current, back)] == [""] * 4
 
 
 async def test_printed_sql_makes_the_same_schema(
