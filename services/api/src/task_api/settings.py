@@ -35,4 +35,4 @@ class ApiSettings(ProcessSettings):
     default_type: Annotated[TypeName | None, BeforeValidator(_empty_is_none)] = "echo"
     """The type of a task that names none; empty makes type required."""
     database_pool_size: int = Field(5, ge=1, le=500)
-    """Database connections for callers. One more is for the health checks."""
+    """Database connections for callers; lists use two of five at once. One more is for the health checks."""

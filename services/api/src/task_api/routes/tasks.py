@@ -15,6 +15,7 @@ from task_api import cursors, examples
 from task_api.bodies import CreateBody, strict_route
 from task_api.deadlines import answer_within
 from task_api.etags import etag_of, matches
+from task_api.list_turns import ListTurns
 from task_api.parts import ApiParts
 from task_api.problems import invalid, task_finished, task_not_found, unknown_queue
 from task_api.queries import ListQuery, refuse_repeats
@@ -58,6 +59,8 @@ class TaskCalls:
         self._tasks = parts.tasks
         self._signals = parts.signals
         self._seconds = parts.deadlines.request_seconds
+        # Half of the time for the turn: a list that has its turn should not be given up at once.
+        self._list_turns = ListTurns(parts.settings.database_pool_size, self._seconds / 2)
         self._default_type = parts.settings.default_type
         self._due_by_queue = {queue: Signal(kind=SignalKind.DUE, queue=queue) for queue in parts.settings.queues}
 
@@ -120,11 +123,12 @@ class TaskCalls:
 
     async def _page(self, query: ListQuery) -> TaskPage[Any]:
         wanted = query.to_filter()
-        page = await self._tasks.page(wanted, items=query.limit, is_full=query.view is View.FULL)
-        if not query.include_total:
-            return _page_answer(page)
-        total = await self._tasks.total(replace(wanted, after=None))
-        return _page_answer(page, total=total.count, total_is_capped=total.is_capped)
+        async with self._list_turns.turn():
+            page = await self._tasks.page(wanted, items=query.limit, is_full=query.view is View.FULL)
+            if not query.include_total:
+                return _page_answer(page)
+            total = await self._tasks.total(replace(wanted, after=None))
+            return _page_answer(page, total=total.count, total_is_capped=total.is_capped)
 
 
 def add_task_calls(router: APIRouter, parts: ApiParts) -> None:
