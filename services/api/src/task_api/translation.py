@@ -62,7 +62,7 @@ async def _on_unstorable(request: Request, error: Exception) -> Response:
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:
     del request
-    _log.warning("request_without_database", reason=str(error))
+    _log.warning("request_without_database", reason=str(error) or type(error).__name__)
     return answer(unavailable())
 
 

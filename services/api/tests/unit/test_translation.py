@@ -35,6 +35,14 @@ async def test_trouble_with_the_database_says_when_to_try_again(client_over: Ope
     assert Problem.model_validate_json(answer.content).code == "unavailable"
 
 
+async def test_the_log_says_why_there_was_no_database_even_where_the_error_has_no_text(client_over: OpenClient) -> None:
+    with capture_logs() as lines:
+        async with client_over(TimeoutError()) as client:
+            await client.get(f"/api/v1/tasks/{an_id()}")
+
+    assert [line["reason"] for line in lines if line["event"] == "request_without_database"] == ["TimeoutError"]
+
+
 async def test_a_value_that_only_the_database_refuses_is_the_callers_to_change(client_over: OpenClient) -> None:
     error = UnstorableValuesError("the row (1, hunter2) is wrong", sqlstate="23514", constraint="ck_tasks_secret")
     async with client_over(error) as client:
