@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,12 @@ from task_store import StoreError, UnmigratableSchemaError, UnusableDatabaseErro
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _SECRET = Path("/run/secrets/TASK_DATABASE_URL")
 """Where Docker and Kubernetes put the URL, and where every process of the service reads it."""
+
+
+def _print_version(is_asked: bool) -> None:  # typer passes it by position
+    if is_asked:
+        typer.echo(f"task-migrate {version('task-migrations')}")
+        raise typer.Exit
 
 
 def _secret() -> str:
@@ -37,6 +44,9 @@ def migrate(
     ],
     revision: Annotated[str, typer.Option(help="The revision to reach.")] = "head",
     wait_seconds: Annotated[float, typer.Option(help="How long to wait for the database and for locks.")] = 60.0,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """Bring the database to the newest schema. Safe to repeat, and to run several times at once."""
     try:

@@ -11,16 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from task_api.settings import ApiSettings
-from task_runtime import ExitCode, exit_process, read_settings, run_process
+from task_runtime import ExitCode, exit_process, read_settings, run_process, version_printer
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Host = Annotated[str | None, typer.Option(help="The address to listen on, instead of TASK_API_HOST.")]
 Port = Annotated[int | None, typer.Option(help="The port, instead of TASK_API_PORT; 0 takes a free one.")]
+Version = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, callback=version_printer("task-api"), help="Print the version and end."),
+]
 
 
 @_app.callback(invoke_without_command=True)
-def run(context: typer.Context, host: Host = None, port: Port = None) -> None:
+def run(context: typer.Context, host: Host = None, port: Port = None, _version: Version = False) -> None:
     """Serve the API until asked to stop. Everything else is set by environment variables: TASK_* and TASK_API_*."""
     given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     if context.invoked_subcommand is not None:

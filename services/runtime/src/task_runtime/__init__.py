@@ -19,6 +19,7 @@ from task_runtime.signals import ShutdownSignals
 from task_runtime.supervisor import LoopKeepsDyingError, RestartPolicy, Supervisor
 from task_runtime.task_guard import NotYourTaskError, owned_by
 from task_runtime.tracebacks import safe_traceback
+from task_runtime.versions import version_printer
 
 __all__ = [
     "IN_PROCESS_BROKER",
@@ -53,4 +54,5 @@ __all__ = [
     "start_block",
     "unknown_variables",
     "variable_names",
+    "version_printer",
 ]

@@ -10,13 +10,20 @@ from typing import Annotated
 
 import typer
 
-from task_runtime import exit_process, run_process
+from task_runtime import exit_process, run_process, version_printer
 from task_service.options import Options, Settings, default_data_dir
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Where the embedded database is kept (~/.local/share/task-service).")
+]
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", is_eager=True, callback=version_printer("task-service"), help="Print the version and end."
+    ),
 ]
 
 
@@ -32,6 +39,7 @@ def run(
     reload: Annotated[
         bool, typer.Option("--reload", help="Load the handlers again when one of their files changes.")
     ] = False,
+    _version: Version = False,
 ) -> None:
     """Run the whole task service in one process, with a PostgreSQL of its own.
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from task_runtime import ExitCode, exit_process, read_settings, run_process
+from task_runtime import ExitCode, exit_process, read_settings, run_process, version_printer
 from task_worker.lease.alive_file import AliveFile
 from task_worker.settings import WorkerSettings
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", is_eager=True, callback=version_printer("task-worker"), help="Print the version and end."
+    ),
+]
+
 
 @_app.callback(invoke_without_command=True)
-def run(context: typer.Context) -> None:
+def run(context: typer.Context, _version: Version = False) -> None:
     """Run tasks until asked to stop. All settings are environment variables: TASK_* and TASK_WORKER_*."""
     if context.invoked_subcommand is not None:
         return
