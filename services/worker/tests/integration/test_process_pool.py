@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from task_contracts import ErrorCode, Progress
 from task_store import Claim
-from task_worker.attempt.outcome import Failed, HandlerOutcome, Returned, Stopped
+from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Returned, Stopped
 from task_worker.attempt.runners.child_messages import ChildRequest, ChildSetup
 from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
 from task_worker.context import TaskDetails
@@ -419,8 +419,67 @@ async def test_a_process_that_ends_before_it_has_loaded_its_handlers_is_no_failu
     write(handlers_file, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     pool = make()
 
-    with pytest.raises(ChildProcessError, match="it ended by signal SIGKILL before it had loaded its handlers"):
-        await pool.run("pid")
+    reason = "no process: it ended by signal SIGKILL before it had loaded its handlers"
+    assert await pool.run("pid") == NotBegun(reason)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29)); bytearray(1 << 30)",
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); open('/dev/null')",
+        "raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))",
+        'raise RuntimeError("can\'t start new thread")',
+        "raise ImportError('libx.so: failed to map segment from shared object')",
+        "raise ImportError(f'libx.so: cannot open shared object file: {os.strerror(errno.EMFILE)}')",
+        "try: raise MemoryError\nexcept MemoryError: raise LookupError('of another')",
+    ],
+)
+async def test_running_out_of_memory_files_or_pids_while_handlers_are_loaded_is_no_failure_of_the_attempt(
+    handlers_file: Path, make: Make, line: str
+) -> None:
+    write(handlers_file, f"import errno, os\n{line}\n")
+    pool = make()
+
+    outcome = await pool.run("pid")
+
+    assert isinstance(outcome, NotBegun)
+    assert outcome.reason.startswith("no process: ")
+
+
+async def test_a_process_that_cannot_be_started_whatever_the_reason_is_no_failure_of_the_attempt(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make()
+
+    async def no_watcher(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")  # asyncio's own watcher of children, before Python 3.12
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_watcher)
+
+    assert await pool.run("pid") == NotBegun("no process: can't start new thread")
+
+
+async def test_an_async_handler_whose_event_loop_cannot_be_made_has_not_begun(handlers_file: Path, make: Make) -> None:
+    text = """
+import resource
+from task_worker import handler
+
+@handler("few", in_process=True)
+def leaves_few_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+@handler("async", in_process=True)
+async def runs():
+    return "ran"
+"""
+    write(handlers_file, text)
+    pool = make()
+
+    assert (await pool.run("few")).result is None
+    outcome = await pool.run("async")
+
+    assert outcome == NotBegun("no process: [Errno 24] Too many open files")
 
 
 async def test_a_daemon_thread_may_stay_and_reports_no_progress_of_others(make: Make) -> None:
@@ -501,8 +560,7 @@ async def test_a_process_that_cannot_be_started_leaves_its_place_to_the_next(
     pool = make()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/python")
-        with pytest.raises(FileNotFoundError):
-            await pool.run("pid")
+        assert isinstance(await pool.run("pid"), NotBegun)
 
     assert isinstance(await pool.run("pid"), int)
 

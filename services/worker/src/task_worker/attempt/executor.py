@@ -210,10 +210,8 @@ class Executor:
                     return await run_in_thread(begin, attempt, self._threads)
             case ExecutionMode.PROCESS:
                 request = ChildRequest(self._details(attempt), attempt.claim.payload_text, get_contextvars())
-                try:  # its time begins later: it may have to wait for a process
-                    return await self._services.processes.run(attempt, request, self._services.report)
-                except (OSError, MemoryError) as error:
-                    return NotBegun(f"no process: {error}")
+                # Its time begins later: it may have to wait for a process.
+                return await self._services.processes.run(attempt, request, self._services.report)
             case _:
                 assert_never(mode)
 

@@ -31,7 +31,7 @@ from structlog.contextvars import bind_contextvars
 
 from task_contracts import Progress
 from task_runtime import configure_logging
-from task_worker.attempt.outcome import HandlerOutcome
+from task_worker.attempt.outcome import HandlerOutcome, NotBegun
 from task_worker.attempt.runners.child_messages import (
     SIZE_BYTES,
     Begun,
@@ -42,7 +42,7 @@ from task_worker.attempt.runners.child_messages import (
     framed,
 )
 from task_worker.attempt.runners.child_state import ChildState, adopt_orphans
-from task_worker.attempt.runners.raised import outcome_of_exception
+from task_worker.attempt.runners.raised import not_begun_by, outcome_of_exception
 from task_worker.attempt.runners.thread import call
 from task_worker.context import Context
 from task_worker.handlers import Handler
@@ -56,12 +56,12 @@ def main() -> None:
     """Load the handlers, then run what is asked for, for ever."""
     requests, answers = _take_pipes()
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read_until_worker_ends, args=(requests, inbox), daemon=True).start()
-    adopt_orphans()
     try:
+        threading.Thread(target=_read_until_worker_ends, args=(requests, inbox), daemon=True).start()
+        adopt_orphans()
         handlers = _load(_next(inbox))
     except BaseException as error:  # noqa: BLE001 # a mistake in a changed file, say: the error of the first attempt
-        _send(answers, outcome_of_exception(error))
+        _send(answers, not_begun_by(error) or outcome_of_exception(error))
         return
     _send(answers, Ready())
     state = ChildState()
@@ -124,14 +124,31 @@ def _run(handlers: Mapping[str, Handler], request: ChildRequest, answers: io.Buf
     def run() -> Any:
         handler = handlers[request.details.type]
         context = Context(request.details, report=reporter.report, is_stopped=lambda: False, on_wait=on_wait)
-        value = handler.begin(orjson.loads(request.payload_text), context)
-        return asyncio.run(value) if inspect.iscoroutinefunction(handler.function) else value
+        with runner or contextlib.nullcontext():
+            value = handler.begin(orjson.loads(request.payload_text), context)
+            return value if runner is None else runner.run(value)
 
     bind_contextvars(**request.log_fields)
+    try:
+        runner = _runner(handlers.get(request.details.type))
+    except (OSError, MemoryError) as error:
+        return NotBegun(f"no process: {error}")
     try:
         return call(run)
     finally:
         reporter.close()
+
+
+def _runner(handler: Handler | None) -> asyncio.Runner | None:
+    """Return what runs an async handler, with its event loop; None for a plain one.
+
+    Making the loop takes files: an error of that is not the handler's.
+    """
+    if handler is None or not inspect.iscoroutinefunction(handler.function):
+        return None
+    runner = asyncio.Runner()
+    runner.get_loop()
+    return runner
 
 
 class _Reporter:

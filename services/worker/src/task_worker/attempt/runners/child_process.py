@@ -23,6 +23,8 @@ from typing import Any, Self
 from task_worker.attempt.runners.child_messages import SIZE_BYTES, ChildSetup, framed
 
 _MODULE = "task_worker.attempt.runners.child_main"
+_START_PIPES = 8
+"""How many pipes must be free when a process is started: for both ends of its own, and for the library's."""
 _EXIT_SECONDS = 2.0
 """How long a process may take to end after it has closed its output, before it is killed."""
 
@@ -48,6 +50,7 @@ class ChildProcess:
             OSError: no process can be started.
 
         """
+        _require_files()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # else a file of this folder, such as `queue.py`, hides the module of that name
@@ -99,6 +102,20 @@ class ChildProcess:
         """Kill the process and all that it started, wait for its end, and return its exit code."""
         self.signal(signal.SIGKILL)
         return await self._process.wait()
+
+
+def _require_files() -> None:
+    """Raise an OSError unless there are files enough for a start.
+
+    With too few, uvloop (0.23) leaves some of its own open at each try, and its error does not say why.
+    """
+    taken: list[int] = []
+    try:
+        for _ in range(_START_PIPES):
+            taken += os.pipe()
+    finally:
+        for one in taken:
+            os.close(one)
 
 
 def _cause(code: int) -> str:

@@ -18,11 +18,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from task_contracts import ErrorCode, Progress, TaskError
 from task_runtime import get_logger
-from task_worker.attempt.outcome import Failed, HandlerOutcome, Stopped
+from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Stopped
 from task_worker.attempt.runners.child_messages import Begun, ChildAnswer, ChildRequest, ChildSetup, Ready
 from task_worker.attempt.runners.child_process import ChildProcess
 from task_worker.attempt.runners.time_limit import time_limit
@@ -32,6 +32,9 @@ from task_worker.timings import AttemptTimings
 _log = get_logger(__name__)
 
 Report = Callable[[Attempt, Progress], None]
+
+_NoProcess: TypeAlias = Failed | NotBegun
+_Waiting: TypeAlias = "asyncio.Future[ChildProcess | _NoProcess | None]"
 
 _READY = 2
 """On few cores a start is felt most: with two of them, all processes are ready for the first tasks."""
@@ -63,7 +66,7 @@ class ProcessPool:
         self._starting: set[asyncio.Task[None]] = set()
         self._idle: list[ChildProcess] = []
         self._busy = 0
-        self._waiting: deque[asyncio.Future[ChildProcess | Failed | None]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._ready = 0
         self._has_start_failed = False
         """Whether the last start has: then none is started but for an attempt that waits."""
@@ -80,15 +83,14 @@ class ProcessPool:
         A stop sends SIGTERM to the process and all that it started, and SIGKILL after a grace; SIGKILL at once if
         another worker may soon get the task.
 
-        Raises:
-            OSError: no process can be started, or it ends before it has loaded the handlers or taken the task.
-
+        It has not begun if no process can be started, or one ends, or files, pids or memory run out, before it has
+        loaded the handlers or taken the task: that is the worker's trouble.
         """
         outcome, has_begun = await self._run_once(attempt, request, report)
         if not has_begun and attempt.stop_reason is None:  # it has died while it was idle, just now
             outcome, has_begun = await self._run_once(attempt, request, report)
             if not has_begun and attempt.stop_reason is None:
-                raise ChildProcessError("it has ended before it took the task, twice")
+                return NotBegun("no process: it has ended before it took the task, twice")
         return outcome
 
     def drain(self) -> None:
@@ -129,7 +131,7 @@ class ProcessPool:
                 self._hand_over(child)
             self._start_wanted()
 
-    async def _take(self, attempt: Attempt) -> ChildProcess | Failed | None:
+    async def _take(self, attempt: Attempt) -> ChildProcess | _NoProcess | None:
         """Wait for a process; return why there is none, or None if the attempt was stopped before it got one."""
         while self._idle:
             child = self._idle.pop()  # the one that was used last, so that those of a rare rush stay idle
@@ -139,7 +141,7 @@ class ProcessPool:
                 return child
         if self._is_draining:
             return None
-        waiting: asyncio.Future[ChildProcess | Failed | None] = asyncio.get_running_loop().create_future()
+        waiting: _Waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         attempt.on_stop(lambda: _settle(waiting, None))
         self._start_wanted()
@@ -159,27 +161,24 @@ class ProcessPool:
 
     async def _start(self) -> None:
         """Start a process and hand it over, or what went wrong."""
-        started: ChildProcess | Failed | Exception
+        started: ChildProcess | _NoProcess
         try:
             child = await ChildProcess.start(self._setup, self._folder)
             started = await self._load(child) or child
         except Exception as error:  # noqa: BLE001 # the attempt that waits is told, and must not wait for ever
-            started = error
+            started = NotBegun(f"no process: {error}")
         finally:
             self._starting.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         self._has_start_failed = not isinstance(started, ChildProcess)
         self._hand_over(started)
         self._start_wanted()
 
-    async def _load(self, child: ChildProcess) -> Failed | None:
-        """Wait until a new process has loaded its handlers. If it does not, end it and return the failure.
+    async def _load(self, child: ChildProcess) -> _NoProcess | None:
+        """Wait until a new process has loaded its handlers. If it does not, end it and return why not.
 
-        Raises:
-            ChildProcessError: it has ended before it could say anything: out of memory or pids, mostly. That is the
-                worker's trouble: the task is released with a delay, as if no process could be started. (A handlers'
-                file that ends its process by `os._exit` looks the same, and is tried again after each delay. Errors of
-                its import do not.)
-
+        One that has ended before it could say anything has run out of memory or pids, mostly. (A handlers' file that
+        ends its process by `os._exit` looks the same, and is tried again after each delay. Errors of its import do
+        not.)
         """
         is_ready = False
         seconds = self._timings.process_start_seconds
@@ -187,9 +186,11 @@ class ProcessPool:
             async with asyncio.timeout(seconds):
                 message = await child.read()
             is_ready = isinstance(message, Ready)
-            if is_ready or isinstance(message, Failed):
-                return message if isinstance(message, Failed) else None
-            raise ChildProcessError(f"it ended by {await child.wait_cause()} before it had loaded its handlers")
+            if is_ready:
+                return None
+            if isinstance(message, Failed | NotBegun):
+                return message
+            return NotBegun(f"no process: it ended by {await child.wait_cause()} before it had loaded its handlers")
         except TimeoutError:
             text = f"the handler's process did not load its handlers within {seconds:g} s"
             return Failed(TaskError(code=ErrorCode.TIMEOUT, message=text))
@@ -197,7 +198,7 @@ class ProcessPool:
             if not is_ready:
                 await child.end()
 
-    def _hand_over(self, started: ChildProcess | Failed | Exception) -> None:
+    def _hand_over(self, started: ChildProcess | _NoProcess) -> None:
         """Give a process, or why there is none, to the attempt that has waited longest; keep it if none waits."""
         while self._waiting:
             if _settle(self._waiting.popleft(), started):
@@ -206,20 +207,15 @@ class ProcessPool:
         if isinstance(started, ChildProcess):
             self._idle.append(started)
         else:
-            reason = started.error.message if isinstance(started, Failed) else str(started)
+            reason = started.error.message if isinstance(started, Failed) else started.reason
             _log.warning("handler_process_not_ready", reason=reason)
 
 
-def _settle(
-    waiting: asyncio.Future[ChildProcess | Failed | None], result: ChildProcess | Failed | Exception | None
-) -> bool:
+def _settle(waiting: _Waiting, result: ChildProcess | _NoProcess | None) -> bool:
     """Give a waiting attempt its result; return whether it still waited."""
     if waiting.done():
         return False
-    if isinstance(result, Exception):
-        waiting.set_exception(result)
-    else:
-        waiting.set_result(result)
+    waiting.set_result(result)
     return True
 
 

@@ -1,15 +1,42 @@
-"""Turns the exception that a handler raised into an outcome, the same way for every runner."""
+"""Turns the exception that a handler raised, or that kept it from beginning, into an outcome, for every runner."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 
 from task_contracts import ErrorCode, TaskError, limits, storable_text
 from task_runtime import safe_traceback
-from task_worker.attempt.outcome import Failed, HandlerOutcome, Snoozed, invalid_payload
+from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Snoozed, invalid_payload
 from task_worker.exceptions import Fail, Retry, Snooze
 from task_worker.handlers import InvalidPayloadError
+
+_OUT_OF = (
+    *map(os.strerror, (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)),
+    "can't start new thread",
+    "failed to map segment",  # of a library: no memory
+)
+"""What the text of an error says where files, memory or pids have run out."""
+_CAUSES_MAX = 20
+
+
+def not_begun_by(error: BaseException) -> NotBegun | None:
+    """Return the outcome of an attempt that `error` kept from beginning, if files, pids or memory have run out.
+
+    Else None: then it is an error of the handlers. What caused the error counts as well. Never raises itself.
+    """
+    with contextlib.suppress(BaseException):  # as below
+        cause: BaseException | None = error
+        for _ in range(_CAUSES_MAX):
+            if cause is None:
+                break
+            is_systems = isinstance(cause, OSError | ImportError | RuntimeError)
+            if isinstance(cause, MemoryError) or (is_systems and any(text in str(cause) for text in _OUT_OF)):
+                return NotBegun(f"no process: {str(cause) or type(cause).__name__}")
+            cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return None
 
 
 def outcome_of_exception(error: BaseException) -> HandlerOutcome:
