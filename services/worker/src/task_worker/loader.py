@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import itertools
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -15,6 +16,16 @@ from types import ModuleType
 from task_worker.builtin import HttpHosts, built_in
 from task_worker.handlers import Handler, HandlerError, handlers_of, one_line
 from task_worker.places import Places, is_path, resolve_places
+
+_STANDARD_LIBRARY = {
+    folder
+    for library in (
+        sysconfig.get_path("stdlib"),
+        sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix}),  # not that of a virtual environment
+    )
+    for folder in (library, f"{library}/lib-dynload")
+}
+"""The entries of `sys.path` in which Python's own modules are."""
 
 
 def load_handlers(places: Places | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:
@@ -25,8 +36,9 @@ def load_handlers(places: Places | None, http_hosts: HttpHosts | None = None) ->
             name, except those that begin with an underscore. Several places are separated by commas; None means none.
         http_hosts: what `http.request` may call; None for no such handler.
 
-    Files can import other files of their folder. Each is executed once; a later call sees changes only after
-    `forget_modules`.
+    Files can import other files of their folder, and modules the current folder: before installed packages, and after
+    the standard library, of which they can hide nothing. Each file is executed once; a later call sees changes only
+    after `forget_modules`.
 
     Raises:
         HandlerError: a place does not exist or cannot be imported, a handler cannot be used, or two handlers have the
@@ -93,7 +105,8 @@ def _execute(file: Path) -> ModuleType:
     namesake = sys.modules.get(file.stem)
     if namesake is not None and getattr(namesake, "__file__", None) == str(file):
         return namesake  # executed again, it would define each handler a second time
-    spec = importlib.util.spec_from_file_location(file.stem if namesake is None else f"task_handlers_{file.stem}", file)
+    is_taken = namesake is not None or file.stem in sys.stdlib_module_names
+    spec = importlib.util.spec_from_file_location(f"task_handlers_{file.stem}" if is_taken else file.stem, file)
     if spec is None or spec.loader is None:
         raise ImportError("is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -136,3 +149,6 @@ def _remedy(what: str, error: BaseException) -> str:
 def _make_importable(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+    # Whatever came first (`python -m` puts the current folder there): a `secrets.py` in it would break other packages,
+    # and run as this user if somebody else can write there. Handlers' processes get this path from the worker.
+    sys.path[:] = sorted(sys.path, key=lambda entry: entry not in _STANDARD_LIBRARY)

@@ -134,9 +134,9 @@ def dies():
 
 
 @handler("file", in_process=True)
-def imports_what_lies_beside():
-    import queue
-    return [queue.__file__, __file__]
+def imports_what_a_file_beside_is_called():
+    import wave
+    return [wave.__file__, __file__]
 """
 
 
@@ -586,7 +586,8 @@ async def test_a_folder_change_of_the_worker_changes_nothing_for_its_processes(
     make: Make, handlers_file: Path, monkeypatch: pytest.MonkeyPatch, a_claim: Callable[..., Claim], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "code.py", "raise ImportError('not the module of that name')")
+    for name in ("code.py", "secrets.py", "wave.py"):
+        write(tmp_path / name, "raise ImportError('not the module of that name')")
     pool = Pool(a_claim, ChildSetup(handlers_file.name, "INFO", "json"), PoolLimits(1, 1), 5)
     monkeypatch.chdir("/")
 

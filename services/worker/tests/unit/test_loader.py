@@ -129,6 +129,44 @@ def test_a_file_with_the_name_of_a_known_module_is_loaded_and_hides_nothing(writ
     assert sys.modules["json"] is json
 
 
+@pytest.mark.parametrize("place", ["jobs.py", "jobs"])
+@pytest.mark.parametrize("is_first", [False, True], ids=["command", "python -m"])
+def test_no_file_beside_the_handlers_hides_a_module_of_the_standard_library(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, is_first: bool
+) -> None:
+    monkeypatch.delitem(sys.modules, "secrets", raising=False)
+    if is_first:
+        sys.path.insert(0, str(tmp_path))
+    write("secrets.py", "raise RuntimeError('hides the real one')")
+    write("neighbour.py", "")
+    write("jobs.py", "import neighbour\n" + dedent(ONE.format(type="one")))
+
+    load_handlers(place)
+    import secrets
+
+    assert secrets.token_hex()
+
+
+def test_a_handlers_file_with_the_name_of_a_standard_module_hides_nothing(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "secrets", raising=False)
+    write("folder/secrets.py", ONE.format(type="one"))
+
+    assert "one" in load_handlers("folder")
+    import secrets
+
+    assert secrets.token_hex()
+
+
+def test_a_file_beside_the_handlers_comes_before_installed_packages(write: Write) -> None:
+    sys.path.append(str(write("site-packages/neighbour.py", "raise RuntimeError('of a package')").parent))
+    write("folder/neighbour.py", "")
+    write("folder/jobs.py", "import neighbour\n" + dedent(ONE.format(type="one")))
+
+    assert "one" in load_handlers("folder/jobs.py")
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
