@@ -17,8 +17,11 @@ from task_store.errors import (
     UnstorableValuesError,
 )
 
-FOREIGN_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
-"""What a statement can raise. asyncpg raises refused connections and timeouts as they are (0.32)."""
+_NOT_SENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises where it does not get to send a statement (0.32)."""
+FOREIGN_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, *_NOT_SENT, OSError, TimeoutError)
+"""What a statement can raise. asyncpg raises refused connections and timeouts as they are (0.32), and SQLAlchemy passes
+on what asyncpg raises while a new connection is set up (2.1)."""
 
 _CONTENTION = frozenset({"40001", "40P01", "55P03"})
 _UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
@@ -27,8 +30,6 @@ _STATEMENT_ENDED = frozenset({"57014", "53200"})
 """`statement_timeout` (or an operator) has cancelled the statement; it needs more memory than there is."""
 _IDLE_SESSION_TIMEOUT = "57P05"
 """The server ended the session while it was idle: whatever was sent after that was never executed."""
-_NOT_SENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What asyncpg raises where it does not get to send a statement (0.32)."""
 _READ_ONLY = "25006"
 _MISMATCH = frozenset({"42P01", "42703", "3F000"})
 _WRONG_ACCESS_CLASSES = frozenset({"28", "3D"})
@@ -75,7 +76,8 @@ def _is_not_executed(error: BaseException) -> bool:
     driver_error = _driver_error(error)
     if getattr(driver_error.__cause__, "sqlstate", None) == _IDLE_SESSION_TIMEOUT:
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated and isinstance(driver_error, _NOT_SENT)
+    is_connection_lost = not isinstance(error, DBAPIError) or error.connection_invalidated
+    return is_connection_lost and isinstance(driver_error, _NOT_SENT)
 
 
 def _by_sqlstate(sqlstate: str, error: BaseException) -> StoreError:

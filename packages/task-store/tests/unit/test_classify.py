@@ -119,6 +119,24 @@ def test_error_that_nobody_foresaw_is_still_ours(error: Exception) -> None:
     assert "secret" not in str(ours)
 
 
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        (NotExecutedError, asyncpg.InterfaceError("secret")),
+        (NotExecutedError, asyncpg.InternalClientError("secret")),
+        (DatabaseUnavailableError, asyncpg.AdminShutdownError("secret")),
+        (DatabaseUnavailableError, asyncpg.ConnectionDoesNotExistError("secret")),
+    ],
+)
+def test_error_of_the_driver_while_a_connection_is_opened_is_ours_too(kind: type[StoreError], error: Exception) -> None:
+    """SQLAlchemy 2.1 does not wrap what asyncpg raises while the codecs of a new connection are set."""
+    ours = classify(error)
+
+    assert type(ours) is kind
+    assert isinstance(error, FOREIGN_ERRORS)
+    assert "secret" not in str(ours)
+
+
 def test_statement_that_a_migration_made_invalid_is_to_be_repeated() -> None:
     orig = AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError("cached statement plan is invalid")
 
