@@ -344,6 +344,28 @@ class TestOutcomes:
         assert ran == [2]
         assert bench.in_flight.is_clear
 
+    async def test_tasks_whose_code_cannot_be_begun_are_one_line_and_no_more_are_claimed(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def no_process(*args: Any, **kwargs: Any) -> None:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        @handler("t", in_process=True)
+        def run() -> None: ...
+
+        bench = make(run)
+        with monkeypatch.context() as patch, capture_logs() as logs:
+            patch.setattr(asyncio, "create_subprocess_exec", no_process)
+            for _ in range(3):
+                bench.start("t")
+            await bench.ending()
+
+        assert {ending.event for ending in bench.endings} == {Event.RELEASE}
+        (line,) = [line for line in logs if line["log_level"] == "warning"]
+        assert (line["event"], line["nothing_claimed_for_seconds"]) == ("code_not_begun", 5)
+        assert "Resource temporarily unavailable" in line["reason"]
+        assert bench.slots.free == 0
+
     async def test_attempts_are_the_tasks_own_else_the_handlers_else_the_settings(self, make: Make) -> None:
         @handler("plain")
         async def plain() -> None:

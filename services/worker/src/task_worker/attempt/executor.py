@@ -10,7 +10,8 @@
 - All code of the user, its validators and exceptions included, runs within the time limit, where the runner of its mode
   runs it. It may raise whatever it likes, SystemExit too: that is a failure of the attempt. An attempt without a
   recorded ending would run again and again.
-- A thread or process that cannot be started is the worker's trouble: the task is released, and waits a little.
+- A thread or process that cannot be started is the worker's trouble: the task is released, and waits a little. The
+  worker claims nothing for a while: it would take tasks from those that can run them.
 """
 
 from __future__ import annotations
@@ -192,8 +193,9 @@ class Executor:
         attempt.on_stop(lambda: loop.call_later(self._services.timings.overdue_seconds, _report_overdue, attempt))
         try:
             outcome = await self._run_by_mode(handler.mode, begin, attempt)
-            if isinstance(outcome, NotBegun):
-                _log.warning("code_not_begun", type=handler.type, reason=outcome.reason)
+            if isinstance(outcome, NotBegun) and (rest := self._slots.not_begun()) is not None:
+                fields = {"reason": outcome.reason, "nothing_claimed_for_seconds": rest}
+                _log.warning("code_not_begun", type=handler.type, **fields)
             return outcome
         finally:
             if context.has_clients:
