@@ -1,6 +1,12 @@
 """Removes from texts and log fields what must not be logged: passwords, and the contents of rows and payloads.
 
 In doubt it masks too much: a URL with a port, and with an `@` in its query, loses what stands between them.
+
+**Invariants**
+
+- A text of a user or a library is cut before anything looks at it, and each look takes linear time: the interpreter
+  lock is held meanwhile, and leases are not renewed.
+- What a cut leaves of a secret is masked too.
 """
 
 from __future__ import annotations
@@ -13,15 +19,20 @@ from task_contracts import JsonObject, JsonValue
 
 MASK = "***"
 
-# The password of a URL may contain anything but white space, even an unescaped `@` or `/`. Without the bound a long
-# text full of colons would take quadratic time.
-_URL_PASSWORD = re.compile(r"://([^\s:/@]*):\S{1,500}@")
-_DSN_PASSWORD = re.compile(r"\b(password|passwd|pwd)=[^\s&]+", re.IGNORECASE)
+TEXT_CHARS_MAX = 32_768
+"""How many characters of a text are looked at, and kept."""
+
+_CUT = "…"
+
+# The password of a URL may contain anything but white space, even an unescaped `@` or `/`: it ends at the last `@` of a
+# word. Each word is looked at once, from its beginning; `(?>` does not try again from its second `://`.
+_URL_PASSWORD = re.compile(rf"(?<!\S)((?>\S*?://[^\s:/@]*:))\S+(@|{_CUT}\Z)")
+_DSN_PASSWORD = re.compile(r"""(password|passwd|pwd)=(?:'[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|[^\s&]+)""", re.IGNORECASE)
 
 # PostgreSQL's DETAIL shows the whole row that violates a constraint, SQLAlchemy's parameters show the values of a
 # statement. Both stand at the end of a message and may contain any text, so everything after them is removed.
-_ROW = re.compile(r"\s*(?:\bDETAIL: |\[parameters: ).*", re.DOTALL)
-_PYDANTIC_INPUT = re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL)
+_ROW_MARKS = ("DETAIL: ", "[parameters: ")
+_PYDANTIC_INPUT = re.compile(r"input_value=.*?(?=, input_type=|\Z)", re.DOTALL)
 
 _SECRET_WORDS = frozenset({"password", "passwd", "secret", "token", "authorization", "cookie"})
 _NOT_SECRET = frozenset({"lease_token"})  # no secret: it says which attempt has written a row
@@ -30,18 +41,27 @@ _NOT_SECRET = frozenset({"lease_token"})  # no secret: it says which attempt has
 def safe_url(url: str) -> str:
     """Return a URL of any scheme, or a text with URLs in it, with passwords masked."""
     if "://" in url:
-        url = _URL_PASSWORD.sub(rf"://\1:{MASK}@", url)
+        url = _URL_PASSWORD.sub(rf"\1{MASK}\2", url)
     return _DSN_PASSWORD.sub(rf"\1={MASK}", url) if "=" in url else url
 
 
-def safe_text(text: str) -> str:
-    """Return `text` with passwords in URLs masked, and without the rows, parameters and inputs that errors repeat."""
-    return safe_url(_PYDANTIC_INPUT.sub(f"input_value={MASK}", _ROW.sub("", text)))
+def safe_text(text: str, max_chars: int = TEXT_CHARS_MAX) -> str:
+    """Return `text` with passwords in URLs masked, and without the rows, parameters and inputs that errors repeat.
+
+    What is longer than `max_chars` is cut first, and ends with "…".
+    """
+    if len(text) > max_chars:
+        text = text[:max_chars] + _CUT
+    for mark in _ROW_MARKS:
+        before, found, _ = text.partition(mark)
+        text = before.rstrip() if found else text
+    return safe_url(_PYDANTIC_INPUT.sub(f"input_value={MASK}", text))
 
 
 def safe_fields(fields: Mapping[str, object]) -> JsonObject:
     """Return the fields of a log line as JSON: secrets are masked by their key, and every text by `safe_text`."""
-    return {str(key): MASK if _is_secret(str(key)) else _safe_value(value) for key, value in fields.items()}
+    names = {safe_text(str(key)): value for key, value in fields.items()}
+    return {name: MASK if _is_secret(name) else _safe_value(value) for name, value in names.items()}
 
 
 def _is_secret(key: str) -> bool:

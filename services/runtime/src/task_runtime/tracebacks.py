@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from itertools import islice
 
-from task_runtime.redaction import safe_text
+from task_runtime.redaction import TEXT_CHARS_MAX, safe_text
 
 FRAMES_MAX = 20
 """How many of the innermost frames are shown of each exception."""
 
-_MESSAGE_CHARS = 2_000
+_PART_CHARS = 2_000
 _DEPTH_MAX = 5
+_PARTS_MAX = 1_000
 
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n"
@@ -20,10 +22,11 @@ _CONTEXT = "\nDuring handling of the above exception, another exception occurred
 def safe_traceback(error: BaseException) -> str:
     """Return the traceback of `error`, its causes and its groups included, as Python would print it.
 
-    Every message passes through `safe_text` and is cut at 2,000 characters. Of each exception the innermost 20 frames
-    are shown, and of causes and groups five levels. No local values are shown.
+    Every message, note and frame is cut at 2,000 characters and passes through `safe_text`. Of each exception the
+    innermost 20 frames are shown, and of causes and groups five levels. No local values are shown. Of the whole, the
+    last 32,768 characters are returned: the place of the error is at its end.
     """
-    return "\n".join(_lines(error, _DEPTH_MAX))
+    return "\n".join(islice(_lines(error, _DEPTH_MAX), _PARTS_MAX))[-TEXT_CHARS_MAX:]
 
 
 def _lines(error: BaseException, depth: int) -> Iterator[str]:
@@ -38,9 +41,9 @@ def _lines(error: BaseException, depth: int) -> Iterator[str]:
         yield _CONTEXT
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
-        yield "".join(traceback.extract_tb(error.__traceback__, limit=-FRAMES_MAX).format()).rstrip()
+        yield from map(_safe_part, traceback.extract_tb(error.__traceback__, limit=-FRAMES_MAX).format())
     yield _headline(error)
-    yield from map(safe_text, getattr(error, "__notes__", ()))
+    yield from map(_safe_part, getattr(error, "__notes__", ()))
     if isinstance(error, BaseExceptionGroup):
         for number, member in enumerate(error.exceptions, 1):
             yield f"  +---------------- {number} ----------------"
@@ -56,5 +59,9 @@ def _headline(error: BaseException) -> str:
         text = str(error)
     except BaseException:  # noqa: BLE001 # a foreign __str__ may raise anything; Python's own traceback shows the same text
         text = "<exception str() failed>"
-    message = safe_text(text)[:_MESSAGE_CHARS]
+    message = _safe_part(text)
     return f"{name}: {message}" if message else name
+
+
+def _safe_part(text: object) -> str:
+    return safe_text(str(text), _PART_CHARS).rstrip()

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from task_contracts.testing import assert_linear
 from task_runtime import safe_text, safe_url
-from task_runtime.redaction import safe_fields
+from task_runtime.redaction import TEXT_CHARS_MAX, safe_fields
 
 
 @pytest.mark.parametrize(
@@ -17,7 +19,10 @@ from task_runtime.redaction import safe_fields
         ("amqp://guest:hush@mq:5672/%2F", "amqp://guest:***@mq:5672/%2F"),
         ("amqp://:hush@mq", "amqp://:***@mq"),
         ("amqp://u:hu@s/h@mq", "amqp://u:***@mq"),
+        ("amqp://u:" + "hush" * 1_000 + "@mq", "amqp://u:***@mq"),
         ("postgresql:///t?host=/run&password=hush&x=1", "postgresql:///t?host=/run&password=***&x=1"),
+        ("postgresql:///t?sslpassword=hush&x=1", "postgresql:///t?sslpassword=***&x=1"),
+        ("host=h password='hu sh' user=u", "host=h password=*** user=u"),
         ("postgresql://u@h/t", "postgresql://u@h/t"),
         ("http://h:80/path", "http://h:80/path"),
     ],
@@ -55,6 +60,36 @@ def test_the_input_that_a_validation_error_repeats_is_left_out() -> None:
     assert "input_value=***, input_type=str" in shown
 
 
+@pytest.mark.parametrize("look", [safe_url, lambda text: safe_text(text, len(text))], ids=["safe_url", "safe_text"])
+def test_no_text_takes_more_than_linear_time(look: Callable[[str], str]) -> None:
+    assert_linear(look)
+
+
+def test_a_long_text_is_cut_before_anything_looks_at_it() -> None:
+    shown = safe_text("a" * 1_000_000)
+
+    assert shown == "a" * TEXT_CHARS_MAX + "…"
+    assert safe_text("b" * TEXT_CHARS_MAX) == "b" * TEXT_CHARS_MAX
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("at amqp://u:hush-hush@h", "at amqp://u:***…"),
+        ("at h?password=hush-hush&x=1", "at h?password=***"),
+        ("password='hush hush' x", "password=***"),
+        ("[input_value='hush hush', input_type=str]", "[input_value=***"),
+        ("bad\nDETAIL:  Failing row contains (hush)", "bad"),
+        ("bad\n[parameters: ('hush',)]", "bad"),
+    ],
+)
+def test_a_secret_that_a_cut_goes_through_does_not_come_out(secret: str, shown: str) -> None:
+    cuts = [safe_text(secret, chars) for chars in range(secret.index("hush") + 1, len(secret))]
+
+    assert shown in cuts
+    assert not any("hu" in cut for cut in cuts)
+
+
 def test_fields_are_masked_by_their_keys() -> None:
     fields = {
         "password": "hush",
@@ -65,6 +100,7 @@ def test_fields_are_masked_by_their_keys() -> None:
         "nested": {"token": "hush", "rows": [{"cookie": "hush"}]},
         "lease_token": "kept",
         "broken": "kept",
+        "at amqp://u:hush@h": "kept",
     }
 
     shown = safe_fields(fields)

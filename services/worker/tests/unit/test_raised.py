@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from task_contracts import ErrorCode, limits
+from task_contracts.testing import assert_linear
 from task_worker import Fail, Retry, Snooze, TaskCancelled
 from task_worker.attempt.outcome import Failed, Snoozed
 from task_worker.attempt.runners.raised import outcome_of_exception
@@ -112,3 +114,8 @@ def test_an_exception_whose_text_cannot_be_read_is_named_by_its_class() -> None:
 
     assert isinstance(outcome, Failed)
     assert (outcome.error.code, outcome.error.message) == (ErrorCode.HANDLER_ERROR, "UnreadableError")
+
+
+@pytest.mark.parametrize("make", [ValueError, lambda text: Fail("no", code=text)], ids=["ValueError", "Fail"])
+def test_no_text_of_an_exception_takes_more_than_linear_time(make: Callable[[str], Exception]) -> None:
+    assert_linear(lambda text: outcome_of_exception(make(text)))
