@@ -68,7 +68,8 @@ def _problem(response: httpx2.Response, call: Call) -> ProblemError:
 
 
 def _unexpected(response: httpx2.Response, call: Call) -> UnexpectedAnswerError:
-    beginning = response.text[:_BEGINNING_CHARS]
+    # Not `response.text`: of a long Content-Type, Python takes quadratic time to find the charset.
+    beginning = response.content[: 4 * _BEGINNING_CHARS].decode(errors="replace")[:_BEGINNING_CHARS]
     return UnexpectedAnswerError(response.status_code, beginning, _retry_after(response), call.is_repeat_safe)
 
 

@@ -27,7 +27,7 @@ from task_client import (
 from task_client._answers import no_answer, read
 from task_client._calls import Call
 from task_contracts import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode, Task
-from task_contracts.testing import a_task, an_id
+from task_contracts.testing import a_task, an_id, assert_linear
 
 GET, POST = Call("GET", "/x"), Call("POST", "/x")
 
@@ -233,3 +233,12 @@ def test_every_error_has_one_base() -> None:
     errors = [getattr(task_client, name) for name in task_client.__all__ if name.endswith("Error")]
 
     assert all(issubclass(error, TaskClientError) for error in errors)
+
+
+def test_no_answer_takes_more_than_linear_time_to_read() -> None:
+    def read_all(text: str) -> None:
+        value = text.encode(errors="replace")
+        headers = httpx2.Headers({"content-type": value, "retry-after": value})
+        error_of(httpx2.Response(502, content=value, headers=headers))
+
+    assert_linear(read_all)

@@ -4,6 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from task_contracts.testing import assert_linear
 from task_worker.builtin.http_hosts import HttpHosts, host_of
 
 
@@ -145,3 +146,7 @@ def test_a_wrong_entry_is_named_by_its_number_and_not_repeated(entry: str) -> No
 def test_a_list_without_a_host_lets_nothing_be_called(text: str) -> None:
     with pytest.raises(ValueError, match=r"^names no host"):
         HttpHosts.parse(text)
+
+
+def test_no_host_takes_more_than_linear_time() -> None:
+    assert_linear(host_of)

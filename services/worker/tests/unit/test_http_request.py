@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
+from task_contracts.testing import assert_linear
 from task_worker import Fail, Retry
 from task_worker.builtin import HttpHosts
 from task_worker.builtin.http_payload import HttpRequest
@@ -264,3 +265,12 @@ def test_the_schema_of_the_payload_says_what_it_takes() -> None:
     assert schema["properties"]["url"]["format"] == "uri"
     assert schema["properties"]["headers"]["maxProperties"] == 50
     assert schema["properties"]["timeout_seconds"]["maximum"] == 300
+
+
+@pytest.mark.parametrize("field", ["url", "method", "headers", "timeout_seconds"])
+def test_no_payload_takes_more_than_linear_time(field: str) -> None:
+    def read_field(text: str) -> None:
+        given = {text: text} if field == "headers" else text
+        HttpRequest.model_validate({"url": "http://api.example.org", field: given})
+
+    assert_linear(read_field)

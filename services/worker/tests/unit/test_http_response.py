@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -9,9 +10,10 @@ import orjson
 import pytest
 
 from task_contracts import limits
+from task_contracts.testing import assert_linear
 from task_worker import Fail, Retry
 from task_worker.attempt.result import result_text
-from task_worker.builtin.http_response import BODY_BYTES, HEADERS_CHARS, check_status, read_result
+from task_worker.builtin.http_response import BODY_BYTES, HEADERS_CHARS, charset_of, check_status, is_json, read_result
 
 CALL = "GET https://api.example.org"
 
@@ -184,3 +186,20 @@ async def test_json_counts_with_its_headers_against_what_can_be_kept() -> None:
     result = await result_of(content, "application/json", **{f"h{number}": "" for number in range(20)})
 
     assert result["body"] == content.decode()
+
+
+async def test_a_long_content_type_is_read_by_its_beginning() -> None:
+    read = await result_of(b"\xe9", "text/plain; charset=iso-8859-1; x=" + ";" * 60_000)
+
+    assert read["body"] == "é"
+
+
+def test_no_header_takes_more_than_linear_time() -> None:
+    def read(value: str) -> None:
+        headers = httpx2.Headers({"content-type": value.encode(errors="replace")})
+        is_json(headers)
+        charset_of(headers)
+        with suppress(Retry):
+            check_status(503, value, CALL)
+
+    assert_linear(read)

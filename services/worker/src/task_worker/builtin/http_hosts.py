@@ -88,7 +88,7 @@ def host_of(text: str) -> Host:
 
     """
     name = text.lower()
-    if _NAME.fullmatch(name) and len(name) <= _NAME_CHARS and not _NUMBER.fullmatch(name):
+    if len(name) <= _NAME_CHARS and _NAME.fullmatch(name) and not _NUMBER.fullmatch(name):
         return name
     address = ip_address(name)
     if isinstance(address, IPv6Address) and address.scope_id is not None:

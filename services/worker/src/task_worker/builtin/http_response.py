@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 from contextlib import aclosing, suppress
+from email.message import Message
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,8 @@ BODY_BYTES = 128 << 10
 """How many bytes of a decoded body are kept."""
 HEADERS_CHARS = 16 << 10
 """How many characters of the headers are kept, names and values together."""
+CONTENT_TYPE_CHARS = 1_000
+"""How many characters of a Content-Type are looked at: Python takes quadratic time to find the charset."""
 RETRY_AFTER_SECONDS_MIN = 1.0
 RETRY_AFTER_SECONDS_MAX = 3600.0
 
@@ -70,15 +73,29 @@ async def read_result(response: httpx2.Response) -> JsonObject:
     result: JsonObject = {
         "status": response.status_code,
         "headers": headers,
-        "body": _text(content, response.charset_encoding, is_cut=is_body_cut),
+        "body": _text(content, charset_of(response.headers), is_cut=is_body_cut),
         "is_truncated": is_body_cut or are_headers_cut,
     }
-    if _is_json(response.headers) and not is_body_cut:
+    if is_json(response.headers) and not is_body_cut:
         with suppress(ValueError):  # not JSON after all, or JSON that cannot be stored: it stays text
             whole = {**result, "body": _JSON.validate_json(content)}
             check_json(whole)
             return whole
     return result
+
+
+def charset_of(headers: httpx2.Headers) -> str:
+    """Return the charset in which a text is read: the one that Content-Type names, if it is one of ours, else UTF-8."""
+    declared = Message()
+    declared["content-type"] = headers.get("content-type", "")[:CONTENT_TYPE_CHARS]
+    charset = declared.get_content_charset("")
+    return charset if charset in _CHARSETS else "utf-8"
+
+
+def is_json(headers: httpx2.Headers) -> bool:
+    """Return whether Content-Type says that the body is JSON."""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 async def _read_start(response: httpx2.Response) -> tuple[bytes, bool]:
@@ -107,15 +124,9 @@ def _kept_headers(headers: httpx2.Headers) -> tuple[JsonObject, bool]:
     return kept, False
 
 
-def _text(content: bytes, charset: str | None, *, is_cut: bool) -> str:
-    name = charset.lower() if charset and charset.lower() in _CHARSETS else "utf-8"
-    text = codecs.getincrementaldecoder(name)("replace").decode(content, final=not is_cut)
+def _text(content: bytes, charset: str, *, is_cut: bool) -> str:
+    text = codecs.getincrementaldecoder(charset)("replace").decode(content, final=not is_cut)
     return storable_text(text, BODY_BYTES)
-
-
-def _is_json(headers: httpx2.Headers) -> bool:
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
 
 
 def _status_text(status: int) -> str:
