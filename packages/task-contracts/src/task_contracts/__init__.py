@@ -17,6 +17,7 @@ from task_contracts._json import (
     storable_text,
 )
 from task_contracts._messages import DueTasks, Signal, SignalKind
+from task_contracts._printable import printable_text
 from task_contracts._problems import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode
 from task_contracts._retry_after import retry_after_seconds
 from task_contracts._schemas import (
@@ -83,6 +84,7 @@ __all__ = [
     "check_json",
     "check_text",
     "limits",
+    "printable_text",
     "retry_after_seconds",
     "storable_text",
 ]
