@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from task_api.settings import ApiSettings
+from task_contracts import printable_text
 from task_runtime import ExitCode, exit_process, read_settings, run_process, version_printer
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -42,7 +43,7 @@ def check(context: typer.Context) -> None:
     from task_api.probe import probe
 
     is_ready, line = probe(read_settings(ApiSettings, **context.obj))
-    typer.echo(line)
+    typer.echo(printable_text(line))
     sys.exit(ExitCode.OK if is_ready else ExitCode.FAILED)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
+from task_contracts import printable_text
 from task_runtime.logs import LogFormat, get_logger
 from task_runtime.redaction import safe_text
 
@@ -33,4 +34,4 @@ def _block(title: str, rows: Sequence[tuple[str, str]], warnings: Iterable[str])
     width = max((len(label) for label, _ in rows), default=0)
     lines = [title, *(f"  {label:<{width}}  {value}" for label, value in rows)]
     lines += [f"  warning: {warning}" for warning in warnings]
-    return "".join(f"{safe_text(line)}\n" for line in lines)
+    return "".join(f"{printable_text(safe_text(line))}\n" for line in lines)

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from task_contracts import printable_text
 from task_runtime.exits import ExitCode, Misconfigured
 from task_runtime.forks import guard_forks
 from task_runtime.leaving import CLOSING_SECONDS, leaving_after
@@ -110,7 +111,7 @@ def _end_by(error: BaseException) -> ExitCode:
         _log.error("process_failed", exc_info=error)
         return ExitCode.FAILED
     for reason in reasons:
-        sys.stderr.write(f"error: {reason}\n")
+        sys.stderr.write(f"error: {printable_text(reason, is_multiline=True)}\n")
     return ExitCode.MISCONFIGURED
 
 

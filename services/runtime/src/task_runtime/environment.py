@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from task_contracts import printable_text
 from task_runtime.addresses import has_shipped_password
 from task_runtime.exits import ExitCode
 from task_runtime.settings import ProcessSettings
@@ -43,7 +44,7 @@ def read_settings(cls: type[Settings], **given: Any) -> Settings:
     except SettingsError as error:  # a file in the secrets folder cannot be read, or is no text
         complaints = [f"{error}: {error.__cause__}"]
     for line in complaints:
-        sys.stderr.write(f"error: {line}\n")
+        sys.stderr.write(f"error: {printable_text(line, is_multiline=True)}\n")
     raise SystemExit(ExitCode.MISCONFIGURED)
 
 

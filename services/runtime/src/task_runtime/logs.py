@@ -3,7 +3,8 @@
 Packages log through the standard library (`logging.getLogger(__name__).info("task_claimed", extra={...})`), services
 through structlog (`get_logger(__name__).info("task_claimed", task_id=...)`); both give the same line. What is bound
 with `structlog.contextvars` (`request_id`, `task_id`, `attempt`, `worker_id`) stands on every line that is written
-meanwhile, those of the packages included. Secrets, rows and payloads are left out (`task_runtime.redaction`).
+meanwhile, those of the packages included. Secrets, rows and payloads are left out (`task_runtime.redaction`), and
+control and bidirectional characters are escaped: users' texts stand in logs, and a terminal would obey them.
 
 Code of users may configure logging and structlog as it likes: that counts for its own loggers and those of libraries.
 The lines of this project's packages stay as they are (`task_runtime.own_loggers`, `get_logger`).
@@ -20,6 +21,7 @@ from typing import Any, Literal, cast
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from task_contracts import printable_text
 from task_runtime import own_loggers
 from task_runtime.redaction import safe_fields
 from task_runtime.tracebacks import safe_traceback
@@ -41,6 +43,9 @@ _QUIET = {
 }
 """The lowest level that is logged, for some libraries."""
 
+
+_MULTILINE = frozenset({"exception", "stack"})
+"""Fields that the console shows below the line of the event."""
 
 _SHARED: Sequence[Processor] = (
     structlog.contextvars.merge_contextvars,
@@ -129,8 +134,21 @@ def _stderr_handler(log_format: LogFormat) -> logging.Handler:
 
 def _renderers(log_format: LogFormat) -> tuple[Processor, ...]:
     if log_format == "json":
-        return (structlog.processors.JSONRenderer(json.dumps, ensure_ascii=False),)
-    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),)
+        return (structlog.processors.JSONRenderer(_dumps),)
+    return (_escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+
+
+def _dumps(event: object, **options: Any) -> str:
+    return printable_text(json.dumps(event, ensure_ascii=False, **options))
+
+
+def _escape(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
+    """Escape what steers a terminal. Values other than texts are shown by their `repr`, which escapes it too."""
+    del logger, method
+    return {
+        printable_text(key): printable_text(value, is_multiline=key in _MULTILINE) if isinstance(value, str) else value
+        for key, value in event_dict.items()
+    }
 
 
 def _render_exception(exc_info: ExcInfo) -> str:

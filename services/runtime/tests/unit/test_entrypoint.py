@@ -39,6 +39,14 @@ def test_a_process_that_just_ends_is_fine(settings: ProcessSettings) -> None:
     assert run_process(main, settings) is ExitCode.OK
 
 
+def test_misconfiguration_does_not_steer_a_terminal(
+    settings: ProcessSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_process(raising(Misconfigured("--handlers: \x1b[2J\u202e")), settings)
+
+    assert capsys.readouterr().err == "error: --handlers: \\u001b[2J\\u202e\n"
+
+
 def test_misconfiguration_is_one_line_and_no_traceback(
     settings: ProcessSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:

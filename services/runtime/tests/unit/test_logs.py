@@ -71,6 +71,44 @@ def test_secrets_rows_and_payloads_do_not_come_out(log_format: Any, capsys: pyte
     assert "ValueError: amqp://u:***@h failed" in shown
 
 
+STEERING = "\x1b[2J\x07\r\x7f\x9b31m\u202e\u2066\u2028"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_nothing_that_is_logged_steers_a_terminal(log_format: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", log_format)
+    fields = {"code": STEERING, STEERING: "key", "nested": {STEERING: [STEERING]}}
+
+    try:
+        fail(STEERING)
+    except ValueError as error:
+        error.add_note(STEERING)
+        logging.getLogger("here").exception(f"event{STEERING}", extra=fields)
+    structlog.stdlib.get_logger(f"here{STEERING}").info("event", **fields)
+
+    shown = capsys.readouterr().err
+    assert shown.count("event") >= 2
+    assert not set(STEERING) - set("[2J31m") & set(shown)
+
+
+def test_an_event_of_several_lines_is_one_line_on_the_console(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "console")
+
+    logging.getLogger("here").info("one\n2026-11-01T12:00:00Z [error    ] forged")
+
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_escaped_characters_mean_the_same_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+
+    logging.getLogger("here").info("測試", extra={"code": STEERING})
+
+    shown = capsys.readouterr().err
+    assert "測試" in shown
+    assert json.loads(shown)["code"] == STEERING
+
+
 def test_lines_below_the_level_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("WARNING", "json")
 
@@ -189,6 +227,14 @@ def test_the_start_block_is_a_table_for_people(capsys: pytest.CaptureFixture[str
         "  schema revision  0001\n"
         "  warning: the API is open to everyone\n"
     )
+
+
+def test_nothing_in_the_start_block_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    start_block(f"task{STEERING}", [("a", STEERING)], [STEERING], log_format="console")
+
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 3
+    assert not set(STEERING) - set("[2J31m") & set(shown)
 
 
 def test_the_start_block_is_log_lines_for_machines(capsys: pytest.CaptureFixture[str]) -> None:

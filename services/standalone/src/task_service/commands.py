@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from task_contracts import printable_text
 from task_runtime import (
     IN_PROCESS_BROKER,
     ExitCode,
@@ -44,5 +45,5 @@ async def _run(work: Coroutine[Any, Any, str]) -> ExitCode:
 
 
 def _say(text: str, code: ExitCode) -> ExitCode:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable_text(text, is_multiline=True)}\n")
     return code

@@ -54,3 +54,18 @@ def test_a_command_that_is_stopped_says_that_it_is_not_done(
 
     assert run_command(work) is ExitCode.FAILED
     assert capsys.readouterr().err == "error: it was stopped before it was done; nothing has changed\n"
+
+
+def test_what_is_printed_does_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work() -> str:
+        return "restored \x1b[2J\u202e\nand more"
+
+    async def fail() -> str:
+        raise ProgramFailedError("pg_restore", ("\x1b[2J",))
+
+    run_command(work)
+    run_command(fail)
+
+    shown = capsys.readouterr().err
+    assert shown.startswith("restored \\u001b[2J\\u202e\nand more\nerror: ")
+    assert "\x1b" not in shown
