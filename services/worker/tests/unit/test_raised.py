@@ -70,6 +70,36 @@ def test_anything_else_is_an_error_of_the_handler(error: BaseException, message:
     assert not outcome.is_final
 
 
+SECRETS = "cannot reach amqp://u:hush@h:5672 or password='hush'\nDETAIL:  Failing row contains (hush)."
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError(SECRETS), Fail(SECRETS), Retry(SECRETS)], ids=lambda e: type(e).__name__
+)
+def test_secrets_in_a_text_are_left_out_of_the_error_as_of_logs(error: Exception) -> None:
+    outcome = outcome_of_exception(raised(error))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == "cannot reach amqp://u:***@h:5672 or password=***"
+    assert "hush" not in str(outcome.traceback)
+
+
+def test_a_secret_that_the_cut_goes_through_is_left_out() -> None:
+    text = "x" * (limits.ERROR_MESSAGE_CHARS - 20) + " amqp://u:" + "hush" * 100 + "@h"
+
+    outcome = outcome_of_exception(raised(ValueError(text)))
+
+    assert isinstance(outcome, Failed)
+    assert "hush" not in outcome.error.message
+
+
+def test_an_exception_that_says_nothing_but_secrets_is_named_by_its_class() -> None:
+    outcome = outcome_of_exception(raised(ValueError("DETAIL:  Failing row contains (hush).")))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == "ValueError"
+
+
 def test_the_traceback_shows_where_and_no_values() -> None:
     outcome = outcome_of_exception(raised(ValueError("wrong")))
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from task_contracts import ErrorCode, TaskError, limits, storable_text
+from task_runtime import safe_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,14 @@ class NotBegun:
 HandlerOutcome: TypeAlias = Returned | Failed | Snoozed | Stopped | NotBegun
 
 
+def error_message(text: str) -> str:
+    """Return the text of an error as the API shows it: storable, short, and without what logs leave out as well.
+
+    It is empty where nothing else was in it.
+    """
+    return storable_text(safe_text(text, limits.ERROR_MESSAGE_CHARS), limits.ERROR_MESSAGE_CHARS)
+
+
 def invalid_payload(error: ValidationError) -> Failed:
     """Return the failure of a task whose payload does not fit its handler. It is final.
 
@@ -75,5 +84,4 @@ def unreadable_json(reason: str) -> Failed:
 
 
 def _invalid_payload(text: str) -> Failed:
-    message = storable_text(text, limits.ERROR_MESSAGE_CHARS)
-    return Failed(TaskError(code=ErrorCode.INVALID_PAYLOAD, message=message), is_final=True)
+    return Failed(TaskError(code=ErrorCode.INVALID_PAYLOAD, message=error_message(text)), is_final=True)

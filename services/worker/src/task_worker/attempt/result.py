@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 from pydantic import ConfigDict, TypeAdapter
 
-from task_contracts import ErrorCode, TaskError, UnstorableJsonError, check_json, limits, storable_text
-from task_worker.attempt.outcome import Failed, Returned
+from task_contracts import ErrorCode, TaskError, UnstorableJsonError, check_json, limits
+from task_worker.attempt.outcome import Failed, Returned, error_message
 
 # pydantic's usual null for NaN and infinity would hide them from `check_json`.
 _PYDANTIC: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
@@ -38,7 +38,7 @@ def outcome_of_value(value: object) -> Returned | Failed:
 
 def unstorable(reason: str) -> TaskError:
     """Return the error of a task whose result cannot be stored."""
-    message = storable_text(f"the result cannot be stored: {reason}", limits.ERROR_MESSAGE_CHARS)
+    message = error_message(f"the result cannot be stored: {reason}")
     return TaskError(code=ErrorCode.UNSTORABLE_RESULT, message=message)
 
 

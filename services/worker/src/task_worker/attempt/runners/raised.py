@@ -9,7 +9,14 @@ import os
 
 from task_contracts import ErrorCode, TaskError, limits, storable_text
 from task_runtime import safe_traceback
-from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Snoozed, invalid_payload
+from task_worker.attempt.outcome import (
+    Failed,
+    HandlerOutcome,
+    NotBegun,
+    Snoozed,
+    error_message,
+    invalid_payload,
+)
 from task_worker.exceptions import Fail, Retry, Snooze
 from task_worker.handlers import InvalidPayloadError
 
@@ -70,13 +77,13 @@ def _outcome_of(error: BaseException) -> HandlerOutcome:
         case Fail():
             return Failed(_error(error.code, error.message, error), is_final=True)
         case _:
-            return Failed(_error(ErrorCode.HANDLER_ERROR, str(error) or type(error).__name__, error), _traceback(error))
+            return Failed(_error(ErrorCode.HANDLER_ERROR, str(error), error), _traceback(error))
 
 
 def _error(code: str, message: str, error: BaseException) -> TaskError:
     return TaskError(
         code=storable_text(code, limits.TYPE_CHARS),
-        message=storable_text(message, limits.ERROR_MESSAGE_CHARS),
+        message=error_message(message) or error_message(type(error).__name__),
         type=storable_text(type(error).__qualname__, limits.NAME_CHARS),
     )
 
