@@ -28,6 +28,9 @@ TIMEOUT_SECONDS_MAX = 7 * 24 * 3600
 TIMEOUT_SECONDS_MIN = 0.001
 ATTEMPTS_MAX = 25
 
+FIELD_ERRORS_MAX = 1_000
+"""Errors of a body or a payload that are looked at; of more, only their count is said: each costs time to describe."""
+
 PAGE_ITEMS_MAX = 200
 PAGE_ITEMS_DEFAULT = 50
 TOTAL_MAX = 10_000

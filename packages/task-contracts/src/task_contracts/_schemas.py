@@ -55,6 +55,13 @@ def _only_numbers(value: Any) -> Any:
     return value
 
 
+def _only_few_labels(value: Any) -> Any:
+    """Refuse too many before each is looked at: pydantic counts those that are valid, at the end."""
+    if isinstance(value, dict) and len(value) > limits.LABELS_MAX:
+        raise ValueError(f"must have at most {limits.LABELS_MAX} labels, not {len(value)}")
+    return value
+
+
 Text = Annotated[str, AfterValidator(check_text), Field(json_schema_extra=_NO_NUL)]
 Name = Annotated[
     Text,
@@ -78,6 +85,7 @@ Labels = Annotated[
             "propertyNames": {"minLength": 1, "maxLength": limits.LABEL_KEY_CHARS, "pattern": r"^[^:\u0000]+$"}
         },
     ),
+    BeforeValidator(_only_few_labels),
 ]
 StorableJson = Annotated[JsonValue, BeforeValidator(check_json)]
 Payload = Annotated[dict[str, JsonValue], BeforeValidator(check_json)]

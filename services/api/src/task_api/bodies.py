@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
 from task_api.deadlines import DEADLINES
-from task_api.problems import body_too_large, body_too_slow, encoded, not_json
+from task_api.problems import body_too_large, body_too_slow, encoded, not_json, too_many_errors
 from task_api.queries import refuse_any
 from task_contracts import TaskCreate, limits
 
@@ -25,7 +25,14 @@ _Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
 def _validator(model: type[BaseModel]) -> WrapValidator:
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        return model.model_validate_json(value) if isinstance(value, bytes) else handler(value)
+        if not isinstance(value, bytes):
+            return handler(value)
+        try:
+            return model.model_validate_json(value)
+        except ValidationError as error:
+            if error.error_count() > limits.FIELD_ERRORS_MAX:
+                raise too_many_errors(error.error_count()) from None
+            raise
 
     return WrapValidator(validate)
 

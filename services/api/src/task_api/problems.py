@@ -61,11 +61,19 @@ def make_problem(code: ProblemCode, detail: str, errors: Sequence[FieldProblem] 
     return Problem(type="about:blank", title=title, status=status, detail=detail, code=code, errors=list(errors))
 
 
-def invalid(errors: Sequence[FieldProblem]) -> ProblemError:
-    """Return the 422 that names each wrong field; there must be at least one."""
+def invalid(errors: Sequence[FieldProblem], count: int | None = None) -> ProblemError:
+    """Return the 422 that names each wrong field; there must be at least one. `errors` are the first of `count`."""
     fields = ", ".join(dict.fromkeys(error.field for error in errors))
-    detail = f"one field is wrong: {fields}" if len(errors) == 1 else f"{len(errors)} fields are wrong: {fields}"
+    count = len(errors) if count is None else count
+    detail = f"one field is wrong: {fields}" if count == 1 else f"{count} fields are wrong: {fields}"
+    if count > len(errors):
+        detail += ", and others"
     return ProblemError(make_problem(ProblemCode.VALIDATION, detail, errors))
+
+
+def too_many_errors(count: int) -> ProblemError:
+    """Return the 422 for a body with so many errors that naming them would take too long."""
+    return invalid([FieldProblem(field="body", message=f"has {count} errors, too many to name them")])
 
 
 def unknown_queue(known: Sequence[str]) -> ProblemError:

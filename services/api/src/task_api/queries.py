@@ -162,5 +162,5 @@ async def refuse_repeats(request: Request) -> None:
 
 def _refuse(names: list[str], reason: str) -> None:
     if names:
-        errors = [FieldProblem(field=field_name(("query", name)), message=reason) for name in names]
-        raise invalid(errors[:ERRORS_MAX])
+        errors = [FieldProblem(field=field_name(("query", name)), message=reason) for name in names[:ERRORS_MAX]]
+        raise invalid(errors, len(names))

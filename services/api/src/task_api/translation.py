@@ -37,7 +37,8 @@ def translate_exceptions(app: FastAPI) -> None:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, RequestValidationError)  # noqa: S101 # Starlette looks handlers up by class
-    return answer(invalid(field_problems(error.errors())))
+    errors = error.errors()
+    return answer(invalid(field_problems(errors), len(errors)))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -125,6 +126,37 @@ async def test_a_broken_body_is_refused_by_the_name_of_its_field(
     assert problem.errors
     assert problem.errors[0].field.startswith(field)
     assert all(error.message for error in problem.errors)
+
+
+def unknown_keys(count: int) -> bytes:
+    return b'{"name": "a", %s}' % b",".join(b'"%06d":1' % number for number in range(count))
+
+
+LABELS = b'{"name": "a", "labels": {%s}}' % b",".join(b'"%05d:":1' % number for number in range(80_000))
+
+
+@pytest.mark.parametrize(
+    ("body", "detail", "message"),
+    [
+        (unknown_keys(900), "900 fields are wrong: body.000000, ", "Extra inputs are not permitted"),
+        (unknown_keys(80_000), "one field is wrong: body", "has 80000 errors, too many to name them"),
+        (LABELS, "one field is wrong: body.labels", "must have at most 16 labels, not 80000"),
+    ],
+    ids=["900 unknown keys", "80,000 unknown keys", "80,000 labels"],
+)
+async def test_a_body_that_is_wrong_in_many_places_costs_little(
+    shared_client: httpx2.AsyncClient, body: bytes, detail: str, message: str
+) -> None:
+    began = time.thread_time()
+    answer = await shared_client.post(TASKS, content=body, headers=JSON)
+    took = time.thread_time() - began
+
+    assert answer.status_code == 422
+    problem = Problem.model_validate_json(answer.content)
+    assert problem.detail.startswith(detail)
+    assert problem.errors[0].message == message
+    assert len(problem.errors) <= 20
+    assert took < 0.5
 
 
 async def test_none_of_them_leaves_anything_behind(client: httpx2.AsyncClient, sql: asyncpg.Connection) -> None:

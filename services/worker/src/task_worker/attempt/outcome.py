@@ -72,6 +72,8 @@ def invalid_payload(error: ValidationError) -> Failed:
 
     The text of a validator's exception is the user's code, which may raise anything.
     """
+    if error.error_count() > limits.FIELD_ERRORS_MAX:
+        return _invalid_payload(f"the payload does not fit: it has {error.error_count()} errors")
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "payload"
     reason = first["msg"].removeprefix("Value error, ")
