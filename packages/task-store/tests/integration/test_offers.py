@@ -165,6 +165,30 @@ async def test_type_that_is_offered_for_another_queue_alone_is_unknown(workers: 
     assert await workers.reject(LEASE, rows=100) == [(task_id, "build")]
 
 
+async def test_error_of_an_unknown_type_names_type_and_queue_and_what_is_offered_there(
+    workers: Workers, table: Any
+) -> None:
+    await table.worker(queues=["default", "reports"], types=["report.build", "echo"])
+    await table.worker(queues=["default"], types=["mail.send", "echo"])
+    await table.worker(queues=["reports"], types=["elsewhere"])
+    await table.worker(queues=["mute"], types=[])
+    await table.worker(queues=["many"], types=[f"t{number:02}" for number in range(13)])
+    ids = {queue: await table.put(type="report.biuld", queue=queue) for queue in ("default", "mute", "many")}
+
+    await workers.reject(LEASE, rows=100)
+
+    errors = {queue: (await table.task(task_id))["error"] for queue, task_id in ids.items()}
+    begun = "no worker of the queue {} offers the type report.biuld; offered there: "
+    assert errors == {
+        queue: {"code": "unknown_type", "type": None, "message": begun.format(queue) + offered}
+        for queue, offered in {
+            "default": "echo, mail.send, report.build",
+            "mute": "nothing",
+            "many": "t00, t01, t02, t03, t04, t05, t06, t07, t08, t09 and 3 more",
+        }.items()
+    }
+
+
 @pytest.mark.parametrize(("days", "is_rejected"), [(6.9, False), (7.1, True)])
 async def test_type_is_waited_for_seven_days(days: float, is_rejected: bool, workers: Workers, table: Any) -> None:
     await table.worker()

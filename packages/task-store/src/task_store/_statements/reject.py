@@ -9,12 +9,14 @@ from sqlalchemy import (
     Text,
     and_,
     any_,
+    case,
     exists,
     func,
     select,
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from task_contracts import limits
 from task_contracts.lifecycle import Event, Guard, sources
@@ -24,6 +26,9 @@ from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, guards, is_status, values
 from task_store._statements.workers import is_live
+
+_NAMES_MAX = 10
+"""How many of the types that are offered the error names."""
 
 _rows: BindParameter[int] = parameter("rows", Integer())
 
@@ -85,9 +90,26 @@ _waiting = (
 )
 _rejected = select(_waiting.c.id).select_from(_unknown.join(_waiting, true())).limit(_rows).cte("picked")
 
+_type = func.unnest(_offers.c.types).table_valued("type").render_derived(name="offered_type")
+_types = func.array_agg(aggregate_order_by(_type.c.type.distinct(), _type.c.type), type_=ARRAY(Text))
+_types_by_queue = (
+    select(_queue.c.queue, _types.label("types"))
+    .select_from(_offers.join(_queue, true()).join(_type, true()))
+    .group_by(_queue.c.queue)
+    .cte("types_by_queue")
+    .prefix_with("MATERIALIZED")  # once, not for each task
+)
+_names = func.array_to_string(_types_by_queue.c.types[constant(1) : constant(_NAMES_MAX)], constant(", "))
+_more = func.cardinality(_types_by_queue.c.types) - constant(_NAMES_MAX)
+_offered = (
+    select(func.concat(_names, case((_more > constant(0), func.concat(constant(" and "), _more, constant(" more"))))))
+    .where(_types_by_queue.c.queue == TaskRow.queue)
+    .scalar_subquery()
+)
+
 REJECT = Statement(
     update(TaskRow)
-    .values(values(Event.REJECT))
+    .values(values(Event.REJECT, {"offered": func.coalesce(_offered, constant("nothing"))}))
     .where(is_picked(_rejected))
     .returning(TaskRow.id, TaskRow.queue, TaskRow.type),
     "Fails tasks that have been due for a lease and whose type nobody offers, at most `rows` of them. `priority` names"

@@ -15,12 +15,12 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Integer,
+    SQLColumnExpression,
     Text,
     and_,
     case,
     cast,
     func,
-    literal,
     literal_column,
     null,
     true,
@@ -64,8 +64,12 @@ def is_held(task: type[TaskRow] = TaskRow) -> ColumnElement[bool]:
     return is_status(sources(*RECORD), task)
 
 
-def _error(code: ErrorCode, message: str) -> ColumnElement[Any]:
-    return cast(literal({"code": code, "message": message, "type": None}, JSONB), JSONB)
+def _error(code: ErrorCode, *message: str | SQLColumnExpression[Any]) -> ColumnElement[Any]:
+    """Return an error as the column holds it; the parts of its message are texts of the code, or SQL."""
+    text = func.concat(*(constant(part) if isinstance(part, str) else part for part in message))
+    return func.jsonb_build_object(
+        constant("code"), constant(code), constant("message"), text, constant("type"), null(), type_=JSONB()
+    )
 
 
 _GUARDS: dict[Guard, ColumnElement[bool]] = {
@@ -113,8 +117,12 @@ _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]
     },
     Write.CANCEL_REQUEST: lambda _: {"cancel_requested_at": func.coalesce(TaskRow.cancel_requested_at, NOW)},
     Write.SCHEDULE: lambda given: {name: given[name] for name in ("priority", "run_at", "due_at")},
-    Write.UNKNOWN_TYPE: lambda _: {
-        "error": _error(ErrorCode.UNKNOWN_TYPE, "no worker of this queue offers the type of this task")
+    Write.UNKNOWN_TYPE: lambda given: {
+        "error": _error(
+            ErrorCode.UNKNOWN_TYPE,
+            *("no worker of the queue ", TaskRow.queue, " offers the type ", TaskRow.type),
+            *("; offered there: ", given["offered"]),
+        )
     },
     Write.FRESH_RUN: lambda _: _FRESH_RUN,
 }
