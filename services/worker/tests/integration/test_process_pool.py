@@ -482,6 +482,20 @@ async def runs():
     assert outcome == NotBegun("no process: [Errno 24] Too many open files")
 
 
+async def test_a_type_that_a_changed_file_no_longer_has_fails_with_the_types_that_it_has(
+    handlers_file: Path, make: Make
+) -> None:
+    write(handlers_file, "from task_worker import handler\n\n@handler('new')\ndef run(): ...\n")
+    pool = make()
+
+    outcome = await pool.run("old")
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == (
+        "a process of the queue default has no handler of the type old; its handlers, as they are now: echo, new"
+    )
+
+
 async def test_a_daemon_thread_may_stay_and_reports_no_progress_of_others(make: Make) -> None:
     pool = make()
 

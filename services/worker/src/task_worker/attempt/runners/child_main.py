@@ -45,7 +45,7 @@ from task_worker.attempt.runners.child_state import ChildState, adopt_orphans
 from task_worker.attempt.runners.raised import not_begun_by, outcome_of_exception
 from task_worker.attempt.runners.thread import call
 from task_worker.context import Context
-from task_worker.handlers import Handler
+from task_worker.handlers import Handler, HandlerError
 from task_worker.loader import load_handlers
 from task_worker.wait_warnings import WaitWarnings
 
@@ -116,13 +116,14 @@ def _load(setup: ChildSetup) -> Mapping[str, Handler]:
 
 
 def _run(handlers: Mapping[str, Handler], request: ChildRequest, answers: io.BufferedWriter) -> HandlerOutcome:
-    reporter = _Reporter(answers)
+    handler, reporter = handlers.get(request.details.type), _Reporter(answers)
 
     def on_wait() -> None:
         _wait_warnings.handler_waits(request.details.type, request.details.queue)
 
     def run() -> Any:
-        handler = handlers[request.details.type]
+        if handler is None:
+            raise HandlerError(_missing(handlers, request))
         context = Context(request.details, report=reporter.report, is_stopped=lambda: False, on_wait=on_wait)
         with runner or contextlib.nullcontext():
             value = handler.begin(orjson.loads(request.payload_text), context)
@@ -130,7 +131,7 @@ def _run(handlers: Mapping[str, Handler], request: ChildRequest, answers: io.Buf
 
     bind_contextvars(**request.log_fields)
     try:
-        runner = _runner(handlers.get(request.details.type))
+        runner = _runner(handler)
     except (OSError, MemoryError) as error:
         return NotBegun(f"no process: {error}")
     try:
@@ -149,6 +150,12 @@ def _runner(handler: Handler | None) -> asyncio.Runner | None:
     runner = asyncio.Runner()
     runner.get_loop()
     return runner
+
+
+def _missing(handlers: Mapping[str, Handler], request: ChildRequest) -> str:
+    """Return what to say where a file has changed since the worker loaded it, and lacks the type of a task now."""
+    whose = f"a process of the queue {request.details.queue} has no handler of the type {request.details.type}"
+    return f"{whose}; its handlers, as they are now: {', '.join(sorted(handlers))}"
 
 
 class _Reporter:
