@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from task_contracts import ErrorCode, Progress
 from task_store import Claim
 from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Returned, Stopped
-from task_worker.attempt.runners.child_messages import ChildRequest, ChildSetup
+from task_worker.attempt.runners.child_messages import Begun, ChildRequest, ChildSetup
 from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
 from task_worker.context import TaskDetails
 from task_worker.lease.in_flight import Attempt, StopReason
@@ -447,6 +447,33 @@ async def test_running_out_of_memory_files_or_pids_while_handlers_are_loaded_is_
     assert outcome.reason.startswith("no process: ")
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_worker_without_memory_fails_only_what_has_begun(
+    make: Make, monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    pool = make()
+    await pool.run("pid")
+    (child,) = pool.pool._idle
+    read = child.read
+
+    def send(_: object) -> None:
+        raise MemoryError
+
+    async def read_one() -> Any:
+        if isinstance(message := await read(), Begun):
+            return message
+        raise MemoryError
+
+    monkeypatch.setattr(child, *(("read", read_one) if begun else ("send", send)))
+
+    if begun:
+        with pytest.raises(MemoryError):
+            await pool.run("pid")
+    else:
+        assert await pool.run("pid") == NotBegun("no process: out of memory")
+    assert isinstance(await pool.run("pid"), int)
+
+
 async def test_a_process_that_cannot_be_started_whatever_the_reason_is_no_failure_of_the_attempt(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,6 +507,7 @@ async def runs():
     outcome = await pool.run("async")
 
     assert outcome == NotBegun("no process: [Errno 24] Too many open files")
+    assert await pool.run("async") == "ran"  # in another process
 
 
 async def test_a_type_that_a_changed_file_no_longer_has_fails_with_the_types_that_it_has(

@@ -69,7 +69,7 @@ def main() -> None:
         request = _next(inbox)
         _send(answers, Begun())
         outcome = contextvars.copy_context().run(_run, handlers, request, answers)
-        _send(answers, ChildAnswer(outcome, is_clean=state.is_restored()))
+        _send(answers, ChildAnswer(outcome, is_clean=not isinstance(outcome, NotBegun) and state.is_restored()))
         del request, outcome  # they may be large
 
 

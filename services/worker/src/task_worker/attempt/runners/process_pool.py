@@ -120,6 +120,11 @@ class ProcessPool:
         try:
             answer = await _answer(child, attempt, request, report)
             outcome = answer.outcome if answer else await _outcome_without_answer(child, attempt)
+        except MemoryError:
+            if child.attempts > attempts_before:
+                raise  # an answer that is too large, say: the next one would be too
+            return NotBegun("no process: out of memory"), True
+        else:
             return outcome, child.attempts > attempts_before
         finally:
             stopper.close()
