@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -49,6 +51,24 @@ async def test_a_call_that_does_not_stop_is_left_behind():
         await call_broker(0.01, cling())
 
     release.set()
+
+
+def test_a_call_that_waits_while_it_stops_does_not_keep_the_event_loop_from_ending():
+    async def wait_again() -> None:
+        for _ in range(3):  # the loop and the caller cancel it once each
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async def leave() -> None:
+        call = asyncio.create_task(call_broker(60, wait_again()))
+        await asyncio.sleep(0.01)  # it has begun
+        assert not call.done()
+
+    ends = threading.Thread(target=asyncio.run, args=(leave(),), daemon=True)
+    ends.start()
+    ends.join(10)
+
+    assert not ends.is_alive()
 
 
 async def test_a_bare_exception_is_a_connection_given_up():

@@ -1,9 +1,10 @@
 """Runs calls into the broker's library, each with a deadline that always holds.
 
 The library answers a lost or frozen connection with a `CancelledError` that nobody asked for, or with a bare
-`Exception`; and while it cleans up after a cancelled call, it can wait for ever for a writer that is stuck (aiormq
-7.2). So each call runs in a task of its own: that task's cancellation cannot be mistaken for the caller's, and the
-task is left to itself if it does not end.
+`Exception`; and while it cleans up after a cancelled call, it can wait for ever: for a writer that is stuck (aiormq
+7.2), or for a callback that the end of the event loop has cancelled before it began (aio-pika 10.2). So each call runs
+in a task of its own: that task's cancellation cannot be mistaken for the caller's, and a task that does not end is
+cancelled again and again, while nobody waits for it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import TypeVar
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 T = TypeVar("T")
+
+_AGAIN_SECONDS = 0.2
+"""Between two cancels of a call that was told to stop and does not."""
 
 
 class ConnectionGivenUpError(ConnectionError):
@@ -55,6 +59,13 @@ async def call_broker(seconds: float, call: Awaitable[T]) -> T:
 
 
 def _leave(task: asyncio.Future[T]) -> None:
-    task.cancel()
     # Retrieve its exception, or asyncio reports that nobody did.
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    _cancel(task)
+
+
+def _cancel(task: asyncio.Future[T]) -> None:
+    """Cancel a task until it ends: the end of the event loop waits for it, after a single cancel of its own."""
+    if not task.done():
+        task.cancel()
+        asyncio.get_running_loop().call_later(_AGAIN_SECONDS, _cancel, task)
