@@ -42,6 +42,8 @@ _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 _ANY = "Any of these: repeated (`NEW` and once more `PENDING`), or separated by commas."
 _DIFFERENT_MAX = 20
 """More than there are words for a status or a priority."""
+_PARTS_MAX = 1_000
+"""Beyond that a list is not split: its rest is one wrong word."""
 _REPEATABLE = frozenset({"status", "priority", "label"})
 
 
@@ -59,7 +61,7 @@ def _clamp(moment: datetime) -> datetime:
 def _split_commas(values: Any) -> Any:
     if not isinstance(values, list):
         return values
-    different = dict.fromkeys(part for value in values for part in str(value).split(","))
+    different = dict.fromkeys(",".join(map(str, values)).split(",", _PARTS_MAX))
     # Where there are more, one of these is wrong; each wrong one costs time, and a query has room for thousands.
     return list(different)[:_DIFFERENT_MAX]
 
