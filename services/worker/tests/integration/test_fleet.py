@@ -221,7 +221,7 @@ class TestPriorities:
                 *(create("t", priority=priority, payload={"priority": priority}) for _ in range(count))
             )
         await start(run, concurrency=4)
-        await until(lambda: len(order) == 700, 30)
+        await until(lambda: len(order) == 700)
 
         low_at = [0, *(at for at, priority in enumerate(order[:600]) if priority == "LOW")]
         longest = max(later - earlier for earlier, later in itertools.pairwise(low_at))
