@@ -31,6 +31,7 @@ async def post_until_it_breaks(api: Api) -> None:
             await api.create(type="step.noop")
 
 
+@pytest.mark.alone
 async def test_the_tasks_of_a_killed_worker_run_again_in_time_and_completed_ones_never(
     world: World, say: Callable[[str], None]
 ) -> None:
