@@ -5,7 +5,6 @@ Every connection of the store and of the migrations is opened here: by one URL t
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -80,6 +79,15 @@ def connector(
     return connect
 
 
+def socket_of(connection: Any) -> socket.socket:
+    """Return the socket of asyncpg's own connection, open or closed; asyncpg (0.32) shows it in no public way.
+
+    Its stubs lack the transport, so `connection` has no type.
+    """
+    opened: socket.socket = connection._transport.get_extra_info("socket")  # noqa: SLF001
+    return opened
+
+
 def _why_unusable(error: Exception) -> str | None:
     """Return why connecting can never succeed, and what to do; None where it may succeed later."""
     words = str(error.args[0]) if error.args else type(error).__name__
@@ -116,10 +124,8 @@ def _refuse_other_encodings(address: DatabaseAddress, connection: asyncpg.Connec
 
 
 def _set_socket_options(connection: asyncpg.Connection[Any], options: tuple[tuple[int, int, int], ...]) -> None:
-    # asyncpg (0.32) shows its socket in no other way.
-    transport: asyncio.BaseTransport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001
-    opened = transport.get_extra_info("socket")
-    if opened is not None and opened.family != getattr(socket, "AF_UNIX", None):
+    opened = socket_of(connection)
+    if opened.family != getattr(socket, "AF_UNIX", None):
         for option in options:
             opened.setsockopt(*option)
 

@@ -16,12 +16,13 @@ import math
 import select
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
 from task_store._classify import is_server_in_doubt
+from task_store._connecting import socket_of
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
@@ -54,7 +55,7 @@ class ConnectionWatch:
         self._trusted_since = time.monotonic() - _YOUNG_SECONDS
 
     def _on_checkout(self, connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
-        driver, opened = _driver_of(connection), entry.info[_KEY]
+        driver, opened = connection.driver_connection, entry.info[_KEY]
         # An idle server says nothing but goodbye, so whatever can be read is one, or the end of the stream.
         if opened.at < self._trusted_since or driver.is_closed() or opened.readable.poll(0):
             driver.terminate()
@@ -67,12 +68,6 @@ class ConnectionWatch:
 
 
 def _on_connect(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
-    sock = _driver_of(connection)._transport.get_extra_info("socket")  # noqa: SLF001 # asyncpg 0.32 has no public way
     readable = select.poll()
-    readable.register(sock.fileno(), select.POLLIN)
+    readable.register(socket_of(connection.driver_connection).fileno(), select.POLLIN)
     entry.info[_KEY] = _Opened(time.monotonic(), readable)
-
-
-def _driver_of(connection: DBAPIConnection) -> Any:
-    """Return asyncpg's own connection; not as one, whose stubs lack the transport."""
-    return connection.driver_connection
