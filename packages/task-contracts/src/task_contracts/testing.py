@@ -27,11 +27,11 @@ HOSTILE_TEXTS: tuple[tuple[str, str], ...] = (
 )
 """Texts that make code slow which looks at them carelessly: how each begins, and what is repeated after it."""
 
-_CHARS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-_GROWTH_MAX = 5
-"""From one of these lengths to the next, linear work takes some 3 times as long, quadratic work some 10 times."""
-_UNNOTICED_SECONDS = 0.2
-_SECONDS_MAX = 1.0
+_CHARS = (1_000, 10_000, 100_000, 1_000_000)
+_GROWTH_MAX = 30
+"""From one of these lengths to the next, linear work takes some 10 times as long, quadratic work some 100 times."""
+_UNNOTICED_SECONDS = 0.1
+"""Less than this is not told from noise: quadratic work that stays below it at a million characters harms nobody."""
 
 
 def a_create(**fields: Any) -> TaskCreate:
@@ -64,7 +64,7 @@ def an_id() -> UUID:
 def assert_linear(work: Callable[[str], object]) -> None:
     """Fail if the CPU time of `work` grows faster than any of `HOSTILE_TEXTS`, from 1,000 characters to a million.
 
-    It also fails where a text takes more than a second. What `work` raises as a ValueError does not matter.
+    Only the growth counts, so that a slow machine does not fail it. What `work` raises as a ValueError does not matter.
     """
     for beginning, repeated in HOSTILE_TEXTS:
         allowed = _UNNOTICED_SECONDS
@@ -72,7 +72,7 @@ def assert_linear(work: Callable[[str], object]) -> None:
             took = _least_seconds(work, (beginning + repeated * (chars // len(repeated)))[:chars], allowed)
             if took > allowed:
                 raise AssertionError(f"{chars} characters of {beginning!r}, {repeated!r} ...: {took:.3f} s of CPU")
-            allowed = min(max(_UNNOTICED_SECONDS, _GROWTH_MAX * took), _SECONDS_MAX)
+            allowed = max(_UNNOTICED_SECONDS, _GROWTH_MAX * took)
 
 
 def _least_seconds(work: Callable[[str], object], text: str, allowed: float) -> float:
