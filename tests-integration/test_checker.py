@@ -65,7 +65,6 @@ def test_a_sound_run_has_no_findings() -> None:
         ("I6", {"notes": [FIRST, SECOND, replace(SECOND, token=uuid4(), started_at=40, ended_at=41)]}),
         ("I7", {"tasks": [task(lease_token=TOKEN)]}),
         ("I10", {"ready": {"tasks.dead": 1}}),
-        ("I10", {"connections": 1}),
     ],
 )
 def test_a_broken_run_is_named(named: str, broken: dict[str, object]) -> None:

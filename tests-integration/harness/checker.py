@@ -30,7 +30,6 @@ class Evidence:
         `accepted`: the ids of all answers 201. `cancelled`: of all answers 200 to a DELETE, never rerun since. `notes`:
     the handlers' journal. `frozen`: ids of processes that stood still for a while, and so could not stop their own code
     when they were taken for dead. `ready`: messages in each broker queue; left out where the broker is gone.
-    `connections`: to the database, of services that have ended.
     """
 
     accepted: frozenset[UUID]
@@ -40,7 +39,6 @@ class Evidence:
     cancelled: frozenset[UUID] = frozenset()
     frozen: frozenset[int] = frozenset()
     ready: Mapping[str, int] = field(default_factory=dict)
-    connections: int = 0
 
 
 def findings(evidence: Evidence) -> list[str]:
@@ -141,8 +139,6 @@ def _rest(evidence: Evidence) -> Iterator[str]:
     for name, messages in evidence.ready.items():
         if messages:
             yield f"{messages} messages are left in {name}"
-    if evidence.connections:
-        yield f"{evidence.connections} connections to the database are left"
 
 
 _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
