@@ -33,8 +33,10 @@ class UnreadBodies:
         body = _Body(scope, receive)
 
         async def send_after(message: Message) -> None:
-            if message["type"] == "http.response.start" and (not await body.drop() or message["status"] == 413):
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            if message["type"] == "http.response.start":
+                is_over = body.is_over or await body.drop()
+                if not is_over or message["status"] == 413:
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
         await self._app(scope, body.receive, send_after)
@@ -44,12 +46,12 @@ class _Body:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
         self._is_sent = (b"expect", b"100-continue") not in scope["headers"]
-        self._is_over = False
+        self.is_over = False
 
     async def receive(self) -> Message:
         self._is_sent = True
         message = await self._receive()
-        self._is_over = not message.get("more_body", False)
+        self.is_over = not message.get("more_body", False)
         return message
 
     async def drop(self) -> bool:
@@ -57,11 +59,11 @@ class _Body:
         dropped_bytes = 0
         try:
             async with asyncio.timeout(DROP_SECONDS):
-                while self._is_sent and not self._is_over and dropped_bytes < DROP_BYTES:
+                while self._is_sent and not self.is_over and dropped_bytes < DROP_BYTES:
                     dropped_bytes += len((await self.receive()).get("body", b""))
         except TimeoutError:
             pass
-        return self._is_over
+        return self.is_over
 
 
 def _has_body(scope: Scope) -> bool:
