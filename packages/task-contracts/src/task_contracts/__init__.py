@@ -6,6 +6,7 @@ documents, and the messages on the broker. Depends on pydantic alone and does no
 
 from task_contracts import _limits as limits
 from task_contracts._back_off import BackOff
+from task_contracts._bulk_result import BulkResult
 from task_contracts._enums import ErrorCode, Priority, SortOrder, TaskStatus, View
 from task_contracts._health import Health, HealthCheck, HealthStatus
 from task_contracts._json import (
@@ -41,10 +42,12 @@ from task_contracts._schemas import (
     TimeoutSeconds,
     TypeName,
 )
+from task_contracts._task_update import TaskUpdate
 
 __all__ = [
     "PROBLEM_MEDIA_TYPE",
     "BackOff",
+    "BulkResult",
     "DueTasks",
     "ErrorCode",
     "FieldProblem",
@@ -76,6 +79,7 @@ __all__ = [
     "TaskState",
     "TaskStatus",
     "TaskSummary",
+    "TaskUpdate",
     "Text",
     "TimeoutSeconds",
     "TypeName",

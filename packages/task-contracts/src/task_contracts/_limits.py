@@ -36,6 +36,8 @@ PAGE_ITEMS_DEFAULT = 50
 TOTAL_MAX = 10_000
 EXAMINED_ROWS_MAX = 50_000
 """Rows that one page reads at most, for a filter that no index serves."""
+BULK_ITEMS_MAX = 1_000
+"""Tasks that one call cancels or reruns at most."""
 
 MESSAGE_IDS_MAX = 50
 

@@ -16,6 +16,8 @@ class ProblemCode(StrEnum):
     UNKNOWN_QUEUE = "unknown_queue"
     TASK_NOT_FOUND = "task_not_found"
     TASK_FINISHED = "task_finished"
+    WRONG_STATUS = "wrong_status"
+    VERSION_MISMATCH = "version_mismatch"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     BODY_TOO_LARGE = "body_too_large"
