@@ -19,7 +19,7 @@ from harness.tables import Tables
 from harness.waiting import SECONDS, eventually
 from harness.world import World
 from task_bus.testing import RabbitServer
-from task_contracts import TaskCreate
+from task_contracts import TaskCreate, TaskUpdate
 from task_migrations import upgrade
 from task_store import Database, Tasks
 from task_store.testing import PrivatePostgres
@@ -156,7 +156,7 @@ async def test_p2_workers_that_live_through_a_restore_go_on_with_what_they_still
 
     async def hurry(task_id: UUID) -> None:
         async with Database(world.database_url) as database:
-            await Tasks(database).reschedule(task_id, run_at=datetime.now(UTC))
+            await Tasks(database).reschedule(task_id, TaskUpdate(run_at=None))
 
     async def is_stopped() -> bool:
         return all(world.journal.of(one)[0].how == "CancelledError" for one in (waited, unknown))

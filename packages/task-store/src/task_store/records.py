@@ -66,6 +66,32 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedMany:
+    """What one call has changed of many tasks: the event of each, and the queues that they are in.
+
+    `next_after` is the id after which the next call goes on, None if nothing is left. `began_at` is the database's time
+    of the first call, which each further one is given.
+    """
+
+    event_by_id: dict[UUID, Event]
+    queues: frozenset[str]
+    began_at: datetime
+    next_after: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class CountedMany:
+    """To how many tasks each event could happen, at the database's time `began_at`.
+
+    If `is_capped`, there may be more.
+    """
+
+    count_by_event: dict[Event, int]
+    is_capped: bool
+    began_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What a worker offers: each of its types on each of its queues.
 

@@ -23,10 +23,11 @@ from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from task_contracts import Priority, SortOrder
+from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import _statements
 from task_store._models import Base
 from task_store._sql_layout import laid_out
-from task_store._statements import pages
+from task_store._statements import bulk, pages
 from task_store._statements.parameters import given_name
 from task_store._statements.statement import Statement
 from task_store.records import TaskFilter
@@ -61,7 +62,19 @@ _MANY = TaskFilter(
     order=SortOrder.OLDEST,
     after=UUID("019dd6a4-0800-7000-8000-000000000000"),
 )
+_OF_A_QUEUE = TaskFilter(queue="reports")
+_BEGAN_AT = datetime(2026, 6, 1, tzinfo=UTC)
 EXAMPLES: Mapping[str, Mapping[str, Statement]] = {
+    "bulk.change": {
+        "cancel those of a queue": bulk.change(CANCELLATION, _OF_A_QUEUE, items=1_000, began_at=None),
+        "rerun, all that a filter can ask for, a later call": bulk.change(
+            [Event.RERUN], _MANY, items=1_000, began_at=_BEGAN_AT
+        ),
+    },
+    "bulk.count": {
+        "of a queue, to be cancelled": bulk.count(CANCELLATION, _OF_A_QUEUE, began_at=None),
+        "all, to be rerun": bulk.count([Event.RERUN], TaskFilter(), began_at=None),
+    },
     "pages.page": {
         "the newest tasks, whole": pages.page(TaskFilter(), is_full=True, items=50),
         "all that a list can ask for, summaries, oldest first": pages.page(_MANY, is_full=False, items=50),

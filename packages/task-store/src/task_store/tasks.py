@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,15 +11,16 @@ from uuid import UUID
 import orjson
 from uuid_utils.compat import uuid7
 
-from task_contracts import Priority, Task, TaskState, TaskStatus, TaskSummary, limits
+from task_contracts import Task, TaskState, TaskStatus, TaskSummary, TaskUpdate, limits
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._batcher import Batcher
-from task_store._statements import cancel_rerun, counts, create, pages
+from task_store._statements import bulk, cancel_rerun, counts, create, pages
 from task_store._statements.statement import Statement
 from task_store._task_rows import shown
-from task_store.batch_limit import text_bytes
+from task_store.batch_limit import BatchLimit, text_bytes
 from task_store.database import Database
-from task_store.records import Changed, NewTask, Page, TaskFilter, Total
+from task_store.errors import ContentionError, DatabaseUnavailableError
+from task_store.records import Changed, ChangedMany, CountedMany, NewTask, Page, TaskFilter, Total
 
 
 class Tasks:
@@ -28,6 +29,7 @@ class Tasks:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._created = Batcher(self._create_all, size_bytes=_size_bytes)
+        self._bulk_limit = BatchLimit(limits.BULK_ITEMS_MAX)
 
     async def create(self, new: NewTask, *, seconds: float | None = None) -> Task:
         """Store a task as NEW and return it once that is committed.
@@ -101,13 +103,73 @@ class Tasks:
         return await self._change(cancel_rerun.RERUN, task_id)
 
     async def reschedule(
-        self, task_id: UUID, *, priority: Priority | None = None, run_at: datetime | None = None
+        self, task_id: UUID, update: TaskUpdate, *, versions: Collection[int] | None = None
     ) -> Changed | None:
-        """Give a waiting task another priority or time; None if there is no such task.
+        """Give a waiting task another priority or time; None if there is no such task. Safe to repeat.
 
-        What is None stays as it is. `Changed.event` is None for a task that does not wait.
+        `Changed.event` is None for a task that does not wait, or whose version is none of `versions`.
+
+        Args:
+            task_id: the task.
+            update: what is left out of it stays; a `run_at` of None means now.
+            versions: those that the task may be at, each below 2^31; None allows any.
+
         """
-        return await self._change(cancel_rerun.RESCHEDULE, task_id, priority=priority, run_at=run_at)
+        return await self._change(
+            cancel_rerun.RESCHEDULE,
+            task_id,
+            priority=update.priority,
+            run_at=update.run_at,
+            is_run_at_given="run_at" in update.model_fields_set,
+            versions=None if versions is None else list(versions),
+        )
+
+    async def change_many(
+        self, events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at: datetime | None = None
+    ) -> ChangedMany:
+        """Cancel up to `items` of the matching tasks, or rerun them; fewer if too many rows were read to find them.
+
+        A task that matches no longer once it is locked is left as it is. A running task that was asked to stop before
+        is not asked again, and only what finished before `began_at` is rerun: so a call that is repeated with the same
+        arguments changes nothing twice.
+
+        Args:
+            events: `lifecycle.CANCELLATION`, or RERUN alone.
+            wanted: which tasks, in which order, and after which id. Other statuses than those in which `events` can
+                happen find nothing.
+            items: 1 to `limits.BULK_ITEMS_MAX`; after a call without an answer the next ones take fewer.
+            began_at: `ChangedMany.began_at` of the first call; None for the first call itself.
+
+        Raises:
+            DatabaseUnavailableError: some tasks may have been changed; repeat the call.
+
+        """
+        items = min(items, self._bulk_limit.items)
+        try:
+            rows = await self._fetch_bulk(bulk.change(events, wanted, items=items, began_at=began_at))
+        except DatabaseUnavailableError:
+            self._bulk_limit.unanswered(items)
+            raise
+        self._bulk_limit.answered(items)
+        changed = [row for row in rows if row["id"] is not None]
+        return ChangedMany(
+            event_by_id={row["id"]: Event(row["event"]) for row in changed},
+            queues=frozenset(row["queue"] for row in changed),
+            began_at=began_at or rows[0]["now"],
+            next_after=rows[0]["next_after"],
+        )
+
+    async def count_many(
+        self, events: Sequence[Event], wanted: TaskFilter, *, began_at: datetime | None = None
+    ) -> CountedMany:
+        """Count the matching tasks that `change_many` would change, among at most `limits.EXAMINED_ROWS_MAX` rows.
+
+        Arguments as for `change_many`.
+        """
+        (row,) = await self._database.fetch(bulk.count(events, wanted, began_at=began_at))
+        count_by_event = {event: row[event] for event in events}
+        is_capped = sum(count_by_event.values()) > limits.TOTAL_MAX or row["examined"] >= limits.EXAMINED_ROWS_MAX
+        return CountedMany(count_by_event, is_capped, began_at or row["now"])
 
     async def aclose(self) -> None:
         """Wait until every call that has begun is answered."""
@@ -117,6 +179,13 @@ class Tasks:
         stored = await self._database.fetch(create.CREATE, _columns(batch))
         row_by_id = {row["id"]: row for row in stored}
         return [_new_task(one.new, row_by_id[one.id]) for one in batch]
+
+    async def _fetch_bulk(self, statement: Statement) -> Sequence[Mapping[str, Any]]:
+        """Run a statement over many rows, once more if another transaction was in its way."""
+        try:
+            return await self._database.fetch(statement)
+        except ContentionError:
+            return await self._database.fetch(statement)
 
     async def _change(self, statement: Statement, task_id: UUID, **given: Any) -> Changed | None:
         rows = await self._database.fetch(statement, {"task_id": task_id, **given})

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from task_contracts import Priority
+from task_contracts import Priority, TaskUpdate
 from task_store import Dispatches, DispatchQuota, LiveOffers
 
 HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
@@ -132,7 +132,7 @@ async def test_rescheduled_task_is_marked_anew_in_its_new_broker_queue(
     task_id = await table.put(type="a", priority="LOW")
     first = await mark(dispatches, quotas, OFFERS)
 
-    await tasks.reschedule(task_id, priority=HIGH)
+    await tasks.reschedule(task_id, TaskUpdate(priority=HIGH))
 
     assert first == {("default", LOW): [task_id]}
     assert await mark(dispatches, quotas, OFFERS) == {("default", HIGH): [task_id]}

@@ -12,7 +12,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 import task_store.tasks
-from task_contracts import Priority, TaskError, TaskStatus
+from task_contracts import Priority, TaskError, TaskStatus, TaskUpdate
 from task_contracts.lifecycle import CANCELLATION, COLUMN_RULES, LIFECYCLE, Event, Guard, Presence, Transition, Write
 from task_contracts.testing import a_create
 from task_store import (
@@ -118,7 +118,7 @@ class World:
 
     async def _reschedule(self, task_id: UUID) -> Event | None:
         run_at = await self.table.now() + LATER
-        changed = await self.tasks.reschedule(task_id, priority=Priority.HIGH, run_at=run_at)
+        changed = await self.tasks.reschedule(task_id, TaskUpdate(priority=Priority.HIGH, run_at=run_at))
         return changed and changed.event
 
     async def _reject(self, task_id: UUID) -> Event | None:

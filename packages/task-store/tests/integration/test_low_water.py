@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from task_contracts import Priority
+from task_contracts import Priority, TaskUpdate
 from task_store import Claims, Dispatches, DispatchQuota, LiveOffers, Tasks
 from task_store.dispatches import Marked
 from task_store.low_water import LowWater
@@ -122,6 +122,6 @@ async def test_task_that_changes_its_priority_is_not_below_the_low_water_time_of
     task_id = await table.put(priority="LOW", due_at=timedelta(minutes=-10))
     await dispatches.mark(quotas, OFFERS)
 
-    await tasks.reschedule(task_id, priority=Priority.HIGH)
+    await tasks.reschedule(task_id, TaskUpdate(priority=Priority.HIGH))
 
     assert ids_of(await dispatches.mark(quotas, OFFERS)) == [task_id]

@@ -20,8 +20,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from task_contracts import Priority, SortOrder, TaskStatus, limits
+from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import Base, Database, TaskFilter
 from task_store._statements import (
+    bulk,
     cancel_rerun,
     claims,
     create,
@@ -43,7 +45,7 @@ INDEXES = {str(index.name) for index in (*TASKS.indexes, TASKS.primary_key)}
 PRIORITIES = [str(priority) for priority in Priority]
 ME, DEAD = uuid4(), uuid4()
 HELD = 20
-WAITING, RUNNING = 20_000, 2_000 + 2 * HELD
+WAITING, RUNNING, FAILED = 20_000, 2_000 + 2 * HELD, 300
 
 ID = "('00000000-0000-7000-8000-' || lpad(to_hex(nextval('ids')), 12, '0'))::uuid"
 """Ids that grow with time, as UUIDv7 does."""
@@ -66,7 +68,7 @@ FROM (VALUES
     ({RUNNING - 2 * HELD}, 'IN_PROGRESS', 'echo', 'default', true, 0, '{uuid4()}'),
     ({HELD}, 'IN_PROGRESS', 'echo', 'default', true, 0, '{ME}'),
     ({HELD}, 'IN_PROGRESS', 'echo', 'default', true, 0, '{DEAD}'),
-    (300, 'FAILED', 'echo', 'default', false, 0, NULL)
+    ({FAILED}, 'FAILED', 'echo', 'default', false, 0, NULL)
 ) AS kinds(count, status, type, queue, is_dispatched, lost, worker)
 CROSS JOIN LATERAL generate_series(1, count) AS n
 CROSS JOIN LATERAL (SELECT CASE WHEN worker IS NOT NULL THEN gen_random_uuid() END AS token) AS lease
@@ -181,7 +183,12 @@ def statements(known: Known) -> dict[str, Case]:
         "state": Case(pages.STATE, one, rows=1, pages=10),
         "delete": Case(cancel_rerun.CANCEL, one, rows=2, pages=50),
         "rerun": Case(cancel_rerun.RERUN, one, rows=2, pages=50),
-        "reschedule": Case(cancel_rerun.RESCHEDULE, {**one, "priority": "HIGH", "run_at": None}, rows=2, pages=100),
+        "reschedule": Case(
+            cancel_rerun.RESCHEDULE,
+            {**one, "priority": "HIGH", "run_at": None, "is_run_at_given": True, "versions": [1]},
+            rows=2,
+            pages=100,
+        ),
         "reject": Case(
             reject.REJECT,
             {"priority": PRIORITIES, "lease": timedelta(seconds=30), "rows": 100},
@@ -210,6 +217,18 @@ def statements(known: Known) -> dict[str, Case]:
             pages=200,
             is_hot=False,
         ),
+        "cancel many": Case(
+            bulk.change(CANCELLATION, TaskFilter(queue="default"), items=50, began_at=None),
+            {},
+            rows=FAILED + 51 + 2 * 50,
+            is_hot=False,
+        ),
+        "rerun many": Case(
+            bulk.change([Event.RERUN], TaskFilter(), items=50, began_at=None), {}, rows=51 + 2 * 50, is_hot=False
+        ),
+        "count of the rerun": Case(
+            bulk.count([Event.RERUN], TaskFilter(), began_at=None), {}, rows=FAILED, pages=400, is_hot=False
+        ),
         "page of the failed": Case(pages.page(failed, is_full=False, items=50), {}, rows=51, pages=400, is_hot=False),
     }
 
@@ -231,7 +250,7 @@ class Planner:
         await run("BEGIN")
         try:
             arguments = f"({literals})" if literals else ""
-            explained = await run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE hot{arguments}")
+            explained = await run(f"EXPLAIN (ANALYZE, BUFFERS, WAL, FORMAT JSON) EXECUTE hot{arguments}")
             (plan,) = json.loads(explained.scalar_one())
             return plan["Plan"]
         finally:
@@ -359,6 +378,33 @@ async def test_page_for_a_rare_filter_examines_no_more_rows_than_a_page_may(
         plan = await Planner(connection).explain(Case(page, {}, rows=0), "force_generic_plan")
 
     assert rows_of(plan) <= 2 * 1_000
+
+
+@pytest.mark.parametrize(("events", "status"), [(CANCELLATION, "NEW"), ([Event.RERUN], "CANCELLED")])
+async def test_call_that_changes_many_tasks_is_bounded_whatever_matches_and_however_large_they_are(
+    events: list[Event], status: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Payloads stay where they are, so a call needs no bound in bytes."""
+    monkeypatch.setattr(limits, "EXAMINED_ROWS_MAX", 1_000)
+    large = f"""
+    INSERT INTO tasks (id, payload, payload_bytes, name, type, queue, priority, status, created_at, due_at, finished_at)
+    SELECT {ID}, to_json(text), 180000, 'a task', 'echo', 'default', 'HIGH', '{status}', now(), now(),
+           CASE WHEN '{status}' = 'CANCELLED' THEN now() END
+    FROM generate_series(1, 20) AS n
+    CROSS JOIN LATERAL (SELECT string_agg(gen_random_uuid()::text || n || part, '')
+                        FROM generate_series(1, 5000) AS part) AS large(text)
+    """
+    async with filled(database_url, FILL_ENDED, large, "ANALYZE") as connection:
+        found, rare = (
+            Case(bulk.change(events, TaskFilter(name=name), items=50, began_at=None), {}, rows=0)
+            for name in ("a task", "needle")
+        )
+        planner = Planner(connection)
+        for case in (found, rare):
+            plan = await planner.explain(case, "force_generic_plan")
+
+            assert rows_of(plan) <= 2 * 1_000 + 2 * 20
+            assert plan["WAL Bytes"] < 20 * 180_000 / 4
 
 
 async def test_what_a_worker_asks_all_the_time_walks_no_dead_entries_of_an_old_snapshot(

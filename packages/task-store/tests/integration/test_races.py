@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from task_contracts import Priority, Progress, TaskError, TaskStatus
-from task_contracts.lifecycle import Event
+from task_contracts import Priority, Progress, SortOrder, TaskError, TaskStatus, TaskUpdate
+from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import (
     Attempts,
     Claim,
@@ -28,6 +29,7 @@ from task_store import (
     HeldRow,
     LiveOffers,
     Offer,
+    TaskFilter,
     Tasks,
     Workers,
     new_lease_token,
@@ -41,6 +43,7 @@ OVERDUE = timedelta(seconds=2)
 Poll = Callable[..., Awaitable[Any]]
 A_DAY = timedelta(days=1)
 ERROR = TaskError(code="failed", message="no")
+SOONER = TaskUpdate(priority=Priority.HIGH, run_at=None)
 
 WaitingForLock = Callable[..., Awaitable[None]]
 
@@ -294,6 +297,20 @@ async def test_delete_that_waited_for_a_claim_asks_the_running_task_to_stop(
     assert answer.task.cancel_requested_at is not None
 
 
+async def test_reschedule_that_waited_for_another_heeds_the_version_that_it_then_finds(
+    tasks: Tasks, table: Any, connect: Any, waiting_for_lock: WaitingForLock
+) -> None:
+    task_id, other = await table.put(priority="LOW"), await connect()
+
+    async with asyncio.TaskGroup() as group, other.transaction():
+        await other.execute("UPDATE tasks SET priority = 'MEDIUM', version = 2 WHERE id = $1", task_id)
+        stale = group.create_task(tasks.reschedule(task_id, SOONER, versions=[1]))
+        await waiting_for_lock()
+
+    assert (stale.result().event, stale.result().task.version) == (None, 2)
+    assert (await table.task(task_id))["priority"] == "MEDIUM"
+
+
 async def test_delete_that_waited_for_a_purge_finds_no_task(
     tasks: Tasks, table: Any, connect: Any, waiting_for_lock: WaitingForLock
 ) -> None:
@@ -373,8 +390,11 @@ class Storm:
     async def call(self, store: Database) -> None:
         tasks = Tasks(store)
         for _ in range(3 * self.turns):
-            act = random.choice([tasks.cancel, tasks.rerun, tasks.rerun, tasks.reschedule, tasks.get])
+            act = random.choice([tasks.cancel, tasks.rerun, tasks.rerun, partial(tasks.reschedule, update=SOONER)])
             await act(random.choice(self.ids))
+            if random.random() < 0.2:
+                events, order = random.choice([CANCELLATION, (Event.RERUN,)]), random.choice(list(SortOrder))
+                await tasks.change_many(events, TaskFilter(order=order), items=random.choice([3, 30]))
 
     async def lead(self, leader: UUID, store: Database) -> None:
         workers, dispatches = Workers(store), Dispatches(store, store)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from task_contracts import Priority, TaskError, TaskState, TaskStatus, check_json
+from task_contracts import Priority, TaskError, TaskState, TaskStatus, TaskUpdate, check_json
 from task_contracts.lifecycle import Event
 from task_contracts.testing import an_id
 from task_store import Attempts, Claim, Ending, NewTask, Tasks, UnstorableValuesError
@@ -172,7 +172,7 @@ async def test_unknown_task_is_none_to_every_question(tasks: Tasks) -> None:
     assert await tasks.state(unknown) is None
     assert await tasks.cancel(unknown) is None
     assert await tasks.rerun(unknown) is None
-    assert await tasks.reschedule(unknown, priority=Priority.LOW) is None
+    assert await tasks.reschedule(unknown, TaskUpdate(priority=Priority.LOW)) is None
 
 
 @pytest.mark.parametrize("status", TaskStatus)
@@ -213,9 +213,9 @@ async def test_reschedule_changes_what_is_given_and_keeps_the_rest(tasks: Tasks,
     before = await tasks.get(task_id)
     run_at = await table.now() + timedelta(hours=5)
 
-    by_priority = (await tasks.reschedule(task_id, priority=Priority.HIGH)).task
-    by_time = (await tasks.reschedule(task_id, run_at=run_at)).task
-    to_the_past = (await tasks.reschedule(task_id, run_at=run_at - timedelta(days=1))).task
+    by_priority = (await tasks.reschedule(task_id, TaskUpdate(priority=Priority.HIGH))).task
+    by_time = (await tasks.reschedule(task_id, TaskUpdate(run_at=run_at))).task
+    to_the_past = (await tasks.reschedule(task_id, TaskUpdate(run_at=run_at - timedelta(days=1)))).task
 
     assert (by_priority.priority, by_priority.run_at, by_priority.due_at) == (
         Priority.HIGH,
@@ -225,6 +225,31 @@ async def test_reschedule_changes_what_is_given_and_keeps_the_rest(tasks: Tasks,
     assert (by_time.priority, by_time.run_at, by_time.due_at) == (Priority.HIGH, run_at, run_at)
     assert to_the_past.run_at == run_at - timedelta(days=1)
     assert to_the_past.run_at < to_the_past.due_at < run_at
+
+
+async def test_reschedule_to_no_time_means_now(tasks: Tasks, table: Any) -> None:
+    task_id = await table.put(run_at=timedelta(hours=1), due_at=timedelta(hours=1), dispatched_at=None)
+    before = await table.now()
+
+    changed = await tasks.reschedule(task_id, TaskUpdate(run_at=None))
+
+    assert (changed.event, changed.task.run_at) == (Event.RESCHEDULE, None)
+    assert before < changed.task.due_at < await table.now()
+
+
+@pytest.mark.parametrize(
+    ("versions", "event"),
+    [(None, Event.RESCHEDULE), ([7], Event.RESCHEDULE), ([1, 7, 9], Event.RESCHEDULE), ([6], None), ([], None)],
+)
+async def test_reschedule_of_another_version_than_the_caller_knows_changes_nothing(
+    versions: list[int] | None, event: Event | None, tasks: Tasks, table: Any
+) -> None:
+    task_id = await table.put(version=7)
+
+    changed = await tasks.reschedule(task_id, TaskUpdate(priority=Priority.HIGH), versions=versions)
+
+    assert (changed.event, changed.task.version) == (event, 8 if event else 7)
+    assert changed.task == await tasks.get(task_id)
 
 
 async def test_error_of_a_task_is_told_whole(

@@ -5,7 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import DateTime, Select, Text, Uuid, func, null, select, union_all, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    case,
+    func,
+    null,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from task_contracts.lifecycle import CANCELLATION, Event
@@ -18,10 +34,16 @@ from task_store._statements.transitions import NOW, ValueExpressions, pick, valu
 _INDEXES = ("pk_tasks",)
 
 
-def _change(events: Sequence[Event], given: ValueExpressions | None = None) -> CompoundSelect[Any]:
-    """Apply the first of `events` that the row allows and return the row with its name; else the row unchanged."""
+def _change(
+    events: Sequence[Event], given: ValueExpressions | None = None, only_if: ColumnElement[bool] | None = None
+) -> CompoundSelect[Any]:
+    """Apply the first of `events` that the row allows and return the row with its name; else the row unchanged.
+
+    `only_if` is a condition of the caller's own, on the locked row.
+    """
+    event = pick(events) if only_if is None else case((only_if, pick(events)))
     locked = (
-        select(*TASK_COLUMNS, pick(events).label("event"))
+        select(*TASK_COLUMNS, event.label("event"))
         .where(TaskRow.id == parameter("task_id", Uuid()))
         .with_for_update()
         .cte("locked")
@@ -51,18 +73,22 @@ RERUN = Statement(
 )
 
 _run_at = parameter("run_at", DateTime(timezone=True))
+_is_run_at_given = parameter("is_run_at_given", Boolean())
+_versions = parameter("versions", ARRAY(Integer()))
 
 RESCHEDULE = Statement(
     _change(
         [Event.RESCHEDULE],
         {
             "priority": func.coalesce(parameter("priority", Text()), TaskRow.priority),
-            "run_at": func.coalesce(_run_at, TaskRow.run_at),
+            "run_at": case((_is_run_at_given, _run_at), else_=TaskRow.run_at),
             # Never in the past: in its new place the task must not lie below a low-water time.
-            "due_at": func.greatest(func.coalesce(_run_at, TaskRow.due_at), NOW),
+            "due_at": func.greatest(case((_is_run_at_given, _run_at), else_=TaskRow.due_at), NOW),
         },
+        only_if=_versions.is_(None) | (TaskRow.version == any_(_versions)),
     ),
-    "Gives a waiting task another `priority` or `run_at`; what is NULL stays. Returns the task as it then is, and the"
+    "Gives a waiting task another `priority`, unless that is NULL, and another `run_at`, if `is_run_at_given`: NULL"
+    " means now. Only if its version is one of `versions`, unless that is NULL. Returns the task as it then is, and the"
     " event or NULL.",
     indexes=_INDEXES,
 )

@@ -67,48 +67,49 @@ def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Statement:
     rows than the limit were examined. Where nothing matches there is one row, whose `id` is null: so that these two
     still come from the same snapshot.
     """
-    seen = aliased(TaskRow, _examined(wanted))
+    seen = aliased(TaskRow, examined(wanted))
     names = [column.name for column in (TASK_COLUMNS if is_full else SUMMARY_COLUMNS)]
     matching = (
         select(*(getattr(seen, name) for name in names), _size(seen, is_full=is_full).label("size"))
-        .where(*_conditions(seen, wanted))
-        .order_by(_in_order(seen.id, wanted.order))
+        .where(*match_conditions(seen, wanted))
+        .order_by(in_list_order(seen.id, wanted.order))
         .limit(items + 1)
         .subquery("matching")
     )
-    running = func.sum(matching.c.size).over(order_by=_in_order(matching.c.id, wanted.order))
+    running = func.sum(matching.c.size).over(order_by=in_list_order(matching.c.id, wanted.order))
     sized = select(matching, running.label("bytes"), func.count().over().label("matched")).subquery("sized")
     cut = (
         select(*(sized.c[name] for name in names), sized.c.matched)
         .where((sized.c.bytes <= limits.PAGE_BYTES) | (sized.c.bytes == sized.c.size))
-        .order_by(_in_order(sized.c.id, wanted.order))
+        .order_by(in_list_order(sized.c.id, wanted.order))
         .limit(items)
         .subquery("cut")
     )
     matched = func.coalesce(cut.c.matched, 0).label("matched")
-    last_examined = case((matched <= items, _last_examined(wanted).scalar_subquery())).label("last_examined")
+    last_examined = case((matched <= items, last_examined_id(wanted).scalar_subquery())).label("last_examined")
     always = select(true().label("row")).subquery("always")
     return Statement(
         select(*(cut.c[name] for name in names), matched, last_examined)
         .select_from(always.outerjoin(cut, true()))
-        .order_by(_in_order(cut.c.id, wanted.order)),
+        .order_by(in_list_order(cut.c.id, wanted.order)),
         "Returns a page of tasks, how many matched, and the last id examined if the limit of rows was reached.",
-        indexes=_indexes(wanted),
+        indexes=indexes(wanted),
     )
 
 
 def total(wanted: TaskFilter) -> Statement:
     """Build the select of how many rows are examined, and how many of them match."""
-    seen = aliased(TaskRow, _examined(wanted))
-    matching = func.count().filter(literal(True), *_conditions(seen, wanted))  # SQL's own constant
+    seen = aliased(TaskRow, examined(wanted))
+    matching = func.count().filter(literal(True), *match_conditions(seen, wanted))  # SQL's own constant
     return Statement(
         select(matching.label("matching"), func.count().label("examined")).select_from(seen),
         "Counts the tasks examined, and those of them that match.",
-        indexes=_indexes(wanted),
+        indexes=indexes(wanted),
     )
 
 
-def _indexes(wanted: TaskFilter) -> tuple[str, ...]:
+def indexes(wanted: TaskFilter) -> tuple[str, ...]:
+    """Return the indexes by which a page finds its rows."""
     return ("ix_tasks_unsuccessful",) if _is_unsuccessful(wanted) else ("pk_tasks",)
 
 
@@ -116,22 +117,23 @@ def _is_unsuccessful(wanted: TaskFilter) -> bool:
     return bool(wanted.statuses) and wanted.statuses <= UNSUCCESSFUL
 
 
-def _last_examined(wanted: TaskFilter) -> Select[UUID]:
+def last_examined_id(wanted: TaskFilter) -> Select[UUID]:
     """Return the select of the last id examined if the limit was reached, else of no row."""
     return (
         select(TaskRow.id)
         .where(*_bounds(wanted))
-        .order_by(_in_order(TaskRow.id, wanted.order))
+        .order_by(in_list_order(TaskRow.id, wanted.order))
         .offset(limits.EXAMINED_ROWS_MAX - 1)
         .limit(1)
     )
 
 
-def _examined(wanted: TaskFilter) -> Subquery:
+def examined(wanted: TaskFilter) -> Subquery:
+    """Return the rows that a page reads, in the order of the list: at most `limits.EXAMINED_ROWS_MAX`."""
     return (
         select(*TaskRow.__table__.c)
         .where(*_bounds(wanted))
-        .order_by(_in_order(TaskRow.id, wanted.order))
+        .order_by(in_list_order(TaskRow.id, wanted.order))
         .limit(limits.EXAMINED_ROWS_MAX)
         .subquery("examined")
     )
@@ -152,7 +154,8 @@ def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
     return bounds
 
 
-def _conditions(seen: type[TaskRow], wanted: TaskFilter) -> list[ColumnElement[bool]]:
+def match_conditions(seen: type[TaskRow], wanted: TaskFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions that a filter sets, but for those of the position in the list."""
     conditions: list[ColumnElement[bool]] = [seen.labels.contains({key: value}) for key, value in wanted.labels]
     if wanted.statuses:
         conditions.append(seen.status.in_(sorted(wanted.statuses)))
@@ -178,7 +181,8 @@ def _size(seen: type[TaskRow], *, is_full: bool) -> ColumnElement[int]:
     return summary + seen.payload_bytes + seen.result_bytes if is_full else summary
 
 
-def _in_order(key: SQLColumnExpression[UUID], order: SortOrder) -> ColumnElement[UUID]:
+def in_list_order(key: SQLColumnExpression[UUID], order: SortOrder) -> ColumnElement[UUID]:
+    """Return an id as ORDER BY wants it for a list."""
     return key.desc() if order is SortOrder.NEWEST else key.asc()
 
 
