@@ -5,9 +5,11 @@ from __future__ import annotations
 from task_api.docs import add_docs
 from task_api.head import answer_head
 from task_api.hosts import HostCheck
+from task_api.list_turns import ListTurns
 from task_api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, DocumentedApi
 from task_api.parts import ApiParts
 from task_api.request_middleware import RequestMiddleware
+from task_api.routes.bulk import add_bulk_calls
 from task_api.routes.health import add_health_calls
 from task_api.routes.tasks import add_task_calls
 from task_api.translation import translate_exceptions
@@ -30,7 +32,10 @@ def create_app(parts: ApiParts) -> DocumentedApi:
     app.add_middleware(RequestMiddleware)
     app.add_middleware(UnreadBodies)  # around the others: whichever of them answers
     translate_exceptions(app)
-    add_task_calls(app.router, parts)
+    # Half of the time for the turn: a list that has its turn should not be given up at once.
+    list_turns = ListTurns(parts.settings.database_pool_size, parts.deadlines.request_seconds / 2)
+    add_bulk_calls(app.router, parts, list_turns)
+    add_task_calls(app.router, parts, list_turns)
     add_health_calls(app.router, parts)
     add_docs(app)
     answer_head(app)

@@ -14,11 +14,14 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
+from task_api.bulk_body import BulkBody
 from task_api.deadlines import DEADLINES
 from task_api.problems import body_too_large, body_too_slow, encoded, not_json, too_many_errors
 from task_api.queries import refuse_any
-from task_contracts import TaskCreate, limits
+from task_contracts import TaskCreate, TaskUpdate, limits
 
 _Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -39,6 +42,10 @@ def _validator(model: type[BaseModel]) -> WrapValidator:
 
 CreateBody = Annotated[TaskCreate, _validator(TaskCreate)]
 """The body of POST /tasks."""
+UpdateBody = Annotated[TaskUpdate, _validator(TaskUpdate)]
+"""The body of PATCH /tasks/{task_id}."""
+ManyBody = Annotated[BulkBody, _validator(BulkBody)]
+"""The body of the calls that change many tasks."""
 
 
 class BodyRequest(Request):
@@ -111,10 +118,18 @@ class StrictRoute(APIRoute):
         return handle_strictly
 
 
-def strict_route(seconds: float) -> type[StrictRoute]:
+class OnlyRoute(StrictRoute):
+    """The only route of its path: other methods are 405, although the path looks like `/tasks/{task_id}` too.
+
+    Add it before the routes whose paths have a parameter there.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return that the path matches, whatever the method."""
+        match, child_scope = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL else match), child_scope
+
+
+def strict_route(seconds: float, base: type[StrictRoute] = StrictRoute) -> type[StrictRoute]:
     """Return a class of strict routes whose bodies must arrive within so many seconds."""
-
-    class Route(StrictRoute):
-        body_seconds = seconds
-
-    return Route
+    return type("Route", (base,), {"body_seconds": seconds})

@@ -5,6 +5,11 @@ They are weak: two versions of this service may write the same task in different
 
 from __future__ import annotations
 
+import re
+
+_VERSION = re.compile(r'(?:W/)?"([0-9]{1,10})"')
+_VERSION_MAX = (1 << 31) - 1
+
 
 def etag_of(version: int) -> str:
     """Return the entity tag of a task at this version."""
@@ -17,3 +22,15 @@ def matches(if_none_match: str | None, etag: str) -> bool:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return tags == ["*"] or etag.removeprefix("W/") in tags
+
+
+def expected_versions(if_match: str | None) -> list[int] | None:
+    """Return the versions that the header If-Match names; None where it is missing or `*`, which allow any.
+
+    A tag that is none of ours names no version. They are compared as numbers: our tags are weak, and by the strong
+    comparison of RFC 9110 no If-Match could ever be fulfilled.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = (_VERSION.fullmatch(tag.strip()) for tag in if_match.split(","))
+    return [version for one in found if one and (version := int(one[1])) <= _VERSION_MAX]

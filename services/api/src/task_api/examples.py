@@ -13,9 +13,11 @@ from task_api.problems import (
     task_finished,
     task_not_found,
     unknown_queue,
+    version_mismatch,
+    wrong_status,
 )
 from task_contracts import FieldProblem, TaskState, TaskStatus, TaskSummary, limits
-from task_contracts.lifecycle import CANCELLATION, refusal
+from task_contracts.lifecycle import CANCELLATION, Event, refusal
 
 _FINISHED = "2026-11-01T12:00:00.009Z"
 
@@ -59,17 +61,34 @@ STOPPING = RUNNING | {"version": 5, "cancel_requested_at": "2026-11-01T12:00:00.
 COMPLETED = RUNNING | {"status": "COMPLETED", "version": 5, "finished_at": _FINISHED, "result": {"text": "hello"}}
 CANCELLED = NEW | {"status": "CANCELLED", "version": 2, "finished_at": _FINISHED}
 
+RERUN = CANCELLED | {"status": "PENDING", "version": 3, "finished_at": None, "rerun_count": 1}
+URGENT = NEW | {"version": 2, "priority": "HIGH"}
+
 STATE = {name: RUNNING[name] for name in TaskState.model_fields}
 SUMMARY = {name: COMPLETED[name] for name in TaskSummary.model_fields}
 PAGE = {"items": [SUMMARY], "next_cursor": None, "total": None, "total_is_capped": None}
+
+CANCELLED_MANY = {
+    "changed": 1000,
+    "changed_is_capped": False,
+    "cancel_requested": 3,
+    "next_cursor": "AZq14lpOfD2PIW0MW3qeEAAGQpVfKMAAKxJ3Zlgp",
+    "start_cursor": None,
+}
+RERUN_MANY = CANCELLED_MANY | {"changed": 17, "cancel_requested": 0, "next_cursor": None}
 
 ETAG = 'W/"5"'
 
 UNKNOWN_TASK = task_not_found(UUID(NEW["id"]))
 UNKNOWN_QUEUE = unknown_queue(["default", "reports"])
 FINISHED = task_finished(refusal(TaskStatus.COMPLETED, *CANCELLATION))
+NOT_RERUNNABLE = wrong_status(refusal(TaskStatus.COMPLETED, Event.RERUN))
+NOT_WAITING = wrong_status(refusal(TaskStatus.IN_PROGRESS, Event.RESCHEDULE))
+ANOTHER_VERSION = version_mismatch(6)
 TOO_LARGE = body_too_large(limits.BODY_BYTES)
 TOO_SLOW = body_too_slow(DEADLINES.body_seconds)
 WRONG_BODY = invalid([FieldProblem(field="body.priority", message="Input should be 'LOW', 'MEDIUM' or 'HIGH'")])
+WRONG_UPDATE = invalid([FieldProblem(field="body", message="give a priority, a run_at, or both")])
+WRONG_FILTER = invalid([FieldProblem(field="body.filter.type", message="must not be null or empty")])
 WRONG_QUERY = invalid([FieldProblem(field="query.limit", message="Input should be less than or equal to 200")])
 WRONG_ID = invalid([FieldProblem(field="path.task_id", message="Input should be a valid UUID")])

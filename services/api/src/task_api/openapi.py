@@ -24,7 +24,7 @@ says in `Retry-After` when to try again. Where `Host` is a name with a dot that 
 421, and without exactly one host 400. Every answer carries an `X-Request-ID`: the caller's own, if one was sent.
 """
 TAGS = [
-    {"name": "tasks", "description": "Create, read, list and cancel tasks."},
+    {"name": "tasks", "description": "Create, read, list, change, cancel and rerun tasks."},
     {"name": "health", "description": "For orchestrators and load balancers."},
 ]
 

@@ -17,6 +17,8 @@ STATUS_BY_CODE: dict[str, int] = {
     ProblemCode.UNKNOWN_QUEUE: 422,
     ProblemCode.TASK_NOT_FOUND: 404,
     ProblemCode.TASK_FINISHED: 409,
+    ProblemCode.WRONG_STATUS: 409,
+    ProblemCode.VERSION_MISMATCH: 412,
     ProblemCode.NOT_FOUND: 404,
     ProblemCode.METHOD_NOT_ALLOWED: 405,
     ProblemCode.BODY_TOO_LARGE: 413,
@@ -33,6 +35,7 @@ _TITLE_BY_STATUS = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     409: "Conflict",
+    412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     421: "Misdirected Request",
@@ -91,6 +94,17 @@ def task_not_found(task_id: UUID) -> ProblemError:
 def task_finished(reason: str) -> ProblemError:
     """Return the 409 for a change that a finished task does not allow."""
     return ProblemError(make_problem(ProblemCode.TASK_FINISHED, reason))
+
+
+def wrong_status(reason: str) -> ProblemError:
+    """Return the 409 for a change that the status of a task does not allow."""
+    return ProblemError(make_problem(ProblemCode.WRONG_STATUS, reason))
+
+
+def version_mismatch(version: int) -> ProblemError:
+    """Return the 412 for a task that is at another version than the caller expected."""
+    detail = f"the task is at version {version}, which If-Match does not name: read it again"
+    return ProblemError(make_problem(ProblemCode.VERSION_MISMATCH, detail))
 
 
 def body_too_large(max_bytes: int) -> ProblemError:

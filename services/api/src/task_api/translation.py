@@ -81,4 +81,5 @@ def _allowed_methods(request: Request) -> str:
     app: FastAPI = request.app
     path = request.scope["path"]
     matching = [route for route in app.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
-    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
+    without_parameter = [route for route in matching if not route.param_convertors]
+    return ", ".join(sorted({method for route in without_parameter or matching for method in route.methods or ()}))

@@ -26,7 +26,17 @@ CALLS = [
     ("GET", f"{TASKS}/{an_id()}"),
     ("GET", f"{TASKS}/{an_id()}/status"),
     ("DELETE", f"{TASKS}/{an_id()}"),
+    ("PATCH", f"{TASKS}/{an_id()}"),
+    ("POST", f"{TASKS}/{an_id()}/rerun"),
+    ("POST", f"{TASKS}/cancel"),
+    ("POST", f"{TASKS}/rerun"),
 ]
+UPDATE = {"priority": "HIGH"}
+BODIES: dict[tuple[str, str], Any] = {
+    ("POST", TASKS): {"name": "a task"},
+    ("POST", f"{TASKS}/cancel"): {"all": True},
+    ("POST", f"{TASKS}/rerun"): {"all": True},
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +57,7 @@ async def call(client: httpx2.AsyncClient, method: str, path: str) -> tuple[http
     """Return the answer, and how long it took in seconds."""
     clock = asyncio.get_running_loop().time
     began = clock()
-    answer = await client.request(method, path, json={"name": "a task"} if method == "POST" else None)
+    answer = await client.request(method, path, json=BODIES.get((method, path), UPDATE if method == "PATCH" else None))
     return answer, clock() - began
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -16,7 +17,7 @@ from task_api.list_turns import ListTurns
 from task_api.parts import ApiParts
 from task_contracts import Problem
 from task_contracts.testing import an_id
-from task_store import Page
+from task_store import ChangedMany, CountedMany, Page
 
 TASKS = "/api/v1/tasks"
 
@@ -29,6 +30,18 @@ class SlowTasks:
         self.both_read, self.may_end = asyncio.Event(), asyncio.Event()
 
     async def page(self, *_: Any, **__: Any) -> Page:
+        await self._read()
+        return Page((), None)
+
+    async def change_many(self, *_: Any, **__: Any) -> ChangedMany:
+        await self._read()
+        return ChangedMany({}, frozenset(), datetime.now(UTC), None)
+
+    async def count_many(self, *_: Any, **__: Any) -> CountedMany:
+        await self._read()
+        return CountedMany({}, is_capped=False, began_at=datetime.now(UTC))
+
+    async def _read(self) -> None:
         self.reading += 1
         self.most = max(self.most, self.reading)
         if self.reading == 2:
@@ -37,7 +50,6 @@ class SlowTasks:
             await self.may_end.wait()
         finally:
             self.reading -= 1
-        return Page((), None)
 
     async def get(self, _: Any) -> None:
         return None
@@ -48,11 +60,17 @@ def tasks() -> SlowTasks:
     return SlowTasks()
 
 
-async def test_lists_take_turns_and_keep_no_other_call_waiting(
+async def test_lists_and_calls_that_change_many_take_turns_and_keep_no_other_call_waiting(
     parts: ApiParts, tasks: SlowTasks, open_client: Callable[..., httpx2.AsyncClient]
 ) -> None:
     async with open_client(replace(parts, tasks=tasks)) as client:
-        lists = [asyncio.create_task(client.get(TASKS)) for _ in range(12)]
+        lists = [asyncio.create_task(client.get(TASKS)) for _ in range(6)]
+        bodies = ({"all": True}, {"all": True, "dry_run": True})
+        lists += [
+            asyncio.create_task(client.post(f"{TASKS}/{call}", json=body))
+            for call in ("cancel", "rerun")
+            for body in bodies
+        ]
         await tasks.both_read.wait()
 
         answer = await client.get(f"{TASKS}/{an_id()}")
@@ -60,7 +78,7 @@ async def test_lists_take_turns_and_keep_no_other_call_waiting(
         tasks.may_end.set()
         answers = await asyncio.gather(*lists)
     assert answer.status_code == 404
-    assert [answer.status_code for answer in answers] == [200] * 12
+    assert [answer.status_code for answer in answers] == [200] * 10
     assert tasks.most == 2
 
 

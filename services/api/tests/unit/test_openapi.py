@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from task_api import examples
 from task_api.parts import ApiParts
-from task_contracts import Problem, Task, TaskPage, TaskState, TaskSummary
+from task_contracts import BulkResult, Problem, Task, TaskPage, TaskState, TaskSummary
 
 ERRORS = {
     "create_task": {"408", "413", "415", "422", "503"},
@@ -18,6 +18,10 @@ ERRORS = {
     "get_task": {"404", "422", "503"},
     "get_task_status": {"404", "422", "503"},
     "cancel_task": {"404", "409", "422", "503"},
+    "update_task": {"404", "408", "409", "412", "413", "415", "422", "503"},
+    "rerun_task": {"404", "409", "422", "503"},
+    "cancel_tasks": {"408", "413", "415", "422", "503"},
+    "rerun_tasks": {"408", "413", "415", "422", "503"},
     "get_liveness": set(),
     "get_readiness": set(),
 }
@@ -27,6 +31,10 @@ SUCCESSES = {
     "get_task": {"200", "304"},
     "get_task_status": {"200", "304"},
     "cancel_task": {"200", "202"},
+    "update_task": {"200"},
+    "rerun_task": {"200"},
+    "cancel_tasks": {"200"},
+    "rerun_tasks": {"200"},
     "get_liveness": {"200"},
     "get_readiness": {"200", "503"},
 }
@@ -44,7 +52,7 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_head_is_not_documented_beside_get(document: dict[str, Any]) -> None:
-    assert {method for path in document["paths"].values() for method in path} == {"get", "post", "delete"}
+    assert {method for path in document["paths"].values() for method in path} == {"get", "post", "patch", "delete"}
 
 
 def test_the_document_says_who_we_are(document: dict[str, Any]) -> None:
@@ -76,7 +84,7 @@ def test_every_answer_is_declared_and_errors_are_problem_documents(operations: d
 
 def test_headers_that_callers_rely_on_are_declared(operations: dict[str, Any]) -> None:
     assert "Location" in operations["create_task"]["responses"]["201"]["headers"]
-    for name in ("get_task", "get_task_status"):
+    for name in ("get_task", "get_task_status", "update_task", "rerun_task"):
         assert "ETag" in operations[name]["responses"]["200"]["headers"]
 
 
@@ -112,6 +120,10 @@ async def test_where_there_is_no_default_the_body_asks_for_a_type(parts: ApiPart
         (Task, examples.STOPPING),
         (Task, examples.COMPLETED),
         (Task, examples.CANCELLED),
+        (Task, examples.URGENT),
+        (Task, examples.RERUN),
+        (BulkResult, examples.CANCELLED_MANY),
+        (BulkResult, examples.RERUN_MANY),
         (TaskState, examples.STATE),
         (TaskPage[TaskSummary], examples.PAGE),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from task_api import examples
 from task_api.openapi import Responses, answer, errors, header
 from task_api.problems import not_json, unavailable
-from task_contracts import Task, TaskPage, TaskState, TaskSummary
+from task_contracts import BulkResult, Task, TaskPage, TaskState, TaskSummary
 
 _LOCATION = header("The path of the task.", examples=[f"/api/v1/tasks/{examples.NEW['id']}"])
 _ETAG = header("Stands for this version of the task.", examples=[examples.ETAG])
@@ -29,4 +29,25 @@ CANCEL_TASK: Responses = {
     200: answer(Task, "It is CANCELLED", examples.CANCELLED),
     202: answer(Task, "It runs, and was asked to stop", examples.STOPPING),
     **errors(examples.UNKNOWN_TASK, examples.FINISHED, examples.WRONG_ID, unavailable()),
+}
+_BODY = errors(examples.TOO_SLOW, examples.TOO_LARGE, not_json())
+UPDATE_TASK: Responses = {
+    200: answer(Task, "The task as it is now", examples.URGENT, ETag=_ETAG),
+    **errors(examples.UNKNOWN_TASK, examples.NOT_WAITING, examples.ANOTHER_VERSION),
+    **_BODY,
+    **errors(examples.WRONG_UPDATE, unavailable()),
+}
+RERUN_TASK: Responses = {
+    200: answer(Task, "It waits for its next run", examples.RERUN, ETag=_ETAG),
+    **errors(examples.UNKNOWN_TASK, examples.NOT_RERUNNABLE, examples.WRONG_ID, unavailable()),
+}
+CANCEL_TASKS: Responses = {
+    200: answer(BulkResult, "What was changed", examples.CANCELLED_MANY),
+    **_BODY,
+    **errors(examples.WRONG_FILTER, unavailable()),
+}
+RERUN_TASKS: Responses = {
+    200: answer(BulkResult, "What was changed", examples.RERUN_MANY),
+    **_BODY,
+    **errors(examples.WRONG_FILTER, unavailable()),
 }

@@ -1,4 +1,4 @@
-"""The calls on tasks: create, list, read, read the status, cancel."""
+"""The calls on tasks: create, list, and on one task read, read the status, update, cancel, rerun."""
 
 from __future__ import annotations
 
@@ -12,14 +12,29 @@ from pydantic import BaseModel, TypeAdapter
 from starlette.responses import Response
 
 from task_api import cursors, examples
-from task_api.bodies import CreateBody, strict_route
+from task_api.bodies import CreateBody, UpdateBody, strict_route
 from task_api.deadlines import answer_within
-from task_api.etags import etag_of, matches
+from task_api.etags import etag_of, expected_versions, matches
 from task_api.list_turns import ListTurns
 from task_api.parts import ApiParts
-from task_api.problems import invalid, task_finished, task_not_found, unknown_queue
+from task_api.problems import (
+    invalid,
+    task_finished,
+    task_not_found,
+    unknown_queue,
+    version_mismatch,
+    wrong_status,
+)
 from task_api.queries import ListQuery, refuse_repeats
-from task_api.routes.task_responses import CANCEL_TASK, CREATE_TASK, GET_TASK, GET_TASK_STATUS, LIST_TASKS
+from task_api.routes.task_responses import (
+    CANCEL_TASK,
+    CREATE_TASK,
+    GET_TASK,
+    GET_TASK_STATUS,
+    LIST_TASKS,
+    RERUN_TASK,
+    UPDATE_TASK,
+)
 from task_contracts import (
     FieldProblem,
     Signal,
@@ -32,7 +47,7 @@ from task_contracts import (
     View,
 )
 from task_contracts.lifecycle import CANCELLATION, Event, refusal
-from task_store import NewTask, Page
+from task_store import Changed, NewTask, Page
 
 PREFIX = "/api/v1/tasks"
 
@@ -47,6 +62,9 @@ _PAGE_BY_VIEW: dict[View, TypeAdapter[TaskPage[Any]]] = {
 }
 
 IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the caller has.", examples=[examples.ETAG])]
+IfMatch = Annotated[
+    str | None, Header(description="The ETag that the task must still have, else 412.", examples=[examples.ETAG])
+]
 
 
 class TaskCalls:
@@ -55,12 +73,11 @@ class TaskCalls:
     Each answers within `Deadlines.request_seconds`: with a 503 where the database does not answer.
     """
 
-    def __init__(self, parts: ApiParts) -> None:
+    def __init__(self, parts: ApiParts, list_turns: ListTurns) -> None:
         self._tasks = parts.tasks
         self._signals = parts.signals
         self._seconds = parts.deadlines.request_seconds
-        # Half of the time for the turn: a list that has its turn should not be given up at once.
-        self._list_turns = ListTurns(parts.settings.database_pool_size, self._seconds / 2)
+        self._list_turns = list_turns
         self._default_type = parts.settings.default_type
         self._due_by_queue = {queue: Signal(kind=SignalKind.DUE, queue=queue) for queue in parts.settings.queues}
 
@@ -121,6 +138,39 @@ class TaskCalls:
             self._signals.send(Signal(kind=SignalKind.CANCEL, ids=(task_id,)))
         return _json(_TASK.dump_json(task), 202 if is_running else 200)
 
+    async def update_task(self, task_id: UUID, body: UpdateBody, if_match: IfMatch = None) -> Response:
+        """Give a waiting task another priority or time; effective at once, wherever the task is queued.
+
+        What is left out stays as it is. A repeat is harmless; with `If-Match` it answers 412.
+        """
+        versions = expected_versions(if_match)
+        changed = await answer_within(self._seconds, self._tasks.reschedule(task_id, body, versions=versions))
+        if changed is None:
+            raise task_not_found(task_id)
+        task = changed.task
+        if changed.event is None and versions is not None and task.version not in versions:
+            raise version_mismatch(task.version)
+        return self._due(changed, Event.RESCHEDULE)
+
+    async def rerun_task(self, task_id: UUID) -> Response:
+        """Begin a new run of a FAILED or CANCELLED task: it waits, with its failures back at 0, and is due at once.
+
+        Not safe to repeat where the answer was lost: a repeat is 409 while the task waits or runs, and reruns it if it
+        has failed again.
+        """
+        changed = await answer_within(self._seconds, self._tasks.rerun(task_id))
+        if changed is None:
+            raise task_not_found(task_id)
+        return self._due(changed, Event.RERUN)
+
+    def _due(self, changed: Changed, event: Event) -> Response:
+        """Answer for a task that `event` may have made due, and wake the leader, which may wait for a later time."""
+        task = changed.task
+        if changed.event is None:
+            raise wrong_status(refusal(task.status, event))
+        self._signals.send(Signal(kind=SignalKind.DUE, queue=task.queue))
+        return _json(_TASK.dump_json(task), ETag=etag_of(task.version))
+
     async def _page(self, query: ListQuery) -> TaskPage[Any]:
         wanted = query.to_filter()
         async with self._list_turns.turn():
@@ -131,9 +181,9 @@ class TaskCalls:
             return _page_answer(page, total=total.count, total_is_capped=total.is_capped)
 
 
-def add_task_calls(router: APIRouter, parts: ApiParts) -> None:
+def add_task_calls(router: APIRouter, parts: ApiParts, list_turns: ListTurns) -> None:
     """Add the calls on tasks to the application's own router. An included router would make each request slower."""
-    calls = TaskCalls(parts)
+    calls = TaskCalls(parts, list_turns)
     add = partial(router.add_api_route, tags=["tasks"], route_class_override=strict_route(parts.deadlines.body_seconds))
     add(
         PREFIX,
@@ -154,6 +204,8 @@ def add_task_calls(router: APIRouter, parts: ApiParts) -> None:
     add(task, calls.get_task, operation_id="get_task", responses=GET_TASK)
     add(f"{task}/status", calls.get_task_status, operation_id="get_task_status", responses=GET_TASK_STATUS)
     add(task, calls.cancel_task, methods=["DELETE"], operation_id="cancel_task", responses=CANCEL_TASK)
+    add(task, calls.update_task, methods=["PATCH"], operation_id="update_task", responses=UPDATE_TASK)
+    add(f"{task}/rerun", calls.rerun_task, methods=["POST"], operation_id="rerun_task", responses=RERUN_TASK)
 
 
 def _page_answer(page: Page, **total: Any) -> TaskPage[Any]:

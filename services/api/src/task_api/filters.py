@@ -1,0 +1,109 @@
+"""The filter by which tasks are listed, and by which many are cancelled or rerun: one definition for all calls."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from task_contracts import Priority, QueueName, TaskStatus, Text, TypeName, check_text, limits
+from task_store import TaskFilter
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+_ANY = "Any of these. In a query: repeated (`NEW` and once more `PENDING`), or separated by commas."
+_DIFFERENT_MAX = 20
+"""More than there are words for a status or a priority."""
+_PARTS_MAX = 1_000
+"""Beyond that a list is not split: its rest is one wrong word."""
+
+
+def _check_rfc3339(value: Any) -> Any:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time with an offset, as 2026-11-01T12:00:00Z; in a query a + is written as %2B")
+    return value
+
+
+def _clamp(moment: datetime) -> datetime:
+    # No task was created outside these bounds, so the result is the same, and no other code sees the year 1 or 9999.
+    return min(max(moment, _EARLIEST), _LATEST)
+
+
+def _split_commas(values: Any, info: ValidationInfo) -> Any:
+    if info.mode == "json" or not isinstance(values, list):  # in JSON a list is one already
+        return values
+    different = dict.fromkeys(",".join(map(str, values)).split(",", _PARTS_MAX))
+    # Where there are more, one of these is wrong; each wrong one costs time, and a query has room for thousands.
+    return list(different)[:_DIFFERENT_MAX]
+
+
+def _split_label(value: Any) -> tuple[str, str]:
+    key, colon, text = check_text(value).partition(":") if isinstance(value, str) else ("", "", "")
+    if not colon or not 1 <= len(key) <= limits.LABEL_KEY_CHARS or len(text) > limits.LABEL_VALUE_CHARS:
+        raise ValueError(
+            f"must be key:value, with a key of 1 to {limits.LABEL_KEY_CHARS} characters "
+            f"and a value of at most {limits.LABEL_VALUE_CHARS}"
+        )
+    return key, text
+
+
+Statuses = Annotated[list[TaskStatus], BeforeValidator(_split_commas)]
+Priorities = Annotated[list[Priority], BeforeValidator(_split_commas)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_check_rfc3339), AfterValidator(_clamp)]
+Label = Annotated[
+    tuple[str, str],
+    BeforeValidator(_split_label),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": rf"^[^:\u0000]{{1,{limits.LABEL_KEY_CHARS}}}:[^\u0000]{{0,{limits.LABEL_VALUE_CHARS}}}$",
+        }
+    ),
+]
+
+
+class FilterFields(BaseModel):
+    """Which tasks are meant. A task must match the filters of every kind; what is left out filters nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Statuses = Field(default_factory=list, description=_ANY)
+    priority: Priorities = Field(default_factory=list, description=_ANY)
+    label: list[Label] = Field(
+        default_factory=list,
+        max_length=limits.LABELS_MAX,
+        description="`key:value`; a task must have all of these. In a query repeated only: a comma is part of a value.",
+        examples=[["customer:42"]],
+    )
+    type: TypeName | None = Field(None, description="The name of a handler.")
+    queue: QueueName | None = Field(None, description="The name of a queue.")
+    name: Annotated[Text, Field(min_length=1, max_length=limits.NAME_CHARS)] | None = Field(
+        None, description="A part of the name, in any case."
+    )
+    created_from: Moment | None = Field(None, description="Created at this time or later (RFC 3339 with an offset).")
+    created_to: Moment | None = Field(None, description="Created before this time (RFC 3339 with an offset).")
+
+    def to_filter(self) -> TaskFilter:
+        """Return the filter that the store takes."""
+        return TaskFilter(
+            statuses=frozenset(self.status),
+            priorities=frozenset(self.priority),
+            labels=tuple(self.label),
+            type=self.type,
+            queue=self.queue,
+            name=self.name,
+            created_from=self.created_from,
+            created_to=self.created_to,
+        )
