@@ -305,6 +305,33 @@ async def test_cancelling_a_finished_task_is_refused(api: Api) -> None:
     assert answer.json()["code"] == "task_finished"
 
 
+async def test_what_matches_a_filter_is_cancelled_and_rerun(api: Api, world: World) -> None:
+    gate, labels = world.gate("many"), {"many": "1"}
+    running = await api.create(type="step.gate", payload=gate.payload, labels=labels)
+    await begun(world, running["id"])
+    waiting = await api.create(type="step.noop", run_at=_later(), labels=labels)
+    body = {"filter": {"label": ["many:1"]}}
+
+    cancelled = (await api.http.post(f"{TASKS}/cancel", json=body)).json()
+    for task in (waiting, running):
+        await api.reaches(task["id"], "CANCELLED")
+    gate.open()
+    rerun = (await api.http.post(f"{TASKS}/rerun", json=body)).json()
+
+    assert (cancelled["changed"], cancelled["cancel_requested"], rerun["changed"]) == (2, 1, 2)
+    for task in (waiting, running):
+        assert (await api.reaches(task["id"], "COMPLETED"))["rerun_count"] == 1
+
+
+async def test_a_task_of_later_that_is_changed_to_now_starts_now(api: Api) -> None:
+    task = await api.create(run_at=_later(), priority="LOW")
+
+    answer = await api.http.patch(f"{TASKS}/{task['id']}", json={"run_at": None, "priority": "HIGH"})
+
+    assert (answer.status_code, answer.headers["etag"]) == (200, 'W/"2"')
+    assert (await api.reaches(task["id"], "COMPLETED"))["priority"] == "HIGH"
+
+
 async def test_every_queue_that_is_served_is_worked_on(api: Api) -> None:
     task = await api.create(queue="reports", priority="LOW")
 

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx2
 import pytest
 
+from task_api.deadlines import Deadlines
 from task_contracts import BulkResult, SignalKind, limits
 
 TASKS = "/api/v1/tasks"
@@ -260,3 +262,23 @@ async def test_a_cursor_of_another_call_or_filter_or_one_that_was_altered_is_ref
         assert answer.status_code == 422
         assert [error["field"] for error in answer.json()["errors"]] == ["body.cursor"]
     assert (await post("cancel", filter={"queue": "default"}, cursor=cursor))["changed"] == 1
+
+
+async def test_call_that_gets_no_answer_in_time_is_503_and_its_repeat_does_the_rest(
+    open_parts: Any, open_client: Any, database_url: str, sql: asyncpg.Connection
+) -> None:
+    async with (
+        open_parts(database_url, deadlines=Deadlines(request_seconds=0.5)) as parts,
+        open_client(parts) as client,
+    ):
+        ids = [(await client.post(TASKS, json={"name": "a task"})).json()["id"] for _ in range(3)]
+        async with sql.transaction():
+            await sql.execute("SELECT 1 FROM tasks WHERE id = $1 FOR UPDATE", ids[1])
+            answer = await client.post(f"{TASKS}/cancel", json={"all": True})
+            assert await sql.fetchval("SELECT count(*) FROM tasks WHERE status = 'CANCELLED'") == 0
+
+        repeated = await client.post(f"{TASKS}/cancel", json={"all": True})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert (repeated.status_code, repeated.json()["changed"]) == (200, 3)
