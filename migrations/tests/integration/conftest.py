@@ -81,9 +81,11 @@ SCHEMA = {
     "tables": """
         SELECT relname, relkind::text, reloptions, relpersistence::text FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'S', 'f', 'p') ORDER BY 1""",
+    "functions": """
+        SELECT oid::regprocedure::text, pg_get_functiondef(oid), proacl::text
+        FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1""",
     "others": """
         SELECT tgname FROM pg_trigger WHERE NOT tgisinternal
-        UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION ALL SELECT typname FROM pg_type
                   WHERE typnamespace = 'public'::regnamespace AND typtype <> 'c' AND typelem = 0""",
 }

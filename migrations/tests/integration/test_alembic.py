@@ -12,7 +12,7 @@ from task_migrations import upgrade
 from task_store import SCHEMA_REVISION
 
 Run = Callable[..., Awaitable[Any]]
-FIRST = "The first schema: tasks, their attempts, workers, and the types on offer."
+FIRST = "The first schema: tasks, their attempts, workers, the types on offer, the queues, and create_task()."
 ReadSchema = Callable[[asyncpg.Connection], Awaitable[dict[str, list[Any]]]]
 
 

@@ -53,9 +53,11 @@ async def test_migrated_schema_equals_the_models(
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     migrations = await read_schema(connection)
+    functions = migrations.pop("functions"), models.pop("functions")
     for part, expected in models.items():
         assert migrations[part] == expected, part
-    assert {row[0] for row in migrations["tables"]} == {"tasks", "task_attempts", "workers", "task_types"}
+    assert {row[0] for row in migrations["tables"]} == {"tasks", "task_attempts", "workers", "task_types", "queues"}
+    assert [[row[0] for row in found] for found in functions] == [["create_task(json)"], []]
 
 
 async def test_upgrade_that_is_done_changes_nothing(

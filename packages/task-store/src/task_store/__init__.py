@@ -1,8 +1,8 @@
 """Stores tasks in PostgreSQL. Only this package and the migrations use SQL.
 
-`Database` is a pool of connections. `Tasks` serves the API, `Attempts` a worker, `Dispatches` the leader, `Workers`
-every worker, the leader, and the API where it asks who is there. Every call is one statement in a transaction of its
-own, with a deadline. Every error is a `StoreError`.
+`Database` is a pool of connections. `Tasks` and `Queues` serve the API, `Attempts` a worker, `Dispatches` the leader,
+`Workers` every worker, the leader, and the API where it asks who is there. Every statement is a transaction of its own,
+with a deadline. Every error is a `StoreError`.
 """
 
 from task_store._classify import FOREIGN_ERRORS, classify
@@ -25,6 +25,7 @@ from task_store.errors import (
     UnusableDatabaseError,
 )
 from task_store.facts import DatabaseFacts
+from task_store.queues import Queues
 from task_store.records import (
     AttemptKey,
     Changed,
@@ -84,6 +85,7 @@ __all__ = [
     "Offer",
     "OldTask",
     "Page",
+    "Queues",
     "ScanPace",
     "SchemaMismatchError",
     "StatementEndedError",

@@ -78,7 +78,7 @@ async def pool(store_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def database(pool: Database) -> Database:
     """The shared database, empty."""
-    for name in ("tasks", "workers", "task_types"):
+    for name in ("tasks", "workers", "task_types", "queues"):
         await pool.fetch(Statement(text(f"DELETE FROM {name}")))
     return pool
 

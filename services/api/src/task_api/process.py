@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from task_api.app import create_app
+from task_api.database import bring_up_to_date
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.openapi import VERSION
 from task_api.parts import ApiParts
-from task_api.schema import prepare_schema
 from task_api.server import Listener, listen, serve
 from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
@@ -54,8 +54,8 @@ async def _run(settings: ApiSettings, listener: Listener, shutdown: ShutdownSign
 
 
 async def _check_database(settings: ApiSettings, database: Database, deadlines: Deadlines) -> tuple[DatabaseFacts, str]:
-    """Wait until the database answers, and bring its schema up to date."""
-    revision = await prepare_schema(settings, database, deadlines)
+    """Wait until the database answers, and bring its schema and its queues up to date."""
+    revision = await bring_up_to_date(settings, database, deadlines)
     return await database.facts(), revision
 
 

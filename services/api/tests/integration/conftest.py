@@ -13,6 +13,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from task_api.database import bring_up_to_date
 from task_api.parts import ApiParts
 from task_bus.signals import MemoryHub
 from task_contracts import Priority, Signal, SignalKind, TaskError
@@ -49,20 +50,42 @@ def api_template(database_templates: DatabaseTemplates, prepare_database: Prepar
 
 
 @pytest.fixture(scope="session")
-async def shared_client(
+async def shared_parts(
     open_parts: Callable[..., AbstractAsyncContextManager[ApiParts]],
-    open_client: Callable[[ApiParts], httpx2.AsyncClient],
     postgres_server: PostgresServer,
     api_template: str,
-) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of one application and one database, shared by hundreds of quick requests."""
+) -> AsyncIterator[ApiParts]:
+    """The parts of one application on one database, for hundreds of quick requests."""
     name = f"api_{uuid4().hex}"
     admin = await asyncpg.connect(postgres_server.url(), timeout=10, command_timeout=10)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {api_template}")
-    async with open_parts(postgres_server.url(name)) as opened, open_client(opened) as client:
-        yield client
+    async with open_parts(postgres_server.url(name)) as opened:
+        await bring_up_to_date(opened.settings, opened.database)
+        yield opened
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close(timeout=10)
+
+
+@pytest.fixture(scope="session")
+async def shared_client(
+    shared_parts: ApiParts, open_client: Callable[[ApiParts], httpx2.AsyncClient]
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of that application."""
+    async with open_client(shared_parts) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def create_in_sql(shared_parts: ApiParts) -> AsyncIterator[Callable[[bytes], Awaitable[UUID]]]:
+    """Create a task by the SQL function create_task(), in that database; raises what PostgreSQL raises."""
+    url = shared_parts.settings.database_url.get_secret_value()
+    connection = await asyncpg.connect(url, timeout=10, command_timeout=10)
+
+    async def created(body: bytes) -> UUID:
+        return await connection.fetchval("SELECT create_task(convert_from($1, 'UTF8')::json)", body)
+
+    yield created
+    await connection.close(timeout=10)
 
 
 @pytest.fixture

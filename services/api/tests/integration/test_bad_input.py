@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx2
@@ -112,6 +113,8 @@ def broken_values() -> Iterator[tuple[str, str, bytes]]:
 
 
 BODIES = list(broken_bodies())
+REFUSALS = {"22023", "23503", "22P02", "22P05", "22003", "22021", "54001"}
+"""The SQLSTATEs of create_task(), and of the cast of its argument to json."""
 
 
 @pytest.mark.parametrize(("field", "body"), [case[1:] for case in BODIES], ids=[case[0] for case in BODIES])
@@ -126,6 +129,16 @@ async def test_a_broken_body_is_refused_by_the_name_of_its_field(
     assert problem.errors
     assert problem.errors[0].field.startswith(field)
     assert all(error.message for error in problem.errors)
+
+
+@pytest.mark.parametrize("body", [case[2] for case in BODIES], ids=[case[0] for case in BODIES])
+async def test_create_task_in_sql_refuses_it_too(
+    create_in_sql: Callable[[bytes], Awaitable[UUID]], body: bytes
+) -> None:
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        await create_in_sql(body)
+
+    assert refused.value.sqlstate in REFUSALS
 
 
 def unknown_keys(count: int) -> bytes:
@@ -166,23 +179,22 @@ async def test_none_of_them_leaves_anything_behind(client: httpx2.AsyncClient, s
     assert await sql.fetchval("SELECT count(*) FROM tasks") == 0
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"name": "\U0001f600" * limits.NAME_CHARS},
-        {"name": "a", "description": "\u2028" * limits.DESCRIPTION_CHARS},
-        {"name": "a", "payload": json.loads(nested(limits.JSON_DEPTH))},
-        {"name": "a", "payload": {"a": [0] * (limits.JSON_NODES - 2)}},
-        {
-            "name": "a",
-            "payload": {"k" * limits.JSON_KEY_CHARS: -(2**63) + 1, "f": 1.7976931348623157e308, "tiny": 5e-324},
-        },
-        {"name": "a", "labels": {str(number).zfill(63): "v" * 200 for number in range(16)}},
-        {"name": "a", "type": "x" * limits.TYPE_CHARS, "timeout_seconds": 0.001, "max_attempts": 1},
-        {"name": "';DROP TABLE tasks;--", "payload": {"__proto__": {"$ref": "#"}}},
-    ],
-    ids=lambda fields: next(reversed(fields)),
-)
+WITHIN_LIMITS = [
+    {"name": "\U0001f600" * limits.NAME_CHARS},
+    {"name": "a", "description": "\u2028" * limits.DESCRIPTION_CHARS},
+    {"name": "a", "payload": json.loads(nested(limits.JSON_DEPTH))},
+    {"name": "a", "payload": {"a": [0] * (limits.JSON_NODES - 2)}},
+    {
+        "name": "a",
+        "payload": {"k" * limits.JSON_KEY_CHARS: -(2**63) + 1, "f": 1.7976931348623157e308, "tiny": 5e-324},
+    },
+    {"name": "a", "labels": {str(number).zfill(63): "v" * 200 for number in range(16)}},
+    {"name": "a", "type": "x" * limits.TYPE_CHARS, "timeout_seconds": 0.001, "max_attempts": 1},
+    {"name": "';DROP TABLE tasks;--", "payload": {"__proto__": {"$ref": "#"}}},
+]
+
+
+@pytest.mark.parametrize("fields", WITHIN_LIMITS, ids=lambda fields: next(reversed(fields)))
 async def test_what_is_just_within_the_limits_is_kept_as_it_is(
     shared_client: httpx2.AsyncClient, fields: dict[str, Any]
 ) -> None:
@@ -190,6 +202,18 @@ async def test_what_is_just_within_the_limits_is_kept_as_it_is(
 
     assert created.status_code == 201, created.text
     read = (await shared_client.get(created.headers["location"])).json()
+    assert {name: read[name] for name in fields} == fields
+
+
+@pytest.mark.parametrize("fields", WITHIN_LIMITS, ids=lambda fields: next(reversed(fields)))
+async def test_create_task_in_sql_keeps_it_too(
+    shared_client: httpx2.AsyncClient,
+    create_in_sql: Callable[[bytes], Awaitable[UUID]],
+    fields: dict[str, Any],
+) -> None:
+    task_id = await create_in_sql(json.dumps(fields).encode())
+
+    read = (await shared_client.get(f"{TASKS}/{task_id}")).json()
     assert {name: read[name] for name in fields} == fields
 
 

@@ -22,6 +22,7 @@ from task_api.deadlines import Deadlines
 from task_api.process import run_api
 from task_api.settings import ApiSettings
 from task_runtime import ExitCode
+from task_store import SCHEMA_REVISION
 
 NO_BROKER = "amqp://guest:hunter2@127.0.0.1:1/"
 BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tasks'::regclass"
@@ -233,7 +234,7 @@ async def test_a_database_that_never_answers_is_one_line_and_exit_code_1() -> No
             "TASK_DATABASE_URL: host no-such-host.invalid, ",
         ),
         ({"TASK_API_HOST": "203.0.113.1"}, "TASK_API_HOST: cannot listen on 203.0.113.1"),
-        ({"TASK_API_MIGRATE": "false"}, "the database has no schema, this version needs 0001b: run `task-migrate`"),
+        ({"TASK_API_MIGRATE": "false"}, f"the database has no schema, this version needs {SCHEMA_REVISION}: run"),
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else "",
 )

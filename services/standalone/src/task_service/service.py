@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
 from task_api.app import create_app
+from task_api.database import bring_up_to_date
 from task_api.parts import ApiParts
-from task_api.schema import prepare_schema
 from task_api.server import Listener, listen, serve
 from task_bus import MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
@@ -94,8 +94,8 @@ class Service:
                 await self._serve(shutdown, health)
 
     async def _check_database(self, database: Database) -> tuple[DatabaseFacts, str]:
-        """Wait until the database answers, and bring its schema up to date."""
-        revision = await prepare_schema(self._settings.api, database)
+        """Wait until the database answers, and bring its schema and its queues up to date."""
+        revision = await bring_up_to_date(self._settings.api, database)
         return await database.facts(), revision
 
     def _show_start_block(self, facts: DatabaseFacts, revision: str) -> None:

@@ -1,14 +1,16 @@
-"""The first schema: tasks, their attempts, workers, and the types on offer.
+"""The first schema: tasks, their attempts, workers, the types on offer, the queues, and create_task().
 
-Revision ID: 0001b
+Revision ID: 0001c
 Revises: nothing
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from alembic import op
 
-revision = "0001b"
+revision = "0001c"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -161,6 +163,16 @@ _STATEMENTS = (
         CONSTRAINT pk_task_types PRIMARY KEY (queue, type)
     )
     """,
+    """
+    CREATE TABLE queues (
+        name text NOT NULL,
+        default_type text,
+        CONSTRAINT pk_queues PRIMARY KEY (name)
+    )
+    """,
+    Path(__file__).with_name("0001_create_task.sql").read_text(encoding="utf-8"),
+    # Else everybody who can connect may call it, and it runs as its owner.
+    "REVOKE ALL ON FUNCTION create_task(json) FROM PUBLIC",
 )
 
 
@@ -172,5 +184,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything, tasks included."""
-    for table in ("task_types", "workers", "task_attempts", "tasks"):
+    op.execute("DROP FUNCTION create_task(json)")
+    for table in ("queues", "task_types", "workers", "task_attempts", "tasks"):
         op.drop_table(table)

@@ -126,7 +126,7 @@ class Table:
 
     async def clear(self) -> None:
         """Delete all rows."""
-        await self.execute("DELETE FROM tasks; DELETE FROM workers; DELETE FROM task_types")
+        await self.execute("DELETE FROM tasks; DELETE FROM workers; DELETE FROM task_types; DELETE FROM queues")
 
     async def _insert(self, table: str, row: Row) -> None:
         values = await self._values(row)

@@ -1,4 +1,4 @@
-"""Brings the schema up to date when a process starts, or refuses to start."""
+"""Prepares the database when a process starts: its schema, or a refusal to start, and its queues."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ from task_api.deadlines import DEADLINES, Deadlines
 from task_api.settings import ApiSettings
 from task_migrations import upgrade
 from task_runtime import Misconfigured, get_logger
-from task_store import SCHEMA_REVISION, Database, why_no_migration
+from task_store import SCHEMA_REVISION, Database, Queues, why_no_migration
 
 _log = get_logger(__name__)
 
 
-async def prepare_schema(settings: ApiSettings, database: Database, deadlines: Deadlines = DEADLINES) -> str:
-    """Bring the schema up to date where it is older, and return its revision: this version's or a newer one.
+async def bring_up_to_date(settings: ApiSettings, database: Database, deadlines: Deadlines = DEADLINES) -> str:
+    """Bring the schema up to date where it is older, add the queues, and return the revision: this one or a newer one.
 
-    Waits up to `deadlines.database_seconds` for a database that does not answer. Several processes may do this at once.
+    The queues are those of the settings; the SQL function `create_task()` takes no others. Waits up to
+    `deadlines.database_seconds` for a database that does not answer. Several processes may do this at once.
 
     Raises:
         Misconfigured: the schema is older, and `TASK_API_MIGRATE` is off; or no migration leads from it.
-        DatabaseUnavailableError, ContentionError: the database could not be used in time.
+        DatabaseUnavailableError, ContentionError: the database could not be used in time, or is read-only and lacks
+            something.
 
     """
+    revision = await _prepare_schema(settings, database, deadlines)
+    await Queues(database).add(settings.queues, default_type=settings.default_type)
+    return revision
+
+
+async def _prepare_schema(settings: ApiSettings, database: Database, deadlines: Deadlines) -> str:
     revision = await database.wait_for_revision(deadlines.database_seconds)
     if (reason := why_no_migration(revision)) is not None:
         raise Misconfigured(reason)
