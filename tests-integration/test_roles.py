@@ -12,12 +12,14 @@ import asyncpg
 import pytest
 
 from harness.compose import ROOT
+from task_migrations import upgrade
 from task_store.testing import PrivatePostgres
 
 pytestmark = pytest.mark.private_servers
 
 PASSWORD = "x"
 ROLES = ("task_migrator", "task_api", "task_worker")
+CREATE = """SELECT create_task('{"name": "a task"}')"""
 CONNECTING = """
 SELECT datname FROM pg_database WHERE datallowconn AND has_database_privilege($1, datname, 'CONNECT') ORDER BY datname
 """
@@ -50,6 +52,10 @@ async def databases_of(server: PrivatePostgres, role: str) -> list[str]:
         await connection.close(timeout=10)
 
 
+def as_role(server: PrivatePostgres, role: str) -> str:
+    return f"postgresql://{role}:{PASSWORD}@127.0.0.1:{urlsplit(server.url()).port}/tasks"
+
+
 def run_script(server: PrivatePostgres, folder: Path) -> None:
     """Run the script as the container would: with these secrets, on this server, with psql of its version."""
     for name in ("postgres", *ROLES):
@@ -74,8 +80,53 @@ async def test_a_role_connects_to_the_database_of_tasks_and_to_no_other(
     assert await databases_of(server, "task_migrator") == ["restored", "tasks"]
     assert await databases_of(server, "task_api") == ["tasks"]
     assert await databases_of(server, "task_worker") == ["tasks"]
+    assert await databases_of(server, "task_producer") == ["tasks"]
     assert await databases_of(server, "stranger") == []
     assert "tasks" in await databases_of(server, "postgres")
+
+
+async def test_a_member_of_task_producer_creates_tasks_by_the_function_and_sees_no_table(
+    server: PrivatePostgres, tmp_path: Path
+) -> None:
+    run_script(server, tmp_path)
+    await upgrade(as_role(server, "task_migrator"))
+    run_script(server, tmp_path)
+    await execute(server, f"CREATE ROLE shop LOGIN PASSWORD '{PASSWORD}' IN ROLE task_producer")
+    api = await asyncpg.connect(as_role(server, "task_api"), timeout=10)
+    await api.execute("INSERT INTO queues VALUES ('default', 'echo')")
+
+    shop = await asyncpg.connect(as_role(server, "shop"), timeout=10)
+    task_id = await shop.fetchval(CREATE)
+    for forbidden in (
+        "SELECT FROM tasks",
+        "SELECT FROM queues",
+        "INSERT INTO tasks DEFAULT VALUES",
+        "CREATE TABLE t ()",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await shop.execute(forbidden)
+
+    assert await api.fetchval("SELECT count(*) FROM tasks WHERE id = $1", task_id) == 1
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await api.execute(CREATE)
+    for connection in (shop, api):
+        await connection.close(timeout=10)
+
+
+async def test_a_function_that_everybody_may_call_is_taken_back(server: PrivatePostgres, tmp_path: Path) -> None:
+    """As `pg_restore --no-privileges` leaves it."""
+    run_script(server, tmp_path)
+    url = as_role(server, "task_migrator")
+    await upgrade(url)
+    migrator = await asyncpg.connect(url, timeout=10)
+    await migrator.execute("GRANT EXECUTE ON FUNCTION create_task(json) TO PUBLIC")
+    may_call = "SELECT has_function_privilege('task_worker', 'create_task(json)', 'EXECUTE')"
+    before = await migrator.fetchval(may_call)
+
+    run_script(server, tmp_path)
+
+    assert (before, await migrator.fetchval(may_call)) == (True, False)
+    await migrator.close(timeout=10)
 
 
 async def test_a_refused_role_is_refused_at_once(server: PrivatePostgres, tmp_path: Path) -> None:
