@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
 from task_api.docs import add_docs
 from task_api.head import answer_head
 from task_api.hosts import HostCheck
@@ -9,6 +11,7 @@ from task_api.list_turns import ListTurns
 from task_api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, DocumentedApi
 from task_api.parts import ApiParts
 from task_api.request_middleware import RequestMiddleware
+from task_api.root_path import BelowRootPath
 from task_api.routes.bulk import add_bulk_calls
 from task_api.routes.health import add_health_calls
 from task_api.routes.tasks import add_task_calls
@@ -18,19 +21,25 @@ from task_api.unread_bodies import UnreadBodies
 
 def create_app(parts: ApiParts) -> DocumentedApi:
     """Return the application, the same one for task-api, for task-service and for tests."""
+    settings, root_path = parts.settings, parts.settings.root_path
     app = DocumentedApi(
-        parts.settings,
+        settings,
         title=TITLE,
         version=VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
         openapi_url=None,  # this turns off FastAPI's own pages too, which load scripts from other hosts
         redirect_slashes=False,
+        servers=[{"url": root_path}] if root_path else None,
     )
     # Each is put around those before it: a request that the check refuses has an id and a line in the log too.
-    app.add_middleware(HostCheck, allowed=[parts.settings.host.lower(), *parts.settings.allowed_hosts])
+    app.add_middleware(HostCheck, allowed=[settings.host.lower(), *settings.allowed_hosts])
     app.add_middleware(RequestMiddleware)
-    app.add_middleware(UnreadBodies)  # around the others: whichever of them answers
+    app.add_middleware(UnreadBodies)  # around these: whichever of them answers
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    if root_path:
+        app.add_middleware(BelowRootPath, root_path=root_path, routes=app.routes)
     translate_exceptions(app)
     # Half of the time for the turn: a list that has its turn should not be given up at once.
     list_turns = ListTurns(parts.settings.database_pool_size, parts.deadlines.request_seconds / 2)

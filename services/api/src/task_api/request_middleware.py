@@ -20,6 +20,7 @@ _log = get_logger(__name__)
 _FAILURE = respond(make_problem(ProblemCode.INTERNAL, "something failed in the server; it is in its log"))
 _STOPPING = answer(unavailable("the server stops; try again later"))
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9]{1,15})?")
 _QUIET = ("/health", "/assets")
 """Routes that are asked so often that their requests are logged at DEBUG only."""
 
@@ -30,8 +31,8 @@ class RequestMiddleware:
     It answers 503 where the server, which stops, cancels the request: nothing stands above it that should know.
 
     The id is the caller's `X-Request-ID` if that has 1 to 64 harmless characters, else a random one. It stands on every
-    line that is logged during the request. The line of a request names its route, not its path, and nothing that was
-    sent.
+    line that is logged during the request. The line of a request names its route, not its path, and the address of the
+    caller, and nothing that was sent.
 
     It is pure ASGI: Starlette's BaseHTTPMiddleware buffers streams, and costs more.
     """
@@ -83,4 +84,11 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
     """Log one line for the request; a status of 0 means that it was not answered."""
     route = scope["route"].path if "route" in scope else "unknown"
     level = logging.DEBUG if route.startswith(_QUIET) else logging.INFO
-    _log.log(level, "request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+    fields = {"method": scope["method"], "route": route, "status": status, "client": _client(scope)}
+    _log.log(level, "request", **fields, ms=round(seconds * 1000, 1))
+
+
+def _client(scope: Scope) -> str:
+    """Return the address of the caller; a trusted proxy may have said something else than one."""
+    host = (scope.get("client") or ("",))[0]
+    return host if _ADDRESS.fullmatch(host) else "unknown"

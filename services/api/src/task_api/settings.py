@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from task_api.hosts import HostNames
+from task_api.root_path import RootPath
+from task_api.trusted_proxies import Networks
 from task_contracts import TypeName
 from task_runtime import ProcessSettings
 
@@ -30,6 +32,10 @@ class ApiSettings(ProcessSettings):
     """The port to listen on; 0 takes a free one."""
     allowed_hosts: HostNames = ()
     """The names with a dot, beside `host`, by which the API may be called; addresses and other names always may."""
+    root_path: RootPath = ""
+    """The path below which a proxy serves the API, such as /tasks-service; empty where it is at the root."""
+    trusted_proxies: Networks = ()
+    """The proxies that are believed what they say of their callers in X-Forwarded-For and X-Forwarded-Proto."""
     migrate: bool = True
     """Whether the schema is brought up to date at the start."""
     default_type: Annotated[TypeName | None, BeforeValidator(_empty_is_none)] = "echo"
