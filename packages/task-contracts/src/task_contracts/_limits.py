@@ -4,6 +4,7 @@ from __future__ import annotations
 
 BODY_BYTES = 1 << 20
 RESULT_BYTES = 1 << 20
+CHECKPOINT_BYTES = 64 << 10
 PAGE_BYTES = 4 << 20
 TRACEBACK_BYTES = 16 << 10
 

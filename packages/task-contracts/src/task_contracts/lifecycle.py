@@ -101,7 +101,7 @@ class Write(StrEnum):
     UNKNOWN_TYPE = "error unknown_type"
     FRESH_RUN = (
         "rerun_count + 1; failures, lost_count = 0; started_at, finished_at, worker_id, lease_token, "
-        "cancel_requested_at, result, error, progress = null"
+        "cancel_requested_at, result, error, progress, checkpoint = null"
     )
 
 

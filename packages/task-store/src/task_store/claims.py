@@ -78,10 +78,10 @@ class Claims:
     ) -> Claimed:
         """Claim those of `ids` that are due, of an offered type and queue, no suspects, and not locked by anybody.
 
-        At most `slots` of them (all if left out), in their order, as long as their payloads and labels fit into
-        `max_bytes` together; the first one always does. An id that is neither returned nor left does not belong to this
-        worker, or rests. After a DatabaseUnavailableError the claim may still take place; reconciling finds it. Do not
-        repeat a call with the same token.
+        At most `slots` of them (all if left out), in their order, as long as their payloads, labels and checkpoints
+        fit into `max_bytes` together; the first one always does. An id that is neither returned nor left does not
+        belong to this worker, or rests. After a DatabaseUnavailableError the claim may still take place; reconciling
+        finds it. Do not repeat a call with the same token.
         """
         resting = set(self._resting.ids())
         awake = [task_id for task_id in ids if task_id not in resting]

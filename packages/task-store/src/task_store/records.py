@@ -10,7 +10,7 @@ from uuid import UUID
 from task_contracts import JsonValue, Priority, SortOrder, Task, TaskCreate, TaskError, TaskStatus, TaskSummary
 from task_contracts.lifecycle import Event
 from task_store.batch_limit import text_bytes
-from task_store.stored_json import read_labels, read_object
+from task_store.stored_json import read_json, read_labels, read_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A task that a worker has claimed. Every later write of the worker must carry the lease token."""
+    """A task that a worker has claimed. Every later write of the worker must carry the lease token.
+
+    `checkpoint_text` is what an earlier attempt of this run has stored last; None if there is nothing.
+    """
 
     id: UUID
     name: str
@@ -118,16 +121,18 @@ class Claim:
     priority: Priority
     labels_text: str
     payload_text: str
+    checkpoint_text: str | None
     attempt: int
     failures: int
+    rerun_count: int
     timeout_seconds: float | None
     max_attempts: int | None
     lease_token: UUID
 
     @property
-    def payload_bytes(self) -> int:
-        """The size of the payload's text in UTF-8."""
-        return text_bytes(self.payload_text)
+    def body_bytes(self) -> int:
+        """The size of the texts of payload and checkpoint in UTF-8."""
+        return text_bytes(self.payload_text, self.checkpoint_text)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -143,6 +148,11 @@ class Claim:
 
         """
         return read_object("payload", self.payload_text)
+
+    @property
+    def checkpoint(self) -> JsonValue:
+        """The checkpoint, parsed at each call; None if there is none. Errors as for `payload`."""
+        return None if self.checkpoint_text is None else read_json("checkpoint", self.checkpoint_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +262,7 @@ class MarkedTask:
 
 @dataclass(frozen=True, slots=True)
 class OldTask:
-    """A task that ended long ago, with the bytes of its payload, its result and its tracebacks."""
+    """A task that ended long ago, with the bytes of its payload, result, checkpoint and tracebacks."""
 
     id: UUID
     finished_at: datetime

@@ -32,6 +32,12 @@ UNREADABLE = [
     ("result", "[1e999]"),
     ("result", DEEP),
 ]
+UNREADABLE_BY_CLAIMS = [
+    *(one for one in UNREADABLE if one[0] in {"labels", "payload"}),
+    ("checkpoint", "[1e999]"),
+    ("checkpoint", r'{"x": "\ud800"}'),
+    ("checkpoint", DEEP),
+]
 OLDEST = TaskFilter(order=SortOrder.OLDEST)
 
 
@@ -41,7 +47,7 @@ def put_bad(table: Table) -> Callable[..., Awaitable[Any]]:
 
     async def put(column: str, text: str) -> Any:
         task_id = await table.put(TaskStatus.COMPLETED if column == "result" else TaskStatus.FAILED)
-        kind = "json" if column in {"payload", "result"} else "jsonb"
+        kind = "json" if column in {"payload", "result", "checkpoint"} else "jsonb"
         await table.execute(f"UPDATE tasks SET {column} = $1::text::{kind} WHERE id = $2", text, task_id)  # a name
         return task_id
 
@@ -74,7 +80,7 @@ async def test_value_that_cannot_be_read_is_shown_as_a_problem_in_its_place(
     assert await tasks.state(bad_id) == TaskState(**{name: getattr(shown, name) for name in TaskState.model_fields})
 
 
-@pytest.mark.parametrize(("column", "text"), [one for one in UNREADABLE if one[0] in {"labels", "payload"}])
+@pytest.mark.parametrize(("column", "text"), UNREADABLE_BY_CLAIMS)
 async def test_value_that_cannot_be_read_is_an_error_of_its_claim_alone(
     column: str, text: str, claims: Claims, table: Table, put_bad: Callable[..., Awaitable[Any]]
 ) -> None:

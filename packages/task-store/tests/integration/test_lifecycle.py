@@ -167,6 +167,7 @@ RICH = {
     "progress": {"percent": 40.0, "message": None},
     "result": {"old": True},
     "error": ERROR.model_dump(),
+    "checkpoint": {"page": 3},
     "version": 5,
 }
 
@@ -227,7 +228,10 @@ def has_code(code: str) -> Check:
     return lambda new, _, __: new["code"] == code and new["message"] and new["type"] is None
 
 
-FRESH = ("started_at", "finished_at", "worker_id", "lease_token", "cancel_requested_at", "result", "error", "progress")
+FRESH = (
+    *("started_at", "finished_at", "worker_id", "lease_token", "cancel_requested_at"),
+    *("result", "error", "progress", "checkpoint"),
+)
 WRITTEN: dict[Write, dict[str, Check]] = {
     Write.DISPATCHED: {"dispatched_at": is_now},
     Write.UNDISPATCHED: {"dispatched_at": is_null},
@@ -254,6 +258,7 @@ WRITTEN: dict[Write, dict[str, Check]] = {
         "failures": equals(0),
         "lost_count": equals(0),
         "result_bytes": equals(0),
+        "checkpoint_bytes": equals(0),
         **dict.fromkeys(FRESH, is_null),
     },
 }

@@ -25,6 +25,7 @@ from task_store import Base, Database, TaskFilter
 from task_store._statements import (
     bulk,
     cancel_rerun,
+    checkpoint,
     claims,
     create,
     dispatch,
@@ -154,6 +155,7 @@ def statements(known: Known) -> dict[str, Case]:
         "traceback": nothing,
         "delay_seconds": [0.0] * HELD,
     }
+    checkpoints = {"id": held_ids, "lease_token": tokens, "checkpoint": ['{"page": 1}'] * HELD}
     reports = {"id": held_ids, "lease_token": tokens, "progress": ['{"percent": 1}'] * HELD}
     new = {
         "id": [uuid4() for _ in ids],
@@ -172,6 +174,7 @@ def statements(known: Known) -> dict[str, Case]:
         "suspects": Case(claims.SUSPECTS, suspects, rows=30),
         "suspect": Case(claims.SUSPECT, {**me, "id": known.suspect, "held_id": held_ids}, rows=HELD + 3),
         "record": Case(record.RECORD, endings, rows=2 * HELD),
+        "checkpoint": Case(checkpoint.CHECKPOINT, checkpoints, rows=2 * HELD),
         "progress": Case(progress.PROGRESS, reports, rows=2 * HELD),
         "sweep": Case(record.SWEEP, {"worker_id": [ME, DEAD], "rows": 500}, rows=2 * HELD),
         "mark": Case(dispatch.MARK, quotas, rows=3 * 3 * 50 + len(lanes), pages=4_000),

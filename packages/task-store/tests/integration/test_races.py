@@ -233,11 +233,12 @@ async def test_record_that_waited_while_its_lease_was_lost_changes_nothing(
         await other.execute("UPDATE tasks SET lease_token = gen_random_uuid() WHERE id = $1", held.id)
         recording = group.create_task(attempts.record(Ending.complete(held, "1")))
         reporting = group.create_task(attempts.report_progress(held.id, held.lease_token, Progress(percent=50)))
-        await waiting_for_lock(2)
+        keeping = group.create_task(attempts.store_checkpoint(held, '"late"'))
+        await waiting_for_lock(3)
 
     row = await table.task(held.id)
-    assert (recording.result(), reporting.result()) == (None, False)
-    assert (row["status"], row["progress"], row["version"]) == ("IN_PROGRESS", None, 1)
+    assert (recording.result(), reporting.result(), keeping.result()) == (None, False, False)
+    assert (row["status"], row["progress"], row["checkpoint"], row["version"]) == ("IN_PROGRESS", None, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -378,6 +379,7 @@ class Storm:
             claimed = await self._claim(claims, worker, by_poll=turn % 3 == 0)
             await asyncio.gather(
                 *(attempts.report_progress(c.id, c.lease_token, Progress(percent=1)) for c in claimed),
+                *(attempts.store_checkpoint(c, "1") for c in claimed),
                 *(attempts.record(random.choice(ways)(c)) for c in claimed),
             )
 

@@ -132,7 +132,7 @@ class Bench:
         ended = self.in_flight.attempts()[0]
         self.in_flight.drop(ended)
         self.slots.code_ended()
-        self.slots.recorded(ended.claim.payload_bytes)
+        self.slots.recorded(ended.claim.body_bytes)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

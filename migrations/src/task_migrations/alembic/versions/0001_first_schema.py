@@ -44,6 +44,8 @@ _STATEMENTS = (
         result json,
         result_bytes integer DEFAULT 0 NOT NULL,
         error jsonb,
+        checkpoint json,
+        checkpoint_bytes integer DEFAULT 0 NOT NULL,
         created_at timestamptz NOT NULL,
         started_at timestamptz,
         finished_at timestamptz,

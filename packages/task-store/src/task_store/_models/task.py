@@ -38,7 +38,8 @@ def _rules() -> Iterator[CheckConstraint]:
 class TaskRow(Base):
     """One task: what a caller gave, when it is due, what happened to it, and which worker holds it.
 
-    `payload` and `result` are no jsonb: nothing queries inside them, and jsonb writes 1e308 as 309 digits.
+    `payload`, `result` and `checkpoint` are no jsonb: nothing queries inside them, and jsonb writes 1e308 as 309
+    digits.
     """
 
     __tablename__ = "tasks"
@@ -69,6 +70,8 @@ class TaskRow(Base):
     result: Mapped[str | None] = mapped_column(JSON)
     result_bytes: Mapped[int] = mapped_column(server_default=text("0"))
     error: Mapped[str | None] = mapped_column(JSONB)
+    checkpoint: Mapped[str | None] = mapped_column(JSON)
+    checkpoint_bytes: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

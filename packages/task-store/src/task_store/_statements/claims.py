@@ -66,8 +66,10 @@ def _claim(picked: CTE, *more: ColumnElement[Any]) -> Update:
             TaskRow.priority,
             TaskRow.labels.label("labels_text"),
             TaskRow.payload.label("payload_text"),
+            TaskRow.checkpoint.label("checkpoint_text"),
             TaskRow.attempt,
             TaskRow.failures,
+            TaskRow.rerun_count,
             TaskRow.timeout_seconds,
             TaskRow.max_attempts,
             TaskRow.lease_token,
@@ -77,10 +79,12 @@ def _claim(picked: CTE, *more: ColumnElement[Any]) -> Update:
 
 
 # The rows are locked one after the other, in the order asked, until `slots` are held: workers that claim the same ids
-# at the same moment skip one another's rows. Of these rows the first few are claimed, as their payloads and labels
-# fit together into `bytes`; the first one always is. The rest is returned beside each row, as `left`.
+# at the same moment skip one another's rows. Of these rows the first few are claimed, as their payloads,
+# labels and checkpoints fit together into `bytes`; the first one always is. The rest is returned beside each row, as
+# `left`.
 _asked = in_order("asked", "id", Uuid())
-_size = (TaskRow.payload_bytes + func.octet_length(cast(TaskRow.labels, Text))).label("size")
+_labels_bytes = func.octet_length(cast(TaskRow.labels, Text))
+_size = (TaskRow.payload_bytes + _labels_bytes + TaskRow.checkpoint_bytes).label("size")
 _locked = locked_row(_asked.c.id, _claimable(_is_no_suspect), _size, name="locked")
 _held_now = (
     select(_locked.c.id, _locked.c.size, _asked.c.place)
@@ -103,8 +107,8 @@ _left: ColumnElement[Any] = func.array(
 BY_ID = Statement(
     _claim(_fitting, _left.label("left")),
     "Claims up to `slots` tasks of these ids, in their order: those that are due, of an offered type and queue, no"
-    " suspects, and not locked by anybody, until their payloads and labels exceed `bytes` together; the first one"
-    " always fits. `left` are the ids that could be claimed but for their size.",
+    " suspects, and not locked by anybody, until their payloads, labels and checkpoints exceed `bytes` together; the"
+    " first one always fits. `left` are the ids that could be claimed but for their size.",
     indexes=("pk_tasks", "pk_workers"),
 )
 

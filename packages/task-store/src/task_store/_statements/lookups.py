@@ -56,6 +56,16 @@ def locked_row(
     return row.with_for_update(skip_locked=skip_locked).lateral(name)
 
 
+def rows_of_leases(written: FromClause, *columns: SQLColumnExpression[Any]) -> CTE:
+    """Return a CTE of the tasks whose leases `written` names, locked: the column `id`, and `columns` of `written`.
+
+    `written` has the columns id and lease_token, and is sorted by id. A lease that no longer holds is left out.
+    """
+    is_of_lease = and_(is_held(), TaskRow.lease_token == written.c.lease_token)
+    row = locked_row(written.c.id, is_of_lease, name="row", skip_locked=False)
+    return select(row.c.id, *columns).select_from(written.join(row, true())).cte("locked")
+
+
 def is_in_lane(lane: FromClause) -> ColumnElement[bool]:
     """Return the condition that a task is of this queue, priority and type, and due at `since` or later."""
     return and_(

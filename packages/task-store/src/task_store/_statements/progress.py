@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Text, Uuid, and_, cast, select, true, update
+from sqlalchemy import Text, Uuid, cast, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from task_store._models import TaskRow
-from task_store._statements.lookups import locked_row
+from task_store._statements.lookups import rows_of_leases
 from task_store._statements.parameters import unnested
 from task_store._statements.statement import Statement
-from task_store._statements.transitions import constant, is_held
+from task_store._statements.transitions import constant
 
 _reported = unnested("reported", id=Uuid(), lease_token=Uuid(), progress=Text())
-_is_of_lease = and_(is_held(), TaskRow.lease_token == _reported.c.lease_token)
-_row = locked_row(_reported.c.id, _is_of_lease, name="row", skip_locked=False)
-_locked = (
-    select(_row.c.id, cast(_reported.c.progress, JSONB).label("progress"))
-    .select_from(_reported.join(_row, true()))
-    .cte("locked")
-)
+_locked = rows_of_leases(_reported, cast(_reported.c.progress, JSONB).label("progress"))
 
 PROGRESS = Statement(
     update(TaskRow)

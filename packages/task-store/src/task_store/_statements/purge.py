@@ -19,7 +19,7 @@ _traceback_bytes = (
     .where(AttemptRow.task_id == TaskRow.id)
     .scalar_subquery()
 )
-_body_bytes = TaskRow.payload_bytes + TaskRow.result_bytes + _traceback_bytes
+_body_bytes = TaskRow.payload_bytes + TaskRow.result_bytes + TaskRow.checkpoint_bytes + _traceback_bytes
 
 OLD = Statement(
     select(TaskRow.id, TaskRow.finished_at, _body_bytes.label("body_bytes"))

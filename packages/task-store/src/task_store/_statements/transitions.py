@@ -83,9 +83,9 @@ _GUARDS: dict[Guard, ColumnElement[bool]] = {
 
 _FRESH_RUN: dict[str, ColumnElement[Any]] = {
     "rerun_count": TaskRow.rerun_count + constant(1),
-    **dict.fromkeys(("failures", "lost_count", "result_bytes"), constant(0)),
+    **dict.fromkeys(("failures", "lost_count", "result_bytes", "checkpoint_bytes"), constant(0)),
     **dict.fromkeys(("started_at", "finished_at", "worker_id", "lease_token", "cancel_requested_at"), null()),
-    **dict.fromkeys(("result", "error", "progress"), null()),
+    **dict.fromkeys(("result", "error", "progress", "checkpoint"), null()),
 }
 
 _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]] = {

@@ -153,7 +153,11 @@ def _a_task(status: TaskStatus) -> Row:
 
 
 def _sizes(columns: Row) -> Row:
-    return {f"{name}_bytes": len(json.dumps(columns[name])) for name in ("payload", "result") if name in columns}
+    return {
+        f"{name}_bytes": len(json.dumps(columns[name]))
+        for name in ("payload", "result", "checkpoint")
+        if name in columns
+    }
 
 
 def _required(status: TaskStatus) -> Row:

@@ -118,7 +118,7 @@ class Executor:
             max_attempts=claim.max_attempts or handler.max_attempts or defaults.max_attempts,
         )
         self._in_flight.take(attempt)
-        self._slots.take(claim.payload_bytes)
+        self._slots.take(claim.body_bytes)
         self._spawn(self._attempt(attempt, handler))
 
     def release(self, key: AttemptKey) -> None:
@@ -168,7 +168,7 @@ class Executor:
             self._log_ending(attempt, ending, ended)
         finally:
             self._in_flight.drop(attempt)
-            self._slots.recorded(attempt.claim.payload_bytes + ending_bytes)
+            self._slots.recorded(attempt.claim.body_bytes + ending_bytes)
 
     def _log_ending(self, attempt: Attempt, ending: Ending, ended: Ended | None) -> None:
         fields = {"type": attempt.claim.type, "wanted": str(ending.event)}
