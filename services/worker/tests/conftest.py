@@ -14,6 +14,7 @@ import pytest
 from task_contracts import Priority
 from task_runtime.testing import plain_environment, untouched_logging  # noqa: F401 # fixtures
 from task_store import Claim
+from task_worker.context import TaskDetails
 from task_worker.handlers import Handler, handler_of
 
 pytest_plugins = ["task_store.testing", "task_worker.testing.plugin"]
@@ -62,6 +63,28 @@ def a_claim() -> Callable[..., Claim]:
         if "payload" in fields:
             fields["payload_text"] = json.dumps(fields.pop("payload"))
         return Claim(**{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture
+def some_details() -> Callable[..., TaskDetails]:
+    """Make the details of a task, as a context has them; any field can be passed."""
+
+    def make(**fields: Any) -> TaskDetails:
+        defaults: dict[str, Any] = {
+            "id": uuid4(),
+            "name": "a task",
+            "type": "t",
+            "queue": "default",
+            "labels": {},
+            "attempt": 1,
+            "rerun_count": 0,
+            "lease_token": uuid4(),
+            "checkpoint_text": None,
+            "api_url": "http://127.0.0.1:9000",
+        }
+        return TaskDetails(**{**defaults, **fields})
 
     return make
 

@@ -1,14 +1,20 @@
-"""The context that a handler gets: it tells about the task, takes reports of progress, and has clients of the API."""
+"""The context that a handler gets.
+
+It tells about the task, takes reports of progress and checkpoints, and has clients of the API.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import orjson
+
 from task_contracts import Progress, limits, storable_text
+from task_worker.checkpoint_write import CheckpointWrite, StoreCheckpoint, is_on_event_loop
 from task_worker.exceptions import TaskCancelled
 
 if TYPE_CHECKING:
@@ -18,9 +24,12 @@ if TYPE_CHECKING:
 _CLOSING_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskDetails:
-    """The details of a task that do not change while an attempt runs."""
+    """The details of a task that do not change while an attempt runs.
+
+    `checkpoint_text` is JSON that can be read, or None.
+    """
 
     id: UUID
     name: str
@@ -28,7 +37,9 @@ class TaskDetails:
     queue: str
     labels: dict[str, str]
     attempt: int
+    rerun_count: int
     lease_token: UUID
+    checkpoint_text: str | None
     api_url: str
 
 
@@ -40,11 +51,13 @@ class Context:
         details: TaskDetails,
         *,
         report: Callable[[Progress], None],
+        store_checkpoint: StoreCheckpoint,
         is_stopped: Callable[[], bool],
         on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._details = details
         self._report = report
+        self._store_checkpoint = store_checkpoint
         self._is_stopped = is_stopped
         self._on_wait = on_wait
         self._client: AsyncTaskClient | None = None
@@ -81,6 +94,11 @@ class Context:
         return self._details.attempt
 
     @property
+    def rerun_count(self) -> int:
+        """How often a caller has asked for another run of the task; 0 in its first run."""
+        return self._details.rerun_count
+
+    @property
     def lease_token(self) -> UUID:
         """The fencing token of this attempt: with it another system can refuse writes of an older attempt."""
         return self._details.lease_token
@@ -109,6 +127,39 @@ class Context:
         """
         text = None if message is None else storable_text(message, limits.PROGRESS_MESSAGE_CHARS)
         self._report(Progress(percent=min(100.0, max(0.0, float(percent))), message=text))
+
+    def checkpoint(self, value: object) -> Awaitable[None]:
+        """Keep `value` for the next attempt, which finds it as `checkpointed`. The last one counts.
+
+        An async handler awaits it: `await context.checkpoint(page)`. For a plain function, and a handler in a process,
+        it blocks until the value is stored: `context.checkpoint(page)`. (It blocks wherever no event loop runs.)
+
+        Once it returns, the value is stored, and survives the worker. While the database does not answer, it is tried
+        again. It stays for the next attempt however this one ends; a rerun begins without it. Callers of the API do not
+        see it. After a stop it may be called once more, to keep how far the code has come: that is tried once.
+
+        Args:
+            value: anything that could be a result, up to 64 KiB as JSON. None keeps nothing.
+
+        Raises:
+            UnstorableCheckpointError: it cannot be stored; the text names the place and the class.
+            TaskCancelled: it was not stored, or only perhaps, since the attempt was stopped before: or because of that,
+                as the lease is lost. Let it pass. (Code that awaits it gets its `CancelledError`, as anywhere.)
+
+        """
+        write = CheckpointWrite(value, self._store_checkpoint)
+        if not is_on_event_loop():
+            write.wait()
+        return write
+
+    @property
+    def checkpointed(self) -> Any:
+        """The last checkpoint of the attempts before this one in the same run, as JSON has it; None if there is none.
+
+        A new copy each time. What this attempt itself keeps does not change it.
+        """
+        text = self._details.checkpoint_text
+        return None if text is None else orjson.loads(text)
 
     @property
     def client(self) -> AsyncTaskClient:

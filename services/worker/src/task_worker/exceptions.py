@@ -56,4 +56,18 @@ class Snooze(Exception):  # noqa: N818 # as above
 
 
 class TaskCancelled(BaseException):  # like asyncio's CancelledError: passes through `except Exception`
-    """Raised by `Context.raise_if_stopped`. Code that catches it should clean up and raise it again."""
+    """The code should end: raised by `Context.raise_if_stopped`, and by `Context.checkpoint` where it was not stored.
+
+    Code that catches it should clean up and raise it again.
+    """
+
+
+class UnstorableCheckpointError(ValueError):
+    """What the handler wants to keep cannot be stored. `reason` names the place in it and the class.
+
+    A repeat with the same value fails again.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the checkpoint cannot be stored: {reason}")
+        self.reason = reason

@@ -223,6 +223,7 @@ class Worker:
                 record=recorder.record,
                 release=recorder.release,
                 report=recorder.report,
+                write_checkpoint=recorder.write_checkpoint,
                 processes=self._processes,
                 timings=self._timings.attempt,
             ),

@@ -339,6 +339,7 @@ async def test_a_timeout_is_a_failure_that_is_retried(start: Start, create: Crea
         ("payload", "[]"),
         ("labels", '{"x": 1e400}'),
         ("labels", "[1]"),
+        ("checkpoint", "[1e999]"),
     ],
 )
 async def test_json_that_cannot_be_read_fails_its_task_alone(

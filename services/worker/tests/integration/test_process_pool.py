@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from task_contracts import ErrorCode, Progress
 from task_store import Claim
 from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Returned, Stopped
 from task_worker.attempt.runners.child_messages import Begun, ChildRequest, ChildSetup
-from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
+from task_worker.attempt.runners.process_pool import ChildListener, PoolLimits, ProcessPool
+from task_worker.checkpoint_write import CheckpointOutcome
 from task_worker.context import TaskDetails
 from task_worker.lease.in_flight import Attempt, StopReason
 from task_worker.timings import AttemptTimings
 
 Until = Callable[..., Awaitable[Any]]
+MakeAttempts = tuple[Callable[..., Claim], Callable[..., TaskDetails]]
+NOBODY = ChildListener(lambda *_: None, lambda _: Future())
 
 HANDLERS = """
 import asyncio, logging, os, signal, subprocess, sys, threading, time
@@ -33,6 +37,7 @@ from pathlib import Path
 from task_worker import Context, handler
 
 BUSY = threading.Event()
+LATE = []
 UNTOUCHED = os.environ.get("UNTOUCHED")
 
 
@@ -116,6 +121,49 @@ def leaves_a_thread(payload: dict, context: Context):
     return os.getpid()
 
 
+@handler("keeps", in_process=True)
+def keeps(payload: dict, context: Context):
+    for page in range(payload["pages"]):
+        context.checkpoint({"page": page})
+    return os.getpid()
+
+
+@handler("keeps.async", in_process=True)
+async def keeps_on_a_loop(context: Context):
+    await asyncio.gather(*(context.checkpoint(page) for page in range(3)))
+    return os.getpid()
+
+
+@handler("keeps.late", in_process=True)
+def keeps_in_a_thread_that_stays(context: Context):
+    ends = []
+
+    def go_on():
+        try:
+            context.checkpoint("under way")
+        except BaseException as error:
+            ends.append(type(error).__name__)
+        try:
+            context.checkpoint("late")
+        except BaseException as error:
+            ends.append(type(error).__name__)
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    LATE.append((thread, ends))
+    while not Path(os.environ["TASK_TEST_SENT"]).exists():
+        time.sleep(0.001)
+    return os.getpid()
+
+
+@handler("late.ends", in_process=True)
+def ends_of_that_thread(context: Context):
+    thread, ends = LATE.pop()
+    thread.join()
+    context.checkpoint("mine")
+    return [os.getpid(), *ends]
+
+
 @handler("closes", in_process=True)
 def closes():
     sys.stdout.close()
@@ -143,22 +191,34 @@ def imports_what_a_file_beside_is_called():
 class Pool:
     """A pool whose attempts need no worker."""
 
-    def __init__(self, make_claim: Callable[..., Claim], setup: ChildSetup, limits: PoolLimits, grace: float) -> None:
-        self._make_claim = make_claim
+    def __init__(self, attempts: MakeAttempts, setup: ChildSetup, limits: PoolLimits, grace: float) -> None:
+        self._make_claim, self._make_details = attempts
         timings = AttemptTimings(kill_grace_seconds=grace, process_start_seconds=60)
         self.pool = ProcessPool(setup, limits, timings)
         self.reported: list[Progress] = []
+        self.kept: list[str | None] = []
+        self.may_store = True
+        self.stored: list[Future[CheckpointOutcome]] = []
+        """Of the checkpoints that came while they may not be stored."""
+        self.listener = ChildListener(lambda _, progress: self.reported.append(progress), self._store_checkpoint)
+
+    def _store_checkpoint(self, text: str | None) -> Future[CheckpointOutcome]:
+        self.kept.append(text)
+        future: Future[CheckpointOutcome] = Future()
+        if self.may_store:
+            future.set_result(CheckpointOutcome.STORED)
+        else:
+            self.stored.append(future)
+        return future
 
     def attempt(self, type_: str, payload: dict[str, Any] | None = None, timeout_seconds: float = 60) -> Attempt:
         return Attempt(self._make_claim(type=type_, payload=payload or {}), timeout_seconds, 3)
 
     def start(self, attempt: Attempt) -> asyncio.Task[HandlerOutcome]:
         claim = attempt.claim
-        details = TaskDetails(
-            claim.id, claim.name, claim.type, claim.queue, claim.labels, 1, claim.lease_token, "http://127.0.0.1:9"
-        )
+        details = self._make_details(id=claim.id, type=claim.type, lease_token=claim.lease_token)
         request = ChildRequest(details, claim.payload_text, get_contextvars())
-        return asyncio.create_task(self.pool.run(attempt, request, lambda _, progress: self.reported.append(progress)))
+        return asyncio.create_task(self.pool.run(attempt, request, self.listener))
 
     async def run(self, type_: str, payload: dict[str, Any] | None = None) -> Any:
         """Return the value of a handler, or its outcome if it is another."""
@@ -181,11 +241,16 @@ def handlers_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def make(handlers_file: Path, a_claim: Callable[..., Claim]) -> AsyncIterator[Make]:
+def attempts(a_claim: Callable[..., Claim], some_details: Callable[..., TaskDetails]) -> MakeAttempts:
+    return a_claim, some_details
+
+
+@pytest.fixture
+async def make(handlers_file: Path, attempts: MakeAttempts) -> AsyncIterator[Make]:
     made: list[Pool] = []
 
     def pool(processes: int = 1, tasks: int = 100, grace: float = 5.0) -> Pool:
-        made.append(Pool(a_claim, ChildSetup(str(handlers_file), "INFO", "json"), PoolLimits(processes, tasks), grace))
+        made.append(Pool(attempts, ChildSetup(str(handlers_file), "INFO", "json"), PoolLimits(processes, tasks), grace))
         return made[-1]
 
     yield pool
@@ -537,6 +602,66 @@ async def test_a_daemon_thread_may_stay_and_reports_no_progress_of_others(make: 
     assert await pool.run("zombie") == await pool.run("pid") == pid  # what has ended by itself is not left behind
 
 
+async def test_a_checkpoint_of_a_process_is_stored_before_it_goes_on(make: Make, until: Until) -> None:
+    pool = make()
+    pool.may_store = False
+
+    running = asyncio.create_task(pool.run("keeps", {"pages": 2}))
+    await until(lambda: len(pool.stored) == 1)
+    pool.stored[0].set_result(CheckpointOutcome.STORED)
+    await until(lambda: len(pool.stored) == 2)
+    kept, has_ended = list(pool.kept), running.done()
+    pool.stored[1].set_result(CheckpointOutcome.STORED)
+
+    assert isinstance(await running, int)
+    assert (kept, has_ended) == (['{"page":0}', '{"page":1}'], False)
+
+
+async def test_an_async_handler_in_a_process_awaits_its_checkpoints(make: Make) -> None:
+    pool = make()
+
+    assert isinstance(await pool.run("keeps.async"), int)
+    assert pool.kept == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "name"),
+    [
+        (CheckpointOutcome.REFUSED, "UnstorableCheckpointError"),
+        (CheckpointOutcome.STOPPED, "TaskCancelled"),
+    ],
+)
+async def test_a_checkpoint_of_a_process_that_was_not_stored_raises(
+    make: Make, until: Until, outcome: CheckpointOutcome, name: str
+) -> None:
+    pool = make()
+    pool.may_store = False
+
+    running = asyncio.create_task(pool.run("keeps", {"pages": 1}))
+    await until(lambda: pool.stored)
+    pool.stored[0].set_result(outcome)
+
+    assert (await running).error.type == name
+
+
+async def test_a_thread_that_stays_keeps_nothing_for_the_next_attempt_and_does_not_wait_for_ever(
+    make: Make, until: Until, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASK_TEST_SENT", str(tmp_path / "sent"))
+    pool = make()
+    pool.may_store = False
+
+    running = asyncio.create_task(pool.run("keeps.late"))
+    await until(lambda: pool.stored)
+    (tmp_path / "sent").touch()
+    pid = await running
+    pool.may_store = True
+    pool.stored[0].set_result(CheckpointOutcome.STORED)  # its answer comes late, and is taken for no other's
+
+    assert await pool.run("late.ends") == [pid, "TaskCancelled", "TaskCancelled"]
+    assert pool.kept == ['"under way"', '"mine"']
+
+
 @pytest.mark.parametrize("is_seen", [True, False])
 async def test_a_process_that_died_while_it_was_idle_is_nobodys_failure(
     make: Make, until: Until, is_seen: bool
@@ -581,14 +706,15 @@ async def test_handlers_that_cannot_be_loaded_fail_the_attempt_until_they_are_me
     assert isinstance(await pool.run("pid"), int)
 
 
-async def test_handlers_that_never_load_fail_the_attempt(handlers_file: Path, a_claim: Callable[..., Claim]) -> None:
+async def test_handlers_that_never_load_fail_the_attempt(
+    handlers_file: Path, a_claim: Callable[..., Claim], some_details: Callable[..., TaskDetails]
+) -> None:
     write(handlers_file, "import time\ntime.sleep(600)")
     timings = AttemptTimings(process_start_seconds=0.1)
     attempt = Attempt(a_claim(type="pid"), 60, 3)
-    details = TaskDetails(attempt.claim.id, "", "pid", "default", {}, 1, attempt.claim.lease_token, "")
     pool = ProcessPool(ChildSetup(str(handlers_file), "INFO", "json"), PoolLimits(1, 1), timings)
 
-    outcome = await pool.run(attempt, ChildRequest(details, "{}", {}), lambda *_: None)
+    outcome = await pool.run(attempt, ChildRequest(some_details(type="pid"), "{}", {}), NOBODY)
 
     assert isinstance(outcome, Failed)
     assert outcome.error.code == ErrorCode.TIMEOUT
@@ -625,12 +751,12 @@ async def test_log_lines_have_the_fields_of_their_attempt_and_prints_go_to_stder
 
 
 async def test_a_folder_change_of_the_worker_changes_nothing_for_its_processes(
-    make: Make, handlers_file: Path, monkeypatch: pytest.MonkeyPatch, a_claim: Callable[..., Claim], tmp_path: Path
+    make: Make, handlers_file: Path, monkeypatch: pytest.MonkeyPatch, attempts: MakeAttempts, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("code.py", "secrets.py", "wave.py"):
         write(tmp_path / name, "raise ImportError('not the module of that name')")
-    pool = Pool(a_claim, ChildSetup(handlers_file.name, "INFO", "json"), PoolLimits(1, 1), 5)
+    pool = Pool(attempts, ChildSetup(handlers_file.name, "INFO", "json"), PoolLimits(1, 1), 5)
     monkeypatch.chdir("/")
 
     assert (await pool.run("state"))["folder"] == str(tmp_path)

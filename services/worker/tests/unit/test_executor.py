@@ -24,6 +24,7 @@ from task_worker.attempt.ending import NOT_BEGUN_SECONDS
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.runners.child_messages import ChildSetup
 from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
+from task_worker.checkpoint_write import CheckpointOutcome
 from task_worker.claim.slots import Slots
 from task_worker.handlers import Handler
 from task_worker.lease.in_flight import Attempt, InFlight, StopReason
@@ -64,6 +65,7 @@ class Bench:
         self._make_claim = make_claim
         self.endings: list[Ending] = []
         self.reported: list[Progress] = []
+        self.kept: list[str | None] = []
         self.in_flight = InFlight(claim_seconds=6)
         self.slots = Slots(5, 1 << 20)
         self.lease = Lease(30)
@@ -81,6 +83,7 @@ class Bench:
                 record=self._record,
                 release=self._release,
                 report=self._report,
+                write_checkpoint=self._write_checkpoint,
                 processes=ProcessPool(ChildSetup(None, "INFO", "json"), PoolLimits(1, 1), AttemptTimings()),
                 timings=AttemptTimings(overdue_seconds=0.02),
             ),
@@ -109,6 +112,11 @@ class Bench:
 
     async def _release(self, key: AttemptKey) -> None:
         raise AssertionError(key)
+
+    async def _write_checkpoint(self, attempt: Attempt, text: str | None) -> CheckpointOutcome:
+        del attempt
+        self.kept.append(text)
+        return CheckpointOutcome.STORED
 
     def _report(self, attempt: Attempt, progress: Progress) -> None:
         del attempt

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID, uuid4
@@ -42,9 +43,8 @@ class Row(TypedDict):
 
 
 @pytest.fixture
-def context() -> Context:
-    facts = TaskDetails(uuid4(), "a task", "t", "default", {}, 1, uuid4(), "http://127.0.0.1:9000")
-    return Context(facts, report=lambda _: None, is_stopped=lambda: False)
+def context(some_details: Callable[..., TaskDetails]) -> Context:
+    return Context(some_details(), report=lambda _: None, store_checkpoint=lambda _: Future(), is_stopped=lambda: False)
 
 
 def handler_for(function: Callable[..., Any], **options: Any) -> Handler:

@@ -9,12 +9,22 @@ import pytest
 
 from task_contracts import BackOff, ErrorCode, Progress
 from task_contracts.lifecycle import Event
-from task_store import Claim, DatabaseUnavailableError, Ended, Ending, StatementEndedError, UnstorableValuesError
+from task_store import (
+    AttemptKey,
+    Claim,
+    DatabaseUnavailableError,
+    Ended,
+    Ending,
+    StatementEndedError,
+    UnstorableValuesError,
+)
 from task_worker.attempt.recorder import Recorder
-from task_worker.lease.in_flight import Attempt
+from task_worker.checkpoint_write import CheckpointOutcome
+from task_worker.lease.in_flight import Attempt, StopReason
 from task_worker.timings import RecordTimings
 
 Until = Callable[..., Awaitable[Any]]
+AWAY = DatabaseUnavailableError("gone")
 
 
 class FakeAttempts:
@@ -23,6 +33,7 @@ class FakeAttempts:
     def __init__(self) -> None:
         self.answers: list[Exception | None] = []
         self.recorded: list[Ending] = []
+        self.kept: list[str | None] = []
         self.alone: list[bool] = []
         self.progress: list[tuple[UUID, float]] = []
         self.may_write = asyncio.Event()
@@ -38,6 +49,15 @@ class FakeAttempts:
             raise answer
         return Ended(ending.id, ending.lease_token, ending.event, "t", 1, uuid4(), 0)
 
+    async def store_checkpoint(self, key: AttemptKey, text: str | None, *, alone: bool = False) -> bool:
+        del key
+        self.kept.append(text)
+        self.alone.append(alone)
+        answer = self.answers.pop(0) if self.answers else True
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
     async def report_progress(self, task_id: UUID, lease_token: UUID, reported: Progress) -> bool:
         del lease_token
         self.progress.append((task_id, reported.percent))
@@ -52,7 +72,7 @@ class Bench:
         """How often `on_waiting` was called."""
         self.attempt = attempt
         timings = RecordTimings(retry=BackOff(first_seconds=0.001, longest_seconds=2.0), progress_seconds=0.02)
-        self.recorder = Recorder(self.attempts, timings, on_waiting=self._on_waiting)  # type: ignore[arg-type] # the two calls that are used
+        self.recorder = Recorder(self.attempts, timings, on_waiting=self._on_waiting)  # type: ignore[arg-type] # the calls that are used
 
     def _on_waiting(self) -> None:
         self.waiting += 1
@@ -204,3 +224,58 @@ async def test_a_release_that_changes_nothing_wakes_nobody(bench: Bench) -> None
     await bench.recorder.release(bench.attempt.claim)
 
     assert bench.waiting == 0
+
+
+class TestCheckpoints:
+    async def test_one_without_an_answer_is_repeated_until_it_is_stored(self, bench: Bench) -> None:
+        bench.attempts.answers = [DatabaseUnavailableError("gone"), StatementEndedError("too long"), AWAY]
+
+        outcome = await bench.recorder.write_checkpoint(bench.attempt, "1")
+
+        assert outcome is CheckpointOutcome.STORED
+        assert bench.attempts.kept == ["1"] * 4
+        assert bench.attempts.alone == [False, False, True, True]
+
+    async def test_a_task_that_is_no_longer_held_stops_its_attempt(self, bench: Bench) -> None:
+        bench.attempts.answers = [None]
+
+        outcome = await bench.recorder.write_checkpoint(bench.attempt, "1")
+
+        assert outcome is CheckpointOutcome.STOPPED
+        assert (bench.attempt.stop_reason, bench.attempt.is_urgent) == (StopReason.NOT_HELD, True)
+
+    async def test_what_the_database_refuses_is_not_repeated(self, bench: Bench) -> None:
+        bench.attempts.answers = [UnstorableValuesError("no", sqlstate="22P05")]
+
+        outcome = await bench.recorder.write_checkpoint(bench.attempt, "1")
+
+        assert outcome is CheckpointOutcome.REFUSED
+        assert (bench.attempts.kept, bench.attempt.stop_reason) == (["1"], None)
+
+    async def test_after_a_stop_it_is_tried_once(self, bench: Bench) -> None:
+        bench.attempt.stop(StopReason.DRAIN)
+
+        assert await bench.recorder.write_checkpoint(bench.attempt, "1") is CheckpointOutcome.STORED
+
+        bench.attempts.answers = [AWAY]
+        assert await bench.recorder.write_checkpoint(bench.attempt, "2") is CheckpointOutcome.STOPPED
+        assert bench.attempts.kept == ["1", "2"]
+
+    async def test_a_stop_ends_the_repeats(self, bench: Bench, until: Until) -> None:
+        bench.attempts.answers = [AWAY] * 1000
+        writing = asyncio.create_task(bench.recorder.write_checkpoint(bench.attempt, "1"))
+        await until(lambda: bench.attempts.kept)
+
+        bench.attempt.stop(StopReason.TIMEOUT)
+
+        assert await writing is CheckpointOutcome.STOPPED
+
+    async def test_it_is_not_tried_after_an_urgent_stop_or_the_end_of_the_code(self, bench: Bench) -> None:
+        bench.attempt.is_running = False
+        assert await bench.recorder.write_checkpoint(bench.attempt, "1") is CheckpointOutcome.STOPPED
+
+        bench.attempt.is_running = True
+        bench.attempt.stop(StopReason.LEASE_LOST)
+        assert await bench.recorder.write_checkpoint(bench.attempt, "1") is CheckpointOutcome.STOPPED
+
+        assert bench.attempts.kept == []

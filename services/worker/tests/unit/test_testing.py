@@ -551,6 +551,54 @@ class TestMisuse:
             run(placed("loop", lambda *_: None))
 
 
+class TestCheckpoints:
+    @PLACES
+    def test_a_handler_finds_what_is_given_and_the_outcome_lists_what_it_keeps(self, place: str) -> None:
+        @handler("t")
+        async def on_loop(context: Context) -> Any:
+            await context.checkpoint({"page": Decimal("1.10")})
+            await context.checkpoint(None)
+            return context.checkpointed
+
+        def elsewhere(context: Context) -> Any:
+            context.checkpoint({"page": Decimal("1.10")})
+            context.checkpoint(None)
+            return context.checkpointed
+
+        function = on_loop if place == "loop" else handler("t", in_process=place == "process")(elsewhere)
+        outcome = run(function, checkpointed={"page": [3]})
+
+        assert outcome.result == {"page": [3]}
+        assert outcome.checkpoints == ({"page": "1.10"}, None)
+
+    def test_without_any_there_is_none(self) -> None:
+        outcome = run(placed("thread", lambda _, context: context.checkpointed))
+
+        assert (outcome.result, outcome.checkpoints) == (None, ())
+
+    def test_one_that_no_worker_could_store_is_no_beginning(self) -> None:
+        with pytest.raises(ValueError, match="object, which is not JSON"):
+            run(placed("thread", lambda *_: None), checkpointed=object())
+
+    def test_one_that_cannot_be_stored_fails_the_attempt(self) -> None:
+        outcome = run(placed("thread", lambda _, context: context.checkpoint({"a": object()})))
+
+        assert outcome.event is Event.RETRY
+        assert outcome.error is not None
+        assert outcome.error.type == "UnstorableCheckpointError"
+        assert outcome.error.message == "the checkpoint cannot be stored: a: is of type object, which is not JSON"
+
+    def test_a_cancelled_handler_can_keep_how_far_it_has_come(self) -> None:
+        def until_stopped(_: Any, context: Context) -> None:
+            context.progress(50)
+            context.checkpoint(context.is_stopped)
+            context.raise_if_stopped()
+
+        outcome = run(placed("thread", until_stopped), cancel_at_percent=50)
+
+        assert (outcome.event, outcome.checkpoints) == (Event.CONFIRM_CANCEL, (True,))
+
+
 def test_the_fixture_does_the_same(run_handler: Callable[..., RunOutcome]) -> None:
     assert run_handler(placed("loop", lambda *_: 1)).result == 1
 
@@ -572,4 +620,4 @@ def test_the_readme_is_right() -> None:
 
     for test in tests:
         test()
-    assert len(tests) == 2
+    assert len(tests) == 3

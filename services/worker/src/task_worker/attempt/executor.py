@@ -29,11 +29,12 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 from task_contracts import Progress
 from task_runtime import get_logger, owned_by
 from task_store import AttemptKey, Claim, Ended, Ending, UnreadableJsonError
+from task_worker.attempt.checkpoints import Checkpoints, WriteCheckpoint
 from task_worker.attempt.ending import decide_ending
 from task_worker.attempt.outcome import HandlerOutcome, NotBegun, Stopped, unreadable_json
 from task_worker.attempt.runners.child_messages import ChildRequest
 from task_worker.attempt.runners.loop import run_on_loop
-from task_worker.attempt.runners.process_pool import ProcessPool
+from task_worker.attempt.runners.process_pool import ChildListener, ProcessPool
 from task_worker.attempt.runners.raised import outcome_of_exception, pass_on_cancel
 from task_worker.attempt.runners.thread import run_in_thread
 from task_worker.attempt.runners.time_limit import time_limit
@@ -62,14 +63,16 @@ class RunDefaults:
 class AttemptServices:
     """The parts of the worker that attempts use.
 
-    `record` writes an ending, `release` gives back a task that is not run, `report` takes progress. `processes` run
-    handlers that are marked `in_process`; their owner closes them. `make_context` makes the context for a handler.
-    `threads` run plain handlers; if left out, there is a thread for each slot.
+    `record` writes an ending, `release` gives back a task that is not run, `report` takes progress, and
+    `write_checkpoint` writes what an attempt keeps for the next. `processes` run handlers that are marked
+    `in_process`; their owner closes them. `make_context` makes the context for a handler. `threads` run plain handlers;
+    if left out, there is a thread for each slot.
     """
 
     record: Callable[[Attempt, Ending], Awaitable[Ended | None]]
     release: Callable[[AttemptKey], Coroutine[Any, Any, None]]
     report: Callable[[Attempt, Progress], None]
+    write_checkpoint: WriteCheckpoint
     processes: ProcessPool
     timings: AttemptTimings
     make_context: Callable[..., Context] = Context
@@ -184,15 +187,16 @@ class Executor:
     async def _run(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
         if not self._lease.is_valid or attempt.stop_reason is not None:
             return Stopped()
+        checkpoints = Checkpoints(attempt, self._services.write_checkpoint, self._spawn)
         try:
-            context = self._context(attempt)
+            context = self._context(attempt, checkpoints)
             begin = functools.partial(handler.begin, attempt.claim.payload, context)
         except UnreadableJsonError as error:
             return unreadable_json(str(error))
         loop = asyncio.get_running_loop()
         attempt.on_stop(lambda: loop.call_later(self._services.timings.overdue_seconds, _report_overdue, attempt))
         try:
-            outcome = await self._run_by_mode(handler.mode, begin, attempt)
+            outcome = await self._run_by_mode(handler.mode, begin, attempt, checkpoints)
             if isinstance(outcome, NotBegun) and (rest := self._slots.not_begun()) is not None:
                 fields = {"reason": outcome.reason, "nothing_claimed_for_seconds": rest}
                 _log.warning("code_not_begun", type=handler.type, **fields)
@@ -202,7 +206,9 @@ class Executor:
                 with owned_by(attempt):
                     self._spawn(_close(context))  # in the background: it must not change the outcome
 
-    async def _run_by_mode(self, mode: ExecutionMode, begin: Callable[[], Any], attempt: Attempt) -> HandlerOutcome:
+    async def _run_by_mode(
+        self, mode: ExecutionMode, begin: Callable[[], Any], attempt: Attempt, checkpoints: Checkpoints
+    ) -> HandlerOutcome:
         match mode:
             case ExecutionMode.LOOP:
                 with time_limit(attempt):
@@ -213,11 +219,12 @@ class Executor:
             case ExecutionMode.PROCESS:
                 request = ChildRequest(self._details(attempt), attempt.claim.payload_text, get_contextvars())
                 # Its time begins later: it may have to wait for a process.
-                return await self._services.processes.run(attempt, request, self._services.report)
+                listener = ChildListener(self._services.report, checkpoints.store)
+                return await self._services.processes.run(attempt, request, listener)
             case _:
                 assert_never(mode)
 
-    def _context(self, attempt: Attempt) -> Context:
+    def _context(self, attempt: Attempt, checkpoints: Checkpoints) -> Context:
         loop = asyncio.get_running_loop()
 
         def report(progress: Progress) -> None:
@@ -229,12 +236,14 @@ class Executor:
         return self._services.make_context(
             self._details(attempt),
             report=report,
+            store_checkpoint=checkpoints.store,
             is_stopped=lambda: attempt.stop_reason is not None,
             on_wait=on_wait,
         )
 
     def _details(self, attempt: Attempt) -> TaskDetails:
         claim = attempt.claim
+        _ = claim.checkpoint  # an error now if it cannot be read; the context parses the text
         return TaskDetails(
             id=claim.id,
             name=claim.name,
@@ -242,7 +251,9 @@ class Executor:
             queue=claim.queue,
             labels=claim.labels,
             attempt=claim.attempt,
+            rerun_count=claim.rerun_count,
             lease_token=claim.lease_token,
+            checkpoint_text=claim.checkpoint_text,
             api_url=self._defaults.api_url,
         )
 

@@ -81,7 +81,7 @@ def invalid_payload(error: ValidationError) -> Failed:
 
 
 def unreadable_json(reason: str) -> Failed:
-    """Return the failure of a task whose payload or labels other hands have stored and cannot be read. It is final."""
+    """Return the final failure of a task of which other hands have stored something that cannot be read."""
     return _invalid_payload(reason)
 
 

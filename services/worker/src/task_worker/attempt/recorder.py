@@ -1,4 +1,4 @@
-"""Writes outcomes and progress, retrying until the database has stored the outcomes."""
+"""Writes outcomes, checkpoints and progress, retrying until the database has stored outcomes and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from task_contracts.lifecycle import LIFECYCLE, Event
 from task_runtime import get_logger
 from task_store import AttemptKey, Attempts, Ended, Ending, StatementEndedError, StoreError, UnstorableValuesError
 from task_worker.attempt.result import unstorable
-from task_worker.lease.in_flight import Attempt
+from task_worker.checkpoint_write import CheckpointOutcome
+from task_worker.lease.in_flight import Attempt, StopReason
 from task_worker.timings import RecordTimings
 
 _log = get_logger(__name__)
@@ -79,6 +80,33 @@ class Recorder:
         if ended is not None:
             _log.warning("unheld_task_released", task_id=str(key.id))
             self._on_waiting()
+
+    async def write_checkpoint(self, attempt: Attempt, text: str | None) -> CheckpointOutcome:
+        """Write what an attempt keeps, and return once it is stored; None keeps nothing.
+
+        Repeats while the database does not answer, until the attempt is stopped. After a stop it is tried once, and
+        not at all after an urgent one, or once the code has ended. If the task is no longer this worker's, the attempt
+        is stopped.
+        """
+        tries, alone = 0, False
+        while attempt.is_running and not attempt.is_urgent and (tries == 0 or attempt.stop_reason is None):
+            tries += 1
+            pause = self._timings.retry.pause_seconds(tries)
+            try:
+                is_held = await self._attempts.store_checkpoint(attempt.claim, text, alone=alone)
+            except UnstorableValuesError as error:
+                _log.error("checkpoint_refused", sqlstate=error.sqlstate, constraint=error.constraint)
+                return CheckpointOutcome.REFUSED
+            except StoreError as error:
+                alone = alone or isinstance(error, StatementEndedError)
+                _log.warning("checkpoint_delayed", reason=str(error), again_in_seconds=pause)
+            else:
+                if is_held:
+                    return CheckpointOutcome.STORED
+                attempt.stop(StopReason.NOT_HELD)
+                break
+            await asyncio.sleep(pause)
+        return CheckpointOutcome.STOPPED
 
     def report(self, attempt: Attempt, progress: Progress) -> None:
         """Note progress, which `write_progress` writes soon; of several reports only the latest is written."""

@@ -7,6 +7,7 @@ from typing import cast
 
 from task_client import AsyncTaskClient, TaskClient
 from task_contracts import Progress
+from task_worker.checkpoint_write import StoreCheckpoint
 from task_worker.context import Context, TaskDetails
 from task_worker.testing.recording_api import API_URL, RecordingApi
 
@@ -19,12 +20,15 @@ class RunContext(Context):
         details: TaskDetails,
         *,
         report: Callable[[Progress], None],
+        store_checkpoint: StoreCheckpoint,
         is_stopped: Callable[[], bool],
         on_wait: Callable[[], None],
         api: RecordingApi,
         given_client: object,
     ) -> None:
-        super().__init__(details, report=report, is_stopped=is_stopped, on_wait=on_wait)
+        super().__init__(
+            details, report=report, store_checkpoint=store_checkpoint, is_stopped=is_stopped, on_wait=on_wait
+        )
         self._api = api
         self._given_client = given_client
 

@@ -25,6 +25,8 @@ class RunOutcome:
     """After how long the task may be claimed again: as the handler asked, else a random pause. None if it has ended."""
     progress: tuple[Progress, ...]
     """All reports, in order. (A worker writes only the latest of each quarter of a second.)"""
+    checkpoints: tuple[Any, ...]
+    """What `context.checkpoint` has stored, in order: the next attempt finds the last one as `checkpointed`."""
     created: tuple[TaskCreate, ...]
     """The tasks that were created through `context.client` and `context.sync_client`; none if a client was passed."""
     traceback: str | None = field(repr=False)
@@ -59,7 +61,12 @@ class RunOutcome:
 
 
 def outcome_of_ending(
-    ending: Ending, *, is_cancel_requested: bool, progress: Iterable[Progress], created: Iterable[TaskCreate]
+    ending: Ending,
+    *,
+    is_cancel_requested: bool,
+    progress: Iterable[Progress],
+    checkpoints: Iterable[Any],
+    created: Iterable[TaskCreate],
 ) -> RunOutcome:
     """Return the outcome of an ending. As in the database, a requested cancel turns it into CONFIRM_CANCEL."""
     is_guarded = Guard.NO_CANCEL_REQUESTED in LIFECYCLE[ending.event].guards
@@ -70,6 +77,7 @@ def outcome_of_ending(
         error=ending.error if is_failure else None,
         after_seconds=ending.delay.total_seconds() if event in {Event.RETRY, Event.SNOOZE} else None,
         progress=tuple(progress),
+        checkpoints=tuple(checkpoints),
         created=tuple(created),
         traceback=ending.traceback if is_failure else None,
         result_text=ending.result,

@@ -12,9 +12,10 @@ from uuid import uuid4
 
 import orjson
 
-from task_contracts import TaskCreate
+from task_contracts import TaskCreate, limits
 from task_store import Claim
 from task_worker.handlers import ExecutionMode, Handler, HandlerError, handler_of
+from task_worker.json_text import json_text
 from task_worker.testing.run_outcome import RunOutcome
 from task_worker.testing.single_attempt import RunOptions, SingleAttempt, StillRunningError
 from task_worker.timings import AttemptTimings
@@ -33,6 +34,7 @@ async def arun(
     queue: str = "default",
     labels: Mapping[str, str] | None = None,
     attempt: int = 1,
+    checkpointed: object = None,
     max_attempts: int | None = None,
     timeout_seconds: float | None = None,
     cancel_after_seconds: float | None = None,
@@ -53,6 +55,7 @@ async def arun(
         queue: the queue of the task.
         labels: the labels of the task.
         attempt: which attempt this is, from 1. Those before it count as failed; the attempt `max_attempts` is the last.
+        checkpointed: what the attempt before has kept by `context.checkpoint`.
         max_attempts: the limit of the task; if left out the handler's, else the worker's default of 3.
         timeout_seconds: the limit of the task; if left out the handler's, else the worker's default of ten minutes.
         cancel_after_seconds: a caller cancels the task this long after it began.
@@ -93,7 +96,7 @@ async def arun(
     )
     _check(marked, options)
     handler = _in_this_process(marked) if in_process_from is None else marked
-    return await SingleAttempt(handler, _claim(asked, marked.type, attempt), options).run()
+    return await SingleAttempt(handler, _claim(asked, marked.type, attempt, checkpointed), options).run()
 
 
 def _blocking(
@@ -146,7 +149,7 @@ def _in_this_process(handler: Handler) -> Handler:
     )
 
 
-def _claim(asked: TaskCreate, type_: str, attempt: int) -> Claim:
+def _claim(asked: TaskCreate, type_: str, attempt: int, checkpointed: object) -> Claim:
     if attempt < 1:
         raise ValueError("attempt counts from 1")
     return Claim(
@@ -157,7 +160,7 @@ def _claim(asked: TaskCreate, type_: str, attempt: int) -> Claim:
         priority=asked.priority,
         labels_text=orjson.dumps(asked.labels).decode(),
         payload_text=orjson.dumps(asked.payload).decode(),
-        checkpoint_text=None,
+        checkpoint_text=json_text(checkpointed, limits.CHECKPOINT_BYTES),
         attempt=attempt,
         failures=attempt - 1,
         rerun_count=0,

@@ -13,13 +13,17 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
+
+import orjson
 
 from task_contracts import Progress
 from task_store import AttemptKey, Claim, Ended, Ending
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.runners.child_messages import ChildSetup
 from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
+from task_worker.checkpoint_write import CheckpointOutcome, StoreCheckpoint
 from task_worker.claim.slots import Slots
 from task_worker.context import Context, TaskDetails
 from task_worker.handlers import Handler
@@ -72,6 +76,7 @@ class SingleAttempt:
         self._ending: asyncio.Future[Ending] = self._loop.create_future()
         self._timers: list[asyncio.TimerHandle] = []
         self._progress: list[Progress] = []
+        self._checkpoints: list[Any] = []
         self._is_cancel_requested = False
         self._api = RecordingApi()
         self._in_flight = InFlight(claim_seconds=0)
@@ -113,7 +118,11 @@ class SingleAttempt:
                 timer.cancel()
             self._executor.close()
         return outcome_of_ending(
-            ending, is_cancel_requested=self._is_cancel_requested, progress=self._progress, created=self._api.created
+            ending,
+            is_cancel_requested=self._is_cancel_requested,
+            progress=self._progress,
+            checkpoints=self._checkpoints,
+            created=self._api.created,
         )
 
     def _services(self, settings: WorkerSettings) -> AttemptServices:
@@ -121,6 +130,7 @@ class SingleAttempt:
             record=self._note_ending,
             release=self._release_nothing,
             report=self._note_progress,
+            write_checkpoint=self._note_checkpoint,
             processes=self._processes,
             timings=AttemptTimings(),
             make_context=self._context,
@@ -156,6 +166,12 @@ class SingleAttempt:
     async def _release_nothing(self, key: AttemptKey) -> None:
         raise AssertionError(f"only the claiming loop releases, and there is none here: {key.id}")
 
+    async def _note_checkpoint(self, attempt: Attempt, text: str | None) -> CheckpointOutcome:
+        if not attempt.is_running:
+            return CheckpointOutcome.STOPPED
+        self._checkpoints.append(None if text is None else orjson.loads(text))
+        return CheckpointOutcome.STORED
+
     def _note_progress(self, attempt: Attempt, progress: Progress) -> None:
         self._progress.append(progress)
         at_percent = self._options.cancel_at_percent
@@ -167,6 +183,7 @@ class SingleAttempt:
         details: TaskDetails,
         *,
         report: Callable[[Progress], None],
+        store_checkpoint: StoreCheckpoint,
         is_stopped: Callable[[], bool],
         on_wait: Callable[[], None],
     ) -> Context:
@@ -180,6 +197,7 @@ class SingleAttempt:
         return RunContext(
             details,
             report=report_and_wait,
+            store_checkpoint=store_checkpoint,
             is_stopped=is_stopped if self._options.is_stop_visible else lambda: False,
             on_wait=on_wait,
             api=self._api,

@@ -6,7 +6,7 @@ It loads the handlers once and runs one attempt after the other, until the worke
 
 - Processes that a handler starts get neither pipe. With a copy of one, the worker would not see this process end, or
   this process would not see the worker end.
-- A handler that goes on in a thread after its attempt has ended reports no more progress: it would be that of another.
+- What cannot be read is raised in the main thread: a process whose reading thread had died would wait for ever.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from typing import Any
 import orjson
 from structlog.contextvars import bind_contextvars
 
-from task_contracts import Progress
 from task_runtime import configure_logging
 from task_worker.attempt.outcome import HandlerOutcome, NotBegun
 from task_worker.attempt.runners.child_messages import (
     SIZE_BYTES,
     Begun,
     ChildAnswer,
+    ChildCheckpointAnswer,
     ChildRequest,
     ChildSetup,
     Ready,
-    framed,
 )
+from task_worker.attempt.runners.child_reports import ChildReports, send
 from task_worker.attempt.runners.child_state import ChildState, adopt_orphans
 from task_worker.attempt.runners.raised import not_begun_by, outcome_of_exception
 from task_worker.attempt.runners.thread import call
@@ -55,21 +55,22 @@ _wait_warnings = WaitWarnings(free_slots=lambda: 0)
 def main() -> None:
     """Load the handlers, then run what is asked for, for ever."""
     requests, answers = _take_pipes()
-    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    inbox = _Inbox()
     try:
         threading.Thread(target=_read_until_worker_ends, args=(requests, inbox), daemon=True).start()
         adopt_orphans()
-        handlers = _load(_next(inbox))
+        handlers = _load(inbox.next())
     except BaseException as error:  # noqa: BLE001 # a mistake in a changed file, say: the error of the first attempt
-        _send(answers, not_begun_by(error) or outcome_of_exception(error))
+        send(answers, not_begun_by(error) or outcome_of_exception(error))
         return
-    _send(answers, Ready())
+    send(answers, Ready())
     state = ChildState()
     while True:
-        request = _next(inbox)
-        _send(answers, Begun())
-        outcome = contextvars.copy_context().run(_run, handlers, request, answers)
-        _send(answers, ChildAnswer(outcome, is_clean=not isinstance(outcome, NotBegun) and state.is_restored()))
+        request = inbox.next()
+        send(answers, Begun())
+        reports = inbox.reports = ChildReports(answers)
+        outcome = contextvars.copy_context().run(_run, handlers, request, reports)
+        send(answers, ChildAnswer(outcome, is_clean=not isinstance(outcome, NotBegun) and state.is_restored()))
         del request, outcome  # they may be large
 
 
@@ -94,19 +95,38 @@ def _close_duplicates() -> None:
                 os.close(int(name))
 
 
-def _read_until_worker_ends(requests: io.BufferedReader, inbox: queue.SimpleQueue[bytes]) -> None:
+def _read_until_worker_ends(requests: io.BufferedReader, inbox: _Inbox) -> None:
     while size := requests.read(SIZE_BYTES):  # nothing once the worker's end of the pipe is closed
-        inbox.put(requests.read(int.from_bytes(size, "big")))
+        inbox.put(_message(requests, int.from_bytes(size, "big")))
     os.killpg(0, signal.SIGKILL)  # this process, and all that the handler started
 
 
-def _next(inbox: queue.SimpleQueue[bytes]) -> Any:
-    return pickle.loads(inbox.get())  # noqa: S301 # from our own worker
+def _message(requests: io.BufferedReader, size: int) -> object:
+    try:
+        return pickle.loads(requests.read(size))  # noqa: S301 # from our own worker
+    except BaseException as error:  # noqa: BLE001 # no memory, mostly
+        return error
 
 
-def _send(answers: io.BufferedWriter, message: object) -> None:
-    answers.write(framed(message))
-    answers.flush()
+class _Inbox:
+    """What the worker has sent: the setup and the requests for the main thread, answers for the attempt that runs."""
+
+    def __init__(self) -> None:
+        self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.reports: ChildReports | None = None
+        """Of the attempt that runs, or of the last."""
+
+    def put(self, message: object) -> None:
+        if not isinstance(message, ChildCheckpointAnswer):
+            self._messages.put(message)
+        elif self.reports is not None:
+            self.reports.answered(message)
+
+    def next(self) -> Any:
+        message = self._messages.get()
+        if isinstance(message, BaseException):
+            raise message
+        return message
 
 
 def _load(setup: ChildSetup) -> Mapping[str, Handler]:
@@ -115,8 +135,8 @@ def _load(setup: ChildSetup) -> Mapping[str, Handler]:
     return load_handlers(setup.handlers_place)
 
 
-def _run(handlers: Mapping[str, Handler], request: ChildRequest, answers: io.BufferedWriter) -> HandlerOutcome:
-    handler, reporter = handlers.get(request.details.type), _Reporter(answers)
+def _run(handlers: Mapping[str, Handler], request: ChildRequest, reports: ChildReports) -> HandlerOutcome:
+    handler = handlers.get(request.details.type)
 
     def on_wait() -> None:
         _wait_warnings.handler_waits(request.details.type, request.details.queue)
@@ -124,7 +144,13 @@ def _run(handlers: Mapping[str, Handler], request: ChildRequest, answers: io.Buf
     def run() -> Any:
         if handler is None:
             raise HandlerError(_missing(handlers, request))
-        context = Context(request.details, report=reporter.report, is_stopped=lambda: False, on_wait=on_wait)
+        context = Context(
+            request.details,
+            report=reports.report,
+            store_checkpoint=reports.store_checkpoint,
+            is_stopped=lambda: False,
+            on_wait=on_wait,
+        )
         with runner or contextlib.nullcontext():
             value = handler.begin(orjson.loads(request.payload_text), context)
             return value if runner is None else runner.run(value)
@@ -137,7 +163,7 @@ def _run(handlers: Mapping[str, Handler], request: ChildRequest, answers: io.Buf
     try:
         return call(run)
     finally:
-        reporter.close()
+        reports.close()
 
 
 def _runner(handler: Handler | None) -> asyncio.Runner | None:
@@ -156,24 +182,6 @@ def _missing(handlers: Mapping[str, Handler], request: ChildRequest) -> str:
     """Return what to say where a file has changed since the worker loaded it, and lacks the type of a task now."""
     whose = f"a process of the queue {request.details.queue} has no handler of the type {request.details.type}"
     return f"{whose}; its handlers, as they are now: {', '.join(sorted(handlers))}"
-
-
-class _Reporter:
-    """Sends the progress of one attempt, until that has ended."""
-
-    def __init__(self, answers: io.BufferedWriter) -> None:
-        self._answers = answers
-        self._lock = threading.RLock()  # a signal handler of the handler's may report too
-        self._is_closed = False
-
-    def report(self, progress: Progress) -> None:
-        with self._lock:
-            if not self._is_closed:
-                _send(self._answers, progress)
-
-    def close(self) -> None:
-        with self._lock:
-            self._is_closed = True
 
 
 if __name__ == "__main__":

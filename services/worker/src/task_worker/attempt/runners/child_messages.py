@@ -2,7 +2,7 @@
 
 The worker sends a `ChildSetup`, then one `ChildRequest` after the other. The process answers the setup with `Ready`, or
 with a `Failed` if the handlers cannot be loaded, and a request with `Begun`, reports of progress and, last, a
-`ChildAnswer`.
+`ChildAnswer`. A `ChildCheckpoint` among them gets a `ChildCheckpointAnswer` from the worker.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from task_runtime import LogFormat, LogLevel
 from task_worker.attempt.outcome import HandlerOutcome
+from task_worker.checkpoint_write import CheckpointOutcome
 from task_worker.context import TaskDetails
 from task_worker.places import Places
 
@@ -56,6 +57,22 @@ class Ready:
 @dataclass(frozen=True)
 class Begun:
     """The process has taken the request: an end of it is from now on the handler's."""
+
+
+@dataclass(frozen=True)
+class ChildCheckpoint:
+    """What the handler keeps, as JSON; None keeps nothing. `number` is another one for each in this process."""
+
+    number: int
+    text: str | None
+
+
+@dataclass(frozen=True)
+class ChildCheckpointAnswer:
+    """What became of the checkpoint of that number."""
+
+    number: int
+    outcome: CheckpointOutcome
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import signal
 from collections import deque
 from collections.abc import Callable
+from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -23,15 +25,31 @@ from typing import TypeAlias, cast
 from task_contracts import ErrorCode, Progress, TaskError
 from task_runtime import get_logger
 from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Stopped
-from task_worker.attempt.runners.child_messages import Begun, ChildAnswer, ChildRequest, ChildSetup, Ready
+from task_worker.attempt.runners.child_messages import (
+    Begun,
+    ChildAnswer,
+    ChildCheckpoint,
+    ChildCheckpointAnswer,
+    ChildRequest,
+    ChildSetup,
+    Ready,
+)
 from task_worker.attempt.runners.child_process import ChildProcess
 from task_worker.attempt.runners.time_limit import time_limit
+from task_worker.checkpoint_write import CheckpointOutcome, StoreCheckpoint
 from task_worker.lease.in_flight import Attempt
 from task_worker.timings import AttemptTimings
 
 _log = get_logger(__name__)
 
-Report = Callable[[Attempt, Progress], None]
+
+@dataclass(frozen=True)
+class ChildListener:
+    """What is done with what a handler in a process says while it runs: its progress, and what it keeps."""
+
+    report: Callable[[Attempt, Progress], None]
+    store_checkpoint: StoreCheckpoint
+
 
 _NoProcess: TypeAlias = Failed | NotBegun
 _Waiting: TypeAlias = "asyncio.Future[ChildProcess | _NoProcess | None]"
@@ -77,7 +95,7 @@ class ProcessPool:
         self._ready = _READY
         self._start_wanted()
 
-    async def run(self, attempt: Attempt, request: ChildRequest, report: Report) -> HandlerOutcome:
+    async def run(self, attempt: Attempt, request: ChildRequest, listener: ChildListener) -> HandlerOutcome:
         """Run a handler to its end, once a process is free.
 
         A stop sends SIGTERM to the process and all that it started, and SIGKILL after a grace; SIGKILL at once if
@@ -86,9 +104,9 @@ class ProcessPool:
         It has not begun if no process can be started, or one ends, or files, pids or memory run out, before it has
         loaded the handlers or taken the task: that is the worker's trouble.
         """
-        outcome, has_begun = await self._run_once(attempt, request, report)
+        outcome, has_begun = await self._run_once(attempt, request, listener)
         if not has_begun and attempt.stop_reason is None:  # it has died while it was idle, just now
-            outcome, has_begun = await self._run_once(attempt, request, report)
+            outcome, has_begun = await self._run_once(attempt, request, listener)
             if not has_begun and attempt.stop_reason is None:
                 return NotBegun("no process: it has ended before it took the task, twice")
         return outcome
@@ -108,7 +126,9 @@ class ProcessPool:
         idle, self._idle = self._idle, []
         await asyncio.gather(*(child.end() for child in idle if child.is_alive))
 
-    async def _run_once(self, attempt: Attempt, request: ChildRequest, report: Report) -> tuple[HandlerOutcome, bool]:
+    async def _run_once(
+        self, attempt: Attempt, request: ChildRequest, listener: ChildListener
+    ) -> tuple[HandlerOutcome, bool]:
         """Run a handler to its end in one process; return the outcome, and False if that has died before it began."""
         child = await self._take(attempt)
         if not isinstance(child, ChildProcess):
@@ -118,7 +138,7 @@ class ProcessPool:
         attempt.on_stop(stopper.stop)
         answer = None
         try:
-            answer = await _answer(child, attempt, request, report)
+            answer = await _answer(child, attempt, request, listener)
             outcome = answer.outcome if answer else await _outcome_without_answer(child, attempt)
         except MemoryError:
             if child.attempts > attempts_before:
@@ -253,16 +273,26 @@ class _Stopper:
             self._timer.cancel()
 
 
-async def _answer(child: ChildProcess, attempt: Attempt, request: ChildRequest, report: Report) -> ChildAnswer | None:
-    """Let a process run an attempt, pass on progress, and return the answer; None if it has ended without one."""
+async def _answer(
+    child: ChildProcess, attempt: Attempt, request: ChildRequest, listener: ChildListener
+) -> ChildAnswer | None:
+    """Let a process run an attempt, pass on what it says, and return the answer; None if it has ended without one."""
     with time_limit(attempt):
         child.send(request)
-        while isinstance(message := await child.read(), Begun | Progress):
-            if isinstance(message, Begun):
-                child.attempts += 1
-            else:
-                report(attempt, message)
-    return message if isinstance(message, ChildAnswer) else None
+        while True:
+            match await child.read():
+                case Begun():
+                    child.attempts += 1
+                case Progress() as progress:
+                    listener.report(attempt, progress)
+                case ChildCheckpoint(number, text):
+                    listener.store_checkpoint(text).add_done_callback(functools.partial(_tell, child, number))
+                case answer:
+                    return answer if isinstance(answer, ChildAnswer) else None
+
+
+def _tell(child: ChildProcess, number: int, stored: futures.Future[CheckpointOutcome]) -> None:
+    child.send(ChildCheckpointAnswer(number, stored.result()))
 
 
 async def _outcome_without_answer(child: ChildProcess, attempt: Attempt) -> HandlerOutcome:
