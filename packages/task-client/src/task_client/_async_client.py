@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx2
 
@@ -51,9 +52,9 @@ class AsyncTaskClient:
         """Close the connections. The client cannot be used afterwards."""
         await self._http.aclose()
 
-    async def create(self, task: TaskCreate) -> Task:
+    async def create(self, task: TaskCreate, *, key: str | None = None) -> Task:
         """Create a task. A repeat creates another one: see `TaskClient.create`."""
-        return await self._ask(calls.create(task), Task)
+        return await self._ask(self._keyed(calls.create(task), key), Task)
 
     async def get(self, task_id: UUID | str) -> Task:
         """Return a task with all its fields: see `TaskClient.get`."""
@@ -124,6 +125,18 @@ class AsyncTaskClient:
     async def ready(self) -> Health:
         """Return whether the service takes requests: see `TaskClient.ready`."""
         return await self._ask(calls.ready(), Health)
+
+    def _new_key(self, content: bytes) -> str:
+        """Return a key for a create that was given none; `content` is its body. Overridden by who derives keys."""
+        del content
+        return str(uuid4())
+
+    def _given_key(self, key: str) -> str:
+        """Return the key to send where a create was given this one. Overridden by who keeps keys of callers apart."""
+        return key
+
+    def _keyed(self, call: Call, key: str | None) -> Call:
+        return replace(call, key=self._new_key(call.content or b"") if key is None else self._given_key(key))
 
     async def _page(self, call: Call, view: View) -> TaskPage[Any]:
         return await self._ask(call, TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary])

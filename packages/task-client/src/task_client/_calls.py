@@ -46,6 +46,8 @@ class Call:
     path: str
     params: Params = ()
     content: bytes | None = None
+    key: str | None = None
+    """The Idempotency-Key of a create."""
     answers: frozenset[int] = field(default_factory=frozenset)
     is_repeated: bool = False
     """Whether the client repeats the call by itself where that may help."""

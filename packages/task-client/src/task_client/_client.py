@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx2
 
@@ -62,11 +63,15 @@ class TaskClient:
         """Close the connections. The client cannot be used afterwards."""
         self._http.close()
 
-    def create(self, task: TaskCreate) -> Task:
+    def create(self, task: TaskCreate, *, key: str | None = None) -> Task:
         """Create a task and return it as stored. Once this returns, the task cannot be lost.
 
         A repeat creates another task, so the client never repeats this by itself. After an error whose `is_repeat_safe`
         is false, the task may or may not exist.
+
+        Args:
+            task: what to create.
+            key: the Idempotency-Key of this create; without it the client makes one.
 
         Raises:
             ValidationFailedError: a field is wrong, or the queue does not exist.
@@ -74,7 +79,7 @@ class TaskClient:
             NoAnswerError, UnavailableError, UnexpectedAnswerError: see there.
 
         """
-        return self._ask(calls.create(task), Task)
+        return self._ask(self._keyed(calls.create(task), key), Task)
 
     def get(self, task_id: UUID | str) -> Task:
         """Return a task with all its fields, payload and result included.
@@ -192,6 +197,18 @@ class TaskClient:
     def ready(self) -> Health:
         """Return whether the service takes requests, with a check of each thing it depends on. Never repeated."""
         return self._ask(calls.ready(), Health)
+
+    def _new_key(self, content: bytes) -> str:
+        """Return a key for a create that was given none; `content` is its body. Overridden by who derives keys."""
+        del content
+        return str(uuid4())
+
+    def _given_key(self, key: str) -> str:
+        """Return the key to send where a create was given this one. Overridden by who keeps keys of callers apart."""
+        return key
+
+    def _keyed(self, call: Call, key: str | None) -> Call:
+        return replace(call, key=self._new_key(call.content or b"") if key is None else self._given_key(key))
 
     def _page(self, call: Call, view: View) -> TaskPage[Any]:
         return self._ask(call, TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary])

@@ -53,6 +53,8 @@ def request_options(send: Send, timeout_seconds: float) -> dict[str, Any]:
         options["params"] = call.params
     if call.content is not None:
         options |= {"content": call.content, "headers": {"Content-Type": "application/json"}}
+    if call.key is not None:
+        options["headers"]["Idempotency-Key"] = call.key
     return options
 
 
