@@ -52,7 +52,7 @@ class Forecast(BaseModel):
 async def split_orders(payload: OrderFile, context: Context) -> list[str]:
     """Split a file into parts, create a task for each, and return their ids. On the event loop: it mostly waits.
 
-    A repeated attempt creates the tasks again. That does no harm: `import_orders` may import an order twice.
+    Another attempt creates none of them twice: `context.client` gives each create the same key as before.
     """
     try:
         rows = orders.read_rows(payload.csv)

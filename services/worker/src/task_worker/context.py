@@ -15,6 +15,7 @@ import orjson
 
 from task_contracts import Progress, limits, storable_text
 from task_worker.checkpoint_write import CheckpointWrite, StoreCheckpoint, is_on_event_loop
+from task_worker.create_keys import CreateKeys
 from task_worker.exceptions import TaskCancelled
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Context:
         self._store_checkpoint = store_checkpoint
         self._is_stopped = is_stopped
         self._on_wait = on_wait
+        self._keys = CreateKeys(details.id, details.rerun_count)
         self._client: AsyncTaskClient | None = None
         self._sync_client: TaskClient | None = None
 
@@ -163,14 +165,19 @@ class Context:
 
     @property
     def client(self) -> AsyncTaskClient:
-        """An asynchronous client of the API, to create follow-up tasks. A repeated attempt creates them again.
+        """An asynchronous client of the API, to create follow-up tasks.
+
+        Another attempt of this run that creates the same tasks creates none of them twice: each create has a key, made
+        of this task's id, its `rerun_count`, what is created, and how often the same was created before in this
+        attempt. Where what is created may differ from one attempt to the next (a time, say), keep it in a
+        `checkpoint`, or give `key=`, which is then this task's and this run's alone.
 
         Do not `wait` for a task with it: this one keeps its slot meanwhile, and where all do, no other can run.
         """
         if self._client is None:
             from task_worker.context_clients import ContextAsyncTaskClient  # here: most handlers need no HTTP library
 
-            self._client = ContextAsyncTaskClient(self._details.api_url, self._on_wait)
+            self._client = ContextAsyncTaskClient(self._details.api_url, self._on_wait, self._keys)
         return self._client
 
     @property
@@ -179,7 +186,7 @@ class Context:
         if self._sync_client is None:
             from task_worker.context_clients import ContextTaskClient  # as above
 
-            self._sync_client = ContextTaskClient(self._details.api_url, self._on_wait)
+            self._sync_client = ContextTaskClient(self._details.api_url, self._on_wait, self._keys)
         return self._sync_client
 
     @property

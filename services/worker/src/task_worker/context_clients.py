@@ -1,35 +1,78 @@
-"""The clients of the API that a handler's context has: the usual ones, which also tell when the handler waits."""
+"""The clients of the API that a handler's context has.
+
+They are the usual ones, but for two things: they tell when the handler waits, and make keys under which another attempt
+creates no task again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from uuid import UUID
 
+import httpx2
+
 from task_client import AsyncTaskClient, TaskClient
 from task_contracts import Task
+from task_worker.create_keys import CreateKeys
 
 
 class ContextTaskClient(TaskClient):
-    """A synchronous client that calls `on_wait` whenever it begins to wait for a task."""
+    """A synchronous client of one attempt.
 
-    def __init__(self, base_url: str, on_wait: Callable[[], None]) -> None:
-        super().__init__(base_url)
+    Args:
+        base_url: of the API.
+        on_wait: called whenever it begins to wait for a task.
+        keys: of the attempt.
+        transport: as for `TaskClient`.
+
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        on_wait: Callable[[], None],
+        keys: CreateKeys,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(base_url, transport=transport)
         self._on_wait = on_wait
+        self._keys = keys
 
     def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
         """Wait until the task has ended, and return it: see `TaskClient.wait`."""
         self._on_wait()
         return super().wait(task_id, timeout_seconds)
 
+    def _new_key(self, content: bytes) -> str:
+        return self._keys.of_content(content)
+
+    def _given_key(self, key: str) -> str:
+        return self._keys.of_own(key)
+
 
 class ContextAsyncTaskClient(AsyncTaskClient):
-    """An asynchronous client that calls `on_wait` whenever it begins to wait for a task."""
+    """An asynchronous client of one attempt: as `ContextTaskClient`."""
 
-    def __init__(self, base_url: str, on_wait: Callable[[], None]) -> None:
-        super().__init__(base_url)
+    def __init__(
+        self,
+        base_url: str,
+        on_wait: Callable[[], None],
+        keys: CreateKeys,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(base_url, transport=transport)
         self._on_wait = on_wait
+        self._keys = keys
 
     async def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
         """Wait until the task has ended, and return it: see `TaskClient.wait`."""
         self._on_wait()
         return await super().wait(task_id, timeout_seconds)
+
+    def _new_key(self, content: bytes) -> str:
+        return self._keys.of_content(content)
+
+    def _given_key(self, key: str) -> str:
+        return self._keys.of_own(key)

@@ -19,11 +19,12 @@ import pytest
 from pydantic import BaseModel, model_serializer
 
 from task_client import AsyncTaskClient, TaskClient
-from task_contracts import Priority, TaskCreate, TaskStatus
+from task_contracts import Priority, TaskCreate, TaskStatus, TaskSummary
 from task_contracts.lifecycle import Event
 from task_contracts.testing import a_task
 from task_worker import Context, Fail, HandlerError, Retry, Snooze, handler, testing
 from task_worker.testing import RunOutcome, StillRunningError, arun, run
+from task_worker.testing.recording_api import API_URL, RecordingApi
 
 PLACES = pytest.mark.parametrize("place", ["loop", "thread", "process"])
 
@@ -208,6 +209,51 @@ class TestWhatAHandlerGets:
             ("second", None, {"n": 1}),
         ]
         assert [task.name for task in second.created] == ["third"]
+
+    def test_what_is_created_under_one_key_is_created_once_and_equal_tasks_without_one_each_time(self) -> None:
+        @handler("t")
+        def create(context: Context) -> list[str]:
+            tasks = [context.sync_client.create(TaskCreate(name="keyed"), key="k") for _ in range(2)]
+            tasks += [context.sync_client.create(TaskCreate(name="equal")) for _ in range(2)]
+            return [str(task.id) for task in tasks]
+
+        outcome = run(create)
+
+        assert [task.name for task in outcome.created] == ["keyed", "equal", "equal"]
+        assert outcome.result[0] == outcome.result[1]
+        assert len(set(outcome.result)) == 3
+
+    def test_a_batch_is_created_once_under_its_key(self) -> None:
+        api = RecordingApi()
+
+        with httpx2.Client(base_url=API_URL, transport=api.transport) as client:
+            body, headers = {"tasks": [{"name": "a"}, {"name": "b"}]}, {"Idempotency-Key": "k"}
+            first, again = (client.post("/api/v1/tasks/batch", json=body, headers=headers) for _ in range(2))
+            refused = client.post("/api/v1/tasks", json={"name": "a"}, headers=headers)
+
+        assert [TaskSummary.model_validate(one).name for one in first.json()["items"]] == ["a", "b"]
+        assert (first.status_code, again.json(), refused.status_code) == (201, first.json(), 422)
+        assert [task.name for task in api.created] == ["a", "b"]
+
+    def test_both_clients_count_equal_tasks_together(self) -> None:
+        @handler("t")
+        async def create(context: Context) -> None:
+            await context.client.create(TaskCreate(name="equal"))
+            await asyncio.to_thread(context.sync_client.create, TaskCreate(name="equal"))
+
+        assert len(run(create).created) == 2
+
+    def test_a_key_for_another_task_is_refused(self) -> None:
+        @handler("t")
+        def create(context: Context) -> None:
+            for name in ("one", "other"):
+                context.sync_client.create(TaskCreate(name=name), key="k")
+
+        outcome = run(create)
+
+        assert outcome.error is not None
+        assert "the key was sent before, with another task" in outcome.error.message
+        assert [task.name for task in outcome.created] == ["one"]
 
     def test_any_other_call_asks_for_a_client(self) -> None:
         @handler("t", max_attempts=1)

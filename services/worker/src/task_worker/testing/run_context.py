@@ -9,6 +9,7 @@ from task_client import AsyncTaskClient, TaskClient
 from task_contracts import Progress
 from task_worker.checkpoint_write import StoreCheckpoint
 from task_worker.context import Context, TaskDetails
+from task_worker.context_clients import ContextAsyncTaskClient, ContextTaskClient
 from task_worker.testing.recording_api import API_URL, RecordingApi
 
 
@@ -38,7 +39,9 @@ class RunContext(Context):
         if self._given_client is not None:
             return cast("AsyncTaskClient", self._given_client)
         if self._client is None:
-            self._client = AsyncTaskClient(API_URL, transport=self._api.async_transport)
+            self._client = ContextAsyncTaskClient(
+                API_URL, self._on_wait, self._keys, transport=self._api.async_transport
+            )
         return self._client
 
     @property
@@ -47,5 +50,5 @@ class RunContext(Context):
         if self._given_client is not None:
             return cast("TaskClient", self._given_client)
         if self._sync_client is None:
-            self._sync_client = TaskClient(API_URL, transport=self._api.transport)
+            self._sync_client = ContextTaskClient(API_URL, self._on_wait, self._keys, transport=self._api.transport)
         return self._sync_client
