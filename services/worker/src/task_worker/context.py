@@ -6,6 +6,7 @@ It tells about the task, takes reports of progress and checkpoints, and has clie
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,9 +62,10 @@ class Context:
         self._store_checkpoint = store_checkpoint
         self._is_stopped = is_stopped
         self._on_wait = on_wait
-        self._keys = CreateKeys(details.id, details.rerun_count)
         self._client: AsyncTaskClient | None = None
         self._sync_client: TaskClient | None = None
+        self._keys: CreateKeys | None = None
+        self._making_clients = threading.Lock()  # several threads of a plain handler may ask for the first time
 
     @property
     def id(self) -> UUID:
@@ -174,20 +176,34 @@ class Context:
 
         Do not `wait` for a task with it: this one keeps its slot meanwhile, and where all do, no other can run.
         """
-        if self._client is None:
-            from task_worker.context_clients import ContextAsyncTaskClient  # here: most handlers need no HTTP library
-
-            self._client = ContextAsyncTaskClient(self._details.api_url, self._on_wait, self._keys)
-        return self._client
+        with self._making_clients:
+            if self._client is None:
+                self._client = self._make_client()
+            return self._client
 
     @property
     def sync_client(self) -> TaskClient:
         """A synchronous client of the API, for plain functions. The same holds for it."""
-        if self._sync_client is None:
-            from task_worker.context_clients import ContextTaskClient  # as above
+        with self._making_clients:
+            if self._sync_client is None:
+                self._sync_client = self._make_sync_client()
+            return self._sync_client
 
-            self._sync_client = ContextTaskClient(self._details.api_url, self._on_wait, self._keys)
-        return self._sync_client
+    def _make_client(self) -> AsyncTaskClient:
+        from task_worker.context_clients import ContextAsyncTaskClient  # here: most handlers need no HTTP library
+
+        return ContextAsyncTaskClient(self._details.api_url, self._on_wait, self._create_keys())
+
+    def _make_sync_client(self) -> TaskClient:
+        from task_worker.context_clients import ContextTaskClient  # as above
+
+        return ContextTaskClient(self._details.api_url, self._on_wait, self._create_keys())
+
+    def _create_keys(self) -> CreateKeys:
+        """Return what makes the keys of both clients: they count together."""
+        if self._keys is None:
+            self._keys = CreateKeys(self._details.id, self._details.rerun_count)
+        return self._keys
 
     @property
     def has_clients(self) -> bool:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -193,3 +195,23 @@ async def test_clients_are_made_when_they_are_asked_for_and_once(bench: Bench) -
 
     assert client._http.is_closed
     assert sync_client._http.is_closed
+
+
+def test_threads_that_ask_for_a_client_at_once_get_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    both_ask = threading.Barrier(2)
+    make = bench.context._make_sync_client
+    made = []
+
+    def make_slowly() -> TaskClient:
+        made.append(make())
+        with contextlib.suppress(threading.BrokenBarrierError):  # the other cannot come here meanwhile
+            both_ask.wait(0.05)
+        return made[-1]
+
+    monkeypatch.setattr(bench.context, "_make_sync_client", make_slowly)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: bench.context.sync_client, range(2))
+
+    assert first is second is made[0]
+    assert len(made) == 1
+    first.close()

@@ -36,19 +36,16 @@ class RunContext(Context):
     @property
     def client(self) -> AsyncTaskClient:
         """The asynchronous client."""
-        if self._given_client is not None:
-            return cast("AsyncTaskClient", self._given_client)
-        if self._client is None:
-            self._client = ContextAsyncTaskClient(
-                API_URL, self._on_wait, self._keys, transport=self._api.async_transport
-            )
-        return self._client
+        return super().client if self._given_client is None else cast("AsyncTaskClient", self._given_client)
 
     @property
     def sync_client(self) -> TaskClient:
         """The synchronous client."""
-        if self._given_client is not None:
-            return cast("TaskClient", self._given_client)
-        if self._sync_client is None:
-            self._sync_client = ContextTaskClient(API_URL, self._on_wait, self._keys, transport=self._api.transport)
-        return self._sync_client
+        return super().sync_client if self._given_client is None else cast("TaskClient", self._given_client)
+
+    def _make_client(self) -> AsyncTaskClient:
+        transport = self._api.async_transport
+        return ContextAsyncTaskClient(API_URL, self._on_wait, self._create_keys(), transport=transport)
+
+    def _make_sync_client(self) -> TaskClient:
+        return ContextTaskClient(API_URL, self._on_wait, self._create_keys(), transport=self._api.transport)
