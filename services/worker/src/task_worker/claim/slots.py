@@ -20,8 +20,8 @@ class Slots:
 
     Args:
         capacity: how many tasks may run at once.
-        max_payload_bytes: no slot is free while the payloads in flight, and the endings that wait to be recorded, are
-            as large as this together. The task that reaches it still fits, so that one task always does.
+        max_payload_bytes: no slot is free while the payloads and checkpoints in flight, and the endings that wait to be
+            recorded, are as large as this together. The task that reaches it still fits, so that one task always does.
         rest: how long no slot is free after code could not be begun, by how often that was so in succession.
 
     """
@@ -59,10 +59,10 @@ class Slots:
         """How large the payloads of the next tasks may be together; 0 or less while there is no room."""
         return self._max_bytes - self._bytes
 
-    def take(self, payload_bytes: int) -> None:
-        """Use one slot for a task with so large a payload."""
+    def take(self, body_bytes: int) -> None:
+        """Use one slot for a task with a payload and a checkpoint that are so large together."""
         self._running += 1
-        self._bytes += payload_bytes
+        self._bytes += body_bytes
 
     def code_ended(self) -> None:
         """Free the slot; the outcome has yet to be recorded."""
