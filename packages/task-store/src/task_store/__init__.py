@@ -11,7 +11,7 @@ from task_store._models import Base
 from task_store.attempts import Attempts
 from task_store.batch_limit import BATCH_BYTES, BatchLimit
 from task_store.claims import Claims, new_lease_token
-from task_store.database import Database
+from task_store.database import Database, OnChanged
 from task_store.dispatches import Dispatches
 from task_store.errors import (
     ContentionError,
@@ -84,6 +84,7 @@ __all__ = [
     "NotExecutedError",
     "Offer",
     "OldTask",
+    "OnChanged",
     "Page",
     "Queues",
     "ScanPace",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
+from uuid import UUID
 
 import orjson
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -33,6 +34,9 @@ from task_store.errors import (
 from task_store.facts import DatabaseFacts
 
 _log = logging.getLogger(__name__)
+
+OnChanged: TypeAlias = Callable[[Collection[UUID]], None]
+"""Takes the ids of tasks that have changed."""
 
 _SERVER_SHARE = 0.9
 """The part of the deadline after which the server ends a statement: so that a slow one is told from a lost server."""
@@ -56,6 +60,9 @@ class Database:
         statement_timeout_seconds: after how long the server ends a statement; by default nine tenths of the
             deadline.
         application_name: the name of the connections in pg_stat_activity.
+        on_changed: called with the ids of tasks whose version a statement has changed (all but dispatch), once it was
+            answered, on the event loop that called `fetch`. It must return at once and must not raise. A change whose
+            answer was lost is not told.
 
     Raises:
         UnusableDatabaseError: the URL cannot be used. Nothing is connected yet.
@@ -70,10 +77,12 @@ class Database:
         deadline_seconds: float = 3.0,
         statement_timeout_seconds: float | None = None,
         application_name: str = "task-store",
+        on_changed: OnChanged | None = None,
     ) -> None:
         self.url = url
         self.address = DatabaseAddress.parse(url)
         self._deadline_seconds = deadline_seconds
+        self._on_changed = on_changed
         self._engine = create_async_engine(
             DIALECT,
             isolation_level="AUTOCOMMIT",
@@ -112,9 +121,12 @@ class Database:
         """
         end = asyncio.get_running_loop().time() + self._deadline_seconds + _GRACE_SECONDS
         try:
-            return await self._run(statement, values, end)
+            rows = await self._run(statement, values, end)
         except NotExecutedError:
-            return await self._run(statement, values, end)
+            rows = await self._run(statement, values, end)
+        if statement.tells_changes and self._on_changed is not None:
+            self._tell(rows, self._on_changed)
+        return rows
 
     async def _run(
         self, statement: Statement, values: Mapping[str, Any] | None, end: float
@@ -128,6 +140,10 @@ class Database:
                 return [dict(zip(names, row, strict=True)) for row in result]
         except FOREIGN_ERRORS as error:
             raise classify(error) from error
+
+    def _tell(self, rows: Sequence[dict[str, Any]], on_changed: OnChanged) -> None:
+        if ids := [row["id"] for row in rows if row.get("event", row) is not None]:
+            on_changed(ids)
 
     async def require_writable(self) -> None:
         """Return if the database takes writes. A connection that was left over from one that did not is replaced.

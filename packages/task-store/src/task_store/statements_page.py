@@ -41,6 +41,9 @@ and its SQL as it is compiled, so that a change of SQL is seen in review. In the
 `:id`, where PostgreSQL gets `$1`. Which event of [the life cycle](states.md) may happen to a row is decided by the
 conditions on `status` and beside it, which are generated from its table.
 
+Where it says "tells the changed ids", `Database` calls its `on_changed` with them: whoever waits for one of these tasks
+reads it again.
+
 Generated from `task_store._statements`; do not edit. After a change there, write it anew:
 
     uv run python -m task_store.statements_page docs/statements.md
@@ -153,6 +156,7 @@ def _section(title: str, statement: Statement) -> str:
         *_names("Values", _values(sql)),
         *_names("Finds rows by", (f"`{name}`" for name in statement.indexes)),
         *_names("Reads the whole of", (f"`{name}`" for name in statement.scans)),
+        *(["- Tells the changed ids"] if statement.tells_changes else []),
     ]
     heading = f"### {title}\n\n{statement.purpose}\n"
     return "\n".join([heading, *facts, *([""] if facts else []), "```sql", laid_out(_named(sql)), "```", ""])

@@ -7,13 +7,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from task_contracts import Progress, TaskError, TaskStatus
 from task_contracts.lifecycle import WITHOUT_TRACE, Event
-from task_store import Attempts, Claim, Claims, Ending, Tasks, UnstorableValuesError, Workers, new_lease_token
+from task_store import (
+    Attempts,
+    Claim,
+    Claims,
+    Database,
+    Ending,
+    Tasks,
+    UnstorableValuesError,
+    Workers,
+    new_lease_token,
+)
 
 ERROR = TaskError(code="failed", message="no such file", type="OSError")
 ENDINGS: dict[Event, Callable[[Any], Ending]] = {
@@ -150,6 +160,22 @@ async def test_progress_is_written_and_counts_as_a_change(
     assert is_held
     assert after.progress == Progress(percent=50, message="half of it")
     assert after.version == before.version + 1
+
+
+async def test_progress_of_many_tasks_is_told_once_without_those_of_a_stale_token(
+    database: Database, claim_one: ClaimOne
+) -> None:
+    told: list[list[UUID]] = []
+    first, second, stale = [await claim_one() for _ in range(3)]
+
+    async with Database(database.url, on_changed=told.append) as telling:
+        attempts, half = Attempts(telling), Progress(percent=50)
+        alone = asyncio.create_task(attempts.report_progress(stale.id, uuid4(), half))
+        await asyncio.gather(
+            alone, *(attempts.report_progress(one.id, one.lease_token, half) for one in (first, second))
+        )
+
+    assert [sorted(ids) for ids in told] == [sorted([first.id, second.id])]
 
 
 async def test_progress_after_the_end_changes_nothing(attempts: Attempts, claim_one: ClaimOne, table: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,6 +53,7 @@ class World:
 
     database: Database
     table: Any
+    told: list[UUID]
     tasks: Tasks = field(init=False)
     workers: Workers = field(init=False)
 
@@ -182,8 +183,10 @@ def storable(status: TaskStatus, columns: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def world(database: Database, table: Any) -> World:
-    return World(database, table)
+async def world(database: Database, table: Any) -> AsyncIterator[World]:
+    told: list[UUID] = []
+    async with Database(database.url, on_changed=told.extend) as telling:
+        yield World(telling, table, told)
 
 
 async def set_the_scene(table: Any) -> None:
@@ -315,6 +318,28 @@ async def test_event_happens_from_its_sources_alone_and_writes_what_the_table_sa
                 assert after["due_at"] == after["created_at"]
             else:
                 check_row(LIFECYCLE[happened], before, after, clock)
+
+
+UNTOLD = {Event.DISPATCH, Event.PURGE}
+"""The one says nothing that a claim does not say at once, the other leaves nothing to read."""
+
+
+@pytest.mark.parametrize("event", Event)
+async def test_every_change_of_a_version_is_told_and_nothing_else(
+    event: Event, world: World, table: Any, subtests: pytest.Subtests
+) -> None:
+    for status in (ABSENT, *TaskStatus):
+        with subtests.test(status=status):
+            await table.clear()
+            await set_the_scene(table)
+            task_id = uuid7()
+            if status is not ABSENT:
+                await table.put(status, id=task_id, **storable(status, {**RICH, **SATISFIED.get(event, {})}))
+            world.told.clear()
+
+            happened = await world.make(event, task_id)
+
+            assert world.told == ([] if happened is None or happened in UNTOLD else [task_id])
 
 
 Spoil = Callable[[Any], Awaitable[None]]

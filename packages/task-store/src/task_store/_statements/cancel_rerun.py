@@ -64,12 +64,14 @@ CANCEL = Statement(
     "Cancels a waiting task, or asks for a running one to be stopped. Returns the changed task and the event,"
     " which is NULL if the task had already ended. No row if there is no such task.",
     indexes=_INDEXES,
+    tells_changes=True,
 )
 
 RERUN = Statement(
     _change([Event.RERUN]),
     "Begins a new run of a task that was unsuccessful. Returns the task as it then is, and the event or NULL.",
     indexes=_INDEXES,
+    tells_changes=True,
 )
 
 _run_at = parameter("run_at", DateTime(timezone=True))
@@ -91,4 +93,5 @@ RESCHEDULE = Statement(
     " means now. Only if its version is one of `versions`, unless that is NULL. Returns the task as it then is, and the"
     " event or NULL.",
     indexes=_INDEXES,
+    tells_changes=True,
 )

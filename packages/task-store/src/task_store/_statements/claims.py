@@ -110,6 +110,7 @@ BY_ID = Statement(
     " suspects, and not locked by anybody, until their payloads, labels and checkpoints exceed `bytes` together; the"
     " first one always fits. `left` are the ids that could be claimed but for their size.",
     indexes=("pk_tasks", "pk_workers"),
+    tells_changes=True,
 )
 
 
@@ -206,4 +207,5 @@ SUSPECT = Statement(
     ),
     "Claims this suspect, unless it is locked or the worker holds one: `held_id` are all that it holds.",
     indexes=("pk_tasks", "pk_workers"),
+    tells_changes=True,
 )

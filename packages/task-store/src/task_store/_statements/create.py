@@ -43,4 +43,5 @@ CREATE = Statement(
     .from_select(list(_columns), select(*_columns.values()))
     .returning(TaskRow.id, TaskRow.created_at, TaskRow.due_at),
     "Stores new tasks. The arrays have one length; `labels` and `payload` are JSON texts.",
+    tells_changes=True,
 )

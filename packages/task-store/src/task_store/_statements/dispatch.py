@@ -1,6 +1,9 @@
 """DISPATCH: marks due tasks of each broker queue, and tells when the next one is due.
 
 Each broker queue is read by itself, up to its own quota: so no priority and no queue can keep another one out.
+
+MARK is the one change of a version that is not told: a caller sees nothing of it but NEW becoming PENDING, the claim
+follows at once, and it would double what a drain tells.
 """
 
 from __future__ import annotations

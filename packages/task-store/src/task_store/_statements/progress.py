@@ -22,4 +22,5 @@ PROGRESS = Statement(
     "Writes how far running tasks have come. The arrays have one length and are sorted by id; `progress` holds JSON"
     " texts. Returns the leases that still hold.",
     indexes=("pk_tasks",),
+    tells_changes=True,
 )

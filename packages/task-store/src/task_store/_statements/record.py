@@ -116,6 +116,7 @@ RECORD = Statement(
     " have one length and are sorted by id; `result` and `error` are JSON texts. Returns the rows that were changed:"
     " one that is missing was no longer this worker's.",
     indexes=("pk_tasks",),
+    tells_changes=True,
 )
 
 
@@ -161,4 +162,5 @@ SWEEP = Statement(
     "Ends the attempts of those of these workers that are dead, at most `rows` of them, and adds a row to"
     " `task_attempts` for each. Their tasks are brought back, or end. Skips what is locked.",
     indexes=("ix_tasks_running", "pk_tasks", "pk_workers"),
+    tells_changes=True,
 )

@@ -115,4 +115,5 @@ REJECT = Statement(
     "Fails tasks that have been due for a lease and whose type nobody offers, at most `rows` of them. `priority` names"
     " all priorities. Skips what is locked.",
     indexes=("ix_tasks_waiting", "pk_tasks", "pk_task_types", "ix_workers_live"),
+    tells_changes=True,
 )

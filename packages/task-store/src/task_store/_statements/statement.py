@@ -16,6 +16,8 @@ class Statement:
         purpose: what it does and returns, and what its parameters must fulfil beyond their types.
         indexes: the indexes and primary keys by which it finds its rows; `test_plans.py` holds those of `tasks` to it.
         scans: the tables that it reads as a whole.
+        tells_changes: whether `Database` tells the ids of the rows that it returns: they are tasks whose version it
+            changed. Where it returns others too, those have an `event` of NULL.
 
     """
 
@@ -23,3 +25,4 @@ class Statement:
     purpose: str = ""
     indexes: tuple[str, ...] = ()
     scans: tuple[str, ...] = ()
+    tells_changes: bool = False
