@@ -5,7 +5,10 @@ from __future__ import annotations
 import aio_pika
 import pytest
 
+from task_bus._rabbit.timings import BrokerTimings
+from task_bus._rabbit.topology import SIGNALS_BYTES_MAX, declare_listener, declare_signals
 from task_bus._wire import encode_signal
+from task_bus.signals import send_changed
 from task_contracts import Signal, SignalKind
 from task_contracts.testing import an_id
 
@@ -81,6 +84,69 @@ async def test_ids_that_are_sent_together_arrive_together(world, inbox):
         heard.extend((await inbox.next()).ids)
     assert heard == list(ids)
     assert len(inbox.seen) == 3
+
+
+async def test_changes_are_said_as_ids(world, inbox):
+    signals = await world.signals()
+    await signals.listen([SignalKind.CHANGED], inbox)
+    await signals.wait_connected(20)
+
+    send_changed(signals, ids := [an_id(), an_id()])
+
+    assert await inbox.next() == Signal(kind=SignalKind.CHANGED, ids=tuple(ids))
+
+
+async def test_a_listener_that_comes_late_hears_changes_from_then_on(world, inbox, eventually):
+    sender, listener = await world.signals("sender"), await world.signals("listener")
+    send_changed(sender, [before := an_id()])
+
+    await listener.listen([SignalKind.CHANGED], inbox)
+    await listener.wait_connected(20)
+
+    async def is_heard() -> bool:
+        send_changed(sender, [an_id()])
+        return not inbox.is_empty
+
+    await eventually(is_heard)
+    send_changed(sender, [last := an_id()])
+    ids = []
+    while last not in ids:
+        ids.extend((await inbox.next()).ids)
+    assert before not in ids
+
+
+async def test_changes_that_nobody_hears_are_dropped_until_one_is_tried_again(rabbit_world, inbox, eventually):
+    sender = await rabbit_world.signals("sender", BrokerTimings(quiet_seconds=3600))
+    listener = await rabbit_world.signals("listener")
+
+    async def is_quiet() -> bool:
+        return sender._changed_sender.is_quiet
+
+    send_changed(sender, [an_id()])
+    await eventually(is_quiet)
+    await listener.listen(EVERY_KIND, inbox)
+    await listener.wait_connected(20)
+    send_changed(sender, [an_id()])
+    sender.send(cancel := Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
+    assert await inbox.next() == cancel
+
+    sender._changed_sender._quiet_until = 0.0  # an hour later
+    send_changed(sender, [tried := an_id()])
+
+    assert (await inbox.next()).ids == (tried,)
+
+
+async def test_a_cancel_does_not_wait_behind_changes(rabbit_world, inbox):
+    signals = await rabbit_world.signals(timings=BrokerTimings(gather_seconds=3600))
+    await signals.listen(EVERY_KIND, inbox)
+    await signals.wait_connected(20)
+    send_changed(signals, [an_id()])
+    await inbox.next()
+    send_changed(signals, [an_id()])
+
+    signals.send(cancel := Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
+
+    assert await inbox.next() == cancel
 
 
 async def test_whoever_stopped_listening_hears_nothing(world, inbox, another_inbox):
@@ -164,3 +230,15 @@ async def test_a_slow_leader_finds_one_due_signal_and_not_a_thousand(rabbit_worl
     while (await inbox.next()).queue != "q999":
         pass
     assert inbox.is_empty
+
+
+async def test_signals_for_a_listener_that_hangs_take_bounded_memory_of_the_broker(rabbit_world):
+    async with await aio_pika.connect(rabbit_world.url) as connection, connection.channel() as channel:
+        exchange = await declare_signals(channel)
+        queue = await declare_listener(channel, SignalKind.CHANGED)
+        for _ in range(20):
+            await exchange.publish(aio_pika.Message(bytes(1 << 20)), "changed")
+
+        declared = await channel.declare_queue(queue.name, passive=True)
+
+    assert declared.declaration_result.message_count == SIGNALS_BYTES_MAX >> 20

@@ -34,7 +34,7 @@ class MemorySignals(EnteredOnce):
 
     def send(self, signal: Signal) -> None:
         """See `Signals`."""
-        if not self._is_open:
+        if not self._is_open or not self._hub.listeners[signal.kind]:
             return
         self._buffer.add(signal)
         if not self._is_flushing:

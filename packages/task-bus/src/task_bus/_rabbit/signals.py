@@ -2,8 +2,7 @@
 
 **Invariants**
 
-- Signals are sent one at a time, and those that come before the broker has confirmed the last are merged. So the
-  broker sets the pace, and `send` never waits for it.
+- `changed` signals, of which there may be thousands a second, keep no other signal waiting.
 - Sending and listening have a connection each. The one for listening is made when there is a first listener.
 """
 
@@ -12,19 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractExchange
-
 from task_bus._entered_once import EnteredOnce
 from task_bus._rabbit.broker_connection import BrokerConnection
-from task_bus._rabbit.call_broker import call_broker
 from task_bus._rabbit.consumers import Consumers
 from task_bus._rabbit.listening import RabbitListening
 from task_bus._rabbit.reconnector import Reconnector
+from task_bus._rabbit.signal_sender import SignalSender
 from task_bus._rabbit.timings import BrokerTimings
 from task_bus._rabbit.topology import declare_signals
-from task_bus._signal_buffer import SignalBuffer
-from task_bus._wire import encode_signal
 from task_contracts import Signal, SignalKind
 
 
@@ -32,10 +26,11 @@ class RabbitSignals(EnteredOnce):
     """`Signals` over RabbitMQ."""
 
     def __init__(self, url: str, *, name: str, timings: BrokerTimings | None = None) -> None:
-        self._timings = timings or BrokerTimings()
-        self._reconnector = Reconnector(url, f"{name} sending signals", self._timings, set_up=self._set_up)
-        self._consumers = Consumers(url, f"{name} listening", self._timings, prepare=declare_signals)
-        self._buffer = SignalBuffer()
+        timings = timings or BrokerTimings()
+        self._reconnector = Reconnector(url, f"{name} sending signals", timings, set_up=self._set_up)
+        self._consumers = Consumers(url, f"{name} listening", timings, prepare=declare_signals)
+        self._sender = SignalSender(timings)
+        self._changed_sender = SignalSender(timings, needs_listener=True)
         self._is_listening = False
         self._is_open = False
 
@@ -54,7 +49,7 @@ class RabbitSignals(EnteredOnce):
     def send(self, signal: Signal) -> None:
         """See `Signals`."""
         if self._reconnector.connection is not None:
-            self._buffer.add(signal)
+            (self._changed_sender if signal.kind is SignalKind.CHANGED else self._sender).add(signal)
 
     async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> RabbitListening:
         """See `Signals`."""
@@ -77,20 +72,6 @@ class RabbitSignals(EnteredOnce):
 
     async def _set_up(self, connection: BrokerConnection) -> None:
         channel = await connection.channel(confirms=True)
-        connection.run(self._send_all(connection, await declare_signals(channel)))
-
-    async def _send_all(self, connection: BrokerConnection, exchange: AbstractExchange) -> None:
-        while True:
-            await self._buffer.wait()
-            for signal in self._buffer.take():
-                await self._send(connection, exchange, signal)
-
-    async def _send(self, connection: BrokerConnection, exchange: AbstractExchange, signal: Signal) -> None:
-        if connection.is_blocked:
-            return
-        message = Message(encode_signal(signal), delivery_mode=DeliveryMode.NOT_PERSISTENT)
-        try:
-            # Not mandatory: often there is no listener.
-            await call_broker(self._timings.call_seconds, exchange.publish(message, signal.kind.value, mandatory=False))
-        except TimeoutError:
-            connection.check()
+        exchange = await declare_signals(channel)
+        for sender in (self._sender, self._changed_sender):
+            connection.run(sender.run(connection, exchange))

@@ -43,6 +43,8 @@ _DEAD_QUEUE: dict[str, str | int] = {
 
 SIGNALS_MAX = 10_000
 """Signals that may wait for a slow listener. At most one `due` waits: a second adds nothing."""
+SIGNALS_BYTES_MAX = 16 << 20
+"""Their bodies together: one with 500 ids has 20 KB."""
 
 
 async def declare_tasks(channel: AbstractChannel, queues: Sequence[BrokerQueue]) -> AbstractExchange:
@@ -80,7 +82,7 @@ async def declare_listener(channel: AbstractChannel, kind: SignalKind) -> Abstra
     queue = await channel.declare_queue(
         exclusive=True,
         auto_delete=True,
-        arguments={"x-max-length": limit, "x-overflow": "drop-head"},
+        arguments={"x-max-length": limit, "x-max-length-bytes": SIGNALS_BYTES_MAX, "x-overflow": "drop-head"},
     )
     await queue.bind(SIGNALS, kind.value)
     return queue

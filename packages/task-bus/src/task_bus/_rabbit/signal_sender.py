@@ -1,0 +1,75 @@
+"""Sends the signals of some kinds, over one connection after the other.
+
+**Invariants**
+
+- Signals are sent one at a time, and those that come before the broker has confirmed the last are merged. So the
+  broker sets the pace, and `add` never waits for it.
+- With `needs_listener`, nothing is sent or kept for a second after the broker has returned a signal, since nobody
+  listens. Then one is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractExchange
+from aio_pika.exceptions import PublishError
+
+from task_bus._rabbit.broker_connection import BrokerConnection
+from task_bus._rabbit.call_broker import call_broker
+from task_bus._rabbit.timings import BrokerTimings
+from task_bus._signal_buffer import SignalBuffer
+from task_bus._wire import encode_signal
+from task_contracts import Signal
+
+
+class SignalSender:
+    """Sends what is added, in the background, while `run` runs.
+
+    Args:
+        timings: the deadline of a signal, and the pauses.
+        needs_listener: for signals of which there are many. While somebody listens, what comes within a moment goes
+            into one message; while nobody does, a signal costs next to nothing.
+
+    """
+
+    def __init__(self, timings: BrokerTimings, *, needs_listener: bool = False) -> None:
+        self._timings = timings
+        self._needs_listener = needs_listener
+        self._buffer = SignalBuffer()
+        self._quiet_until = 0.0
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether signals are dropped, since nobody listened a moment ago."""
+        return time.monotonic() < self._quiet_until
+
+    def add(self, signal: Signal) -> None:
+        """Send `signal` soon, unless it is quiet. Never waits, never raises."""
+        if not self.is_quiet:
+            self._buffer.add(signal)
+
+    async def run(self, connection: BrokerConnection, exchange: AbstractExchange) -> None:
+        """Send for ever over this connection. What waited for an earlier one is sent too."""
+        while True:
+            await self._buffer.wait()
+            try:
+                for signal in self._buffer.take():
+                    await self._send(connection, exchange, signal)
+            except PublishError:  # returned: there is no listener
+                self._quiet_until = time.monotonic() + self._timings.quiet_seconds
+                self._buffer.take()  # what came while it was under way
+            if self._needs_listener:
+                await asyncio.sleep(self._timings.gather_seconds)
+
+    async def _send(self, connection: BrokerConnection, exchange: AbstractExchange, signal: Signal) -> None:
+        if connection.is_blocked:
+            return
+        message = Message(encode_signal(signal), delivery_mode=DeliveryMode.NOT_PERSISTENT)
+        publishing = exchange.publish(message, signal.kind.value, mandatory=self._needs_listener)
+        try:
+            await call_broker(self._timings.call_seconds, publishing)
+        except TimeoutError:
+            connection.check()
