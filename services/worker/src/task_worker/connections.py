@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from task_store import Database
+from task_store import Database, OnChanged
 from task_worker.settings import WorkerSettings
 from task_worker.timings import WorkerTimings
 
@@ -18,17 +18,19 @@ class WorkerDatabases:
     """A pool for the worker's loops, and a connection each for the poll and the heartbeat, which no loop can starve.
 
     `slow` is a pool of two for statements that may take long and that nothing waits for. Its connections are opened
-    when they are needed.
+    when they are needed. `on_changed` is told what either of the two pools has changed, on the event loop.
     """
 
-    def __init__(self, settings: WorkerSettings, timings: WorkerTimings) -> None:
+    def __init__(self, settings: WorkerSettings, timings: WorkerTimings, *, on_changed: OnChanged) -> None:
         self._settings = settings
         deadline_seconds = timings.statement_seconds
-        self.pool = self._open("task-worker", _POOL_SIZE, deadline_seconds)
+        self.pool = self._open("task-worker", _POOL_SIZE, deadline_seconds, on_changed=on_changed)
         self.poll = self._open(
             "task-worker-poll", 1, deadline_seconds, statement_timeout_seconds=timings.claim.poll.statement_seconds
         )
-        self.slow = self._open("task-worker-slow", _SLOW_POOL_SIZE, timings.slow_statement_seconds)
+        self.slow = self._open(
+            "task-worker-slow", _SLOW_POOL_SIZE, timings.slow_statement_seconds, on_changed=on_changed
+        )
 
     def open_heartbeat(self) -> Database:
         """Open the heartbeat's connection, on its own event loop. The caller closes it."""
@@ -40,7 +42,13 @@ class WorkerDatabases:
         await asyncio.gather(*(database.aclose() for database in opened), return_exceptions=True)
 
     def _open(
-        self, name: str, pool_size: int, deadline_seconds: float, *, statement_timeout_seconds: float | None = None
+        self,
+        name: str,
+        pool_size: int,
+        deadline_seconds: float,
+        *,
+        statement_timeout_seconds: float | None = None,
+        on_changed: OnChanged | None = None,
     ) -> Database:
         return Database(
             self._settings.database_url.get_secret_value(),
@@ -48,4 +56,5 @@ class WorkerDatabases:
             deadline_seconds=deadline_seconds,
             statement_timeout_seconds=statement_timeout_seconds,
             application_name=name,
+            on_changed=on_changed,
         )

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from uuid import UUID
 
 from task_bus import TaskBus
-from task_bus.signals import Signals
+from task_bus.signals import Signals, send_changed
 from task_contracts import Signal, SignalKind
 from task_runtime import ExitCode, Supervisor, get_logger
 from task_store import Attempts, Claims, Offer, StoreError, Workers
@@ -78,7 +79,7 @@ class Worker:
         self._end_process = end_process
         self._end_soon = end_soon
         self._timings = timings or WorkerTimings()
-        self._databases = WorkerDatabases(settings, self._timings)
+        self._databases = WorkerDatabases(settings, self._timings, on_changed=partial(send_changed, signals))
         self._workers = Workers(self._databases.pool)
         self._wake_ups = WakeUps(signals, settings.serves[0])
         self._lease = Lease(settings.lease_seconds)
