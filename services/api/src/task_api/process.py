@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from task_api.app import create_app
 from task_api.database import bring_up_to_date
@@ -14,9 +15,17 @@ from task_api.parts import ApiParts
 from task_api.server import Listener, listen, serve
 from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
-from task_bus.signals import open_signals
+from task_bus.signals import open_signals, send_changed
 from task_runtime import ExitCode, Misconfigured, ShutdownSignals, get_logger, start_block
-from task_store import ContentionError, Database, DatabaseFacts, DatabaseUnavailableError, Tasks, UnusableDatabaseError
+from task_store import (
+    ContentionError,
+    Database,
+    DatabaseFacts,
+    DatabaseUnavailableError,
+    OnChanged,
+    Tasks,
+    UnusableDatabaseError,
+)
 
 _log = get_logger(__name__)
 
@@ -78,8 +87,8 @@ async def _serve(
 ) -> None:
     url = settings.broker_url.get_secret_value()
     async with (
-        _database(settings, settings.database_pool_size) as database,
         open_signals(url, name="task-api") as signals,
+        _database(settings, settings.database_pool_size, on_changed=partial(send_changed, signals)) as database,
     ):
         tasks = Tasks(database)
         parts = ApiParts(settings, tasks, health, signals, shutdown.stop, deadlines)
@@ -89,9 +98,11 @@ async def _serve(
 
 
 @asynccontextmanager
-async def _database(settings: ApiSettings, pool_size: int) -> AsyncIterator[Database]:
+async def _database(
+    settings: ApiSettings, pool_size: int, *, on_changed: OnChanged | None = None
+) -> AsyncIterator[Database]:
     url = settings.database_url.get_secret_value()
-    database = Database(url, pool_size=pool_size, application_name="task-api")
+    database = Database(url, pool_size=pool_size, application_name="task-api", on_changed=on_changed)
     try:
         yield database
     finally:
