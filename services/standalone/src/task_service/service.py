@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from functools import partial
 
 from task_api.app import create_app
 from task_api.database import bring_up_to_date
 from task_api.parts import ApiParts
 from task_api.server import Listener, listen, serve
 from task_bus import MemoryHub, TaskBus, open_bus
-from task_bus.signals import Signals, open_signals
+from task_bus.signals import Signals, open_signals, send_changed
 from task_runtime import ExitCode, LoopKeepsDyingError, Misconfigured, ShutdownSignals, get_logger
 from task_service.embedded_database import embedded_database
 from task_service.exit_policy import ExitPolicy
@@ -25,7 +26,7 @@ from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
 from task_service.reloading_worker import ReloadingWorker
 from task_service.start_block import StartBlock
-from task_store import Database, DatabaseFacts, StoreError, Tasks, UnusableDatabaseError
+from task_store import Database, DatabaseFacts, OnChanged, StoreError, Tasks, UnusableDatabaseError
 from task_store.embedded import EmbeddedPostgres
 from task_worker.handlers import HandlerError
 
@@ -105,9 +106,11 @@ class Service:
     async def _serve(self, shutdown: ShutdownSignals, health: Database) -> None:
         url, hub = self._settings.worker.broker_url.get_secret_value(), MemoryHub()
         async with (
-            self._database(self._settings.api.database_pool_size) as database,
             open_bus(url, queues=self._settings.worker.queues, name="task-service", hub=hub) as bus,
             open_signals(url, name="task-service-signals", hub=hub) as signals,
+            self._database(
+                self._settings.api.database_pool_size, on_changed=partial(send_changed, signals)
+            ) as database,
         ):
             tasks = Tasks(database)
             app = create_app(ApiParts(self._settings.api, tasks, health, signals, shutdown.stop))
@@ -134,9 +137,9 @@ class Service:
         )
 
     @asynccontextmanager
-    async def _database(self, pool_size: int) -> AsyncIterator[Database]:
+    async def _database(self, pool_size: int, *, on_changed: OnChanged | None = None) -> AsyncIterator[Database]:
         url = self._settings.api.database_url.get_secret_value()
-        database = Database(url, pool_size=pool_size, application_name="task-service")
+        database = Database(url, pool_size=pool_size, application_name="task-service", on_changed=on_changed)
         try:
             yield database
         finally:
