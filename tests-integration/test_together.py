@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from harness.api import Api
+from harness.api import Api, Json
 from harness.servers import new_database
-from harness.waiting import eventually
+from harness.waiting import SECONDS, eventually
 from harness.world import World
+from task_bus.signals import open_signals
+from task_contracts import SignalKind
 from task_store.testing import PostgresServer
 
 REPLICAS = 3
@@ -65,3 +71,44 @@ async def test_a_worker_serves_the_queues_that_it_is_told_to_and_health_names_th
 
 async def _is_well(api: Api) -> bool:
     return (await api.health())[1]["status"] == "ok"
+
+
+@pytest.fixture
+async def heard(world: World) -> AsyncIterator[Counter[UUID]]:
+    """How often whoever listens hears of each task."""
+    counts: Counter[UUID] = Counter()
+    async with open_signals(world.broker_url or "", name="test") as signals:
+        await signals.listen({SignalKind.CHANGED}, lambda signal: counts.update(signal.ids))
+        await signals.wait_connected(SECONDS)
+        yield counts
+
+
+@pytest.mark.parametrize("is_standalone", [False, True], ids=["apart", "standalone"])
+async def test_whoever_listens_hears_of_each_change_whichever_process_makes_it(
+    world: World, heard: Counter[UUID], is_standalone: bool
+) -> None:
+    if is_standalone:
+        api = await world.service()
+    else:
+        api, worker = await asyncio.gather(world.api(), world.worker())
+        await worker.logged("broker_connected", connection="task-worker-signals sending signals")
+    await eventually(lambda: _is_well(api), "it can send signals")
+
+    async def hears(task: Json, times: int, what: str) -> None:
+        await eventually(lambda: heard[UUID(task["id"])] == times, what)
+
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    later = await api.create(type="step.noop", run_at=tomorrow)
+    await hears(later, 1, "it is created")
+    await api.cancel(later["id"])
+    await hears(later, 2, "it is cancelled")
+
+    gate = world.gate()
+    task = await api.create(type="step.gate", payload=gate.payload)
+    # The service sends what its API and its worker change as one: the claim may travel with the creation.
+    await eventually(lambda: heard[UUID(task["id"])] >= (1 if is_standalone else 2), "it is created and claimed")
+    await api.reaches(task["id"], "IN_PROGRESS")
+    before = heard[UUID(task["id"])]
+    gate.open()
+    await eventually(lambda: heard[UUID(task["id"])] > before, "it ends")
+    await world.check()
