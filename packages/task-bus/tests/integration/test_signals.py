@@ -5,6 +5,7 @@ from __future__ import annotations
 import aio_pika
 import pytest
 
+from task_bus._rabbit.listening import RabbitListening
 from task_bus._rabbit.timings import BrokerTimings
 from task_bus._rabbit.topology import SIGNALS_BYTES_MAX, declare_listener, declare_signals
 from task_bus._wire import encode_signal
@@ -140,8 +141,9 @@ async def test_a_cancel_does_not_wait_behind_changes(rabbit_world, inbox):
     signals = await rabbit_world.signals(timings=BrokerTimings(gather_seconds=3600))
     await signals.listen(EVERY_KIND, inbox)
     await signals.wait_connected(20)
-    send_changed(signals, [an_id()])
-    await inbox.next()
+    for _ in range(5):
+        send_changed(signals, [an_id()])
+        await inbox.next()
     send_changed(signals, [an_id()])
 
     signals.send(cancel := Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
@@ -230,6 +232,28 @@ async def test_a_slow_leader_finds_one_due_signal_and_not_a_thousand(rabbit_worl
     while (await inbox.next()).queue != "q999":
         pass
     assert inbox.is_empty
+
+
+class NeverAcks:
+    """Stands for an `AckSender` while its verdicts are on their way."""
+
+    def settle(self, message, verdict):
+        pass
+
+
+@pytest.mark.parametrize(("kind", "on_their_way"), [(SignalKind.CHANGED, 10), (SignalKind.DUE, 1)])
+async def test_only_of_due_signals_each_waits_for_the_ack_of_the_last(rabbit_world, inbox, kind, on_their_way):
+    async with await aio_pika.connect(rabbit_world.url) as connection, connection.channel() as channel:
+        exchange = await declare_signals(channel)
+        await RabbitListening(None, [kind, SignalKind.CANCEL], inbox).begin(channel, NeverAcks())
+        for _ in range(10):
+            await exchange.publish(aio_pika.Message(encode_signal(Signal(kind=kind))), kind.value)
+        await exchange.publish(aio_pika.Message(encode_signal(last := Signal(kind=SignalKind.CANCEL))), "cancel")
+
+        heard = await inbox.take(on_their_way + 1)
+
+        assert last in heard
+        assert inbox.is_empty
 
 
 async def test_signals_for_a_listener_that_hangs_take_bounded_memory_of_the_broker(rabbit_world):

@@ -170,3 +170,37 @@ async def test_only_what_needs_a_listener_may_come_back(exchange, running, needs
 
         async with asyncio.timeout(5):
             assert (await exchange.sent.get())[1] is needs_listener
+
+
+async def test_a_few_changes_go_at_once_and_then_they_are_gathered(exchange, running):
+    async with running(SignalSender(BrokerTimings(gather_seconds=3600), needs_listener=True)) as sender:
+        for _ in range(5):
+            sender.add(changed())
+            await exchange.next()
+            exchange.confirm()
+
+        sender.add(changed())
+
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert exchange.sent.empty()
+
+
+async def test_after_a_pause_a_few_go_at_once_again(exchange, running, clock):
+    timings = BrokerTimings(gather_seconds=3600)
+    async with running(SignalSender(timings, needs_listener=True)) as sender:
+        for _ in range(20):
+            clock.now += timings.gather_seconds
+            sender.add(signal := changed())
+
+            assert await exchange.next() == signal
+            exchange.confirm()
+
+
+async def test_other_signals_are_never_gathered(exchange, running):
+    async with running(SignalSender(BrokerTimings(gather_seconds=3600))) as sender:
+        for _ in range(20):
+            sender.add(signal := Signal(kind=SignalKind.CANCEL, ids=(an_id(),)))
+
+            assert await exchange.next() == signal
+            exchange.confirm()

@@ -18,6 +18,9 @@ from task_contracts import Signal, SignalKind
 
 _log = logging.getLogger(__name__)
 
+_PREFETCH = 50
+"""Signals that are on their way at once: each busy worker may send a hundred a second."""
+
 
 class RabbitListening:
     """Calls `callback` with each signal of `kinds`. Each kind has a queue in the broker."""
@@ -37,10 +40,10 @@ class RabbitListening:
     async def begin(self, channel: AbstractChannel, ack_sender: AckSender) -> None:
         """Declare and consume the queues. They are exclusive: those of an earlier connection were deleted with it."""
         self._consuming = []
-        # One message at a time, so that what is too much is dropped in the queue: of `due` all but the last.
-        await channel.set_qos(prefetch_count=1)
         for kind in self._kinds:
             queue = await declare_listener(channel, kind)
+            # Of `due` one at a time, so that all but the last are dropped in the queue. Counts for the next consumer.
+            await channel.set_qos(prefetch_count=1 if kind is SignalKind.DUE else _PREFETCH)
             self._consuming.append((queue, await queue.consume(partial(self._on_message, ack_sender))))
 
     async def end(self) -> None:

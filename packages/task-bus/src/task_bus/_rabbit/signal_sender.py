@@ -5,7 +5,7 @@
 - Signals are sent one at a time, and those that come before the broker has confirmed the last are merged. So the
   broker sets the pace, and `add` never waits for it.
 - With `needs_listener`, nothing is sent or kept for a second after the broker has returned a signal, since nobody
-  listens. Then one is tried again.
+  listens. Then one is tried again. While somebody listens, a few go at once and then one each 20 ms, however many come.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from task_bus._signal_buffer import SignalBuffer
 from task_bus._wire import encode_signal
 from task_contracts import Signal
 
+_AT_ONCE = 5
+"""Signals that need not wait for one another: what a lone task goes through is heard at once."""
+
 
 class SignalSender:
     """Sends what is added, in the background, while `run` runs.
 
     Args:
         timings: the deadline of a signal, and the pauses.
-        needs_listener: for signals of which there are many. While somebody listens, what comes within a moment goes
-            into one message; while nobody does, a signal costs next to nothing.
+        needs_listener: for signals of which there are many. While somebody listens, they are gathered; while nobody
+            does, a signal costs next to nothing.
 
     """
 
@@ -40,6 +43,7 @@ class SignalSender:
         self._needs_listener = needs_listener
         self._buffer = SignalBuffer()
         self._quiet_until = 0.0
+        self._paid_until = 0.0
 
     @property
     def is_quiet(self) -> bool:
@@ -62,7 +66,13 @@ class SignalSender:
                 self._quiet_until = time.monotonic() + self._timings.quiet_seconds
                 self._buffer.take()  # what came while it was under way
             if self._needs_listener:
-                await asyncio.sleep(self._timings.gather_seconds)
+                await self._gather()
+
+    async def _gather(self) -> None:
+        """Wait where more was sent of late than one signal in `gather_seconds`."""
+        now, each = time.monotonic(), self._timings.gather_seconds
+        self._paid_until = max(self._paid_until, now) + each
+        await asyncio.sleep(self._paid_until - now - (_AT_ONCE - 1) * each)
 
     async def _send(self, connection: BrokerConnection, exchange: AbstractExchange, signal: Signal) -> None:
         if connection.is_blocked:
