@@ -76,6 +76,7 @@ def change(events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at:
         "Changes matching tasks, and returns them with what happened to each; `now`, and the id after which to go on,"
         " stand in each row. Waits for the locks of the tasks that it has picked.",
         indexes=tuple(dict.fromkeys((*pages.indexes(among), "pk_tasks"))),
+        tells_changes=True,
     )
 
 
