@@ -23,7 +23,7 @@ class HealthCheck(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     status: HealthStatus
-    detail: str | None = Field(None, description="What is wrong, for people.")
+    detail: str | None = Field(default=None, description="What is wrong, for people.")
 
 
 class Health(BaseModel):

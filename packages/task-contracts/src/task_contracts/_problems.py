@@ -42,7 +42,7 @@ class Problem(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     type: str = Field(
-        "about:blank", description="A URI reference that names the kind of problem.", examples=["about:blank"]
+        default="about:blank", description="A URI reference that names the kind of problem.", examples=["about:blank"]
     )
     title: str = Field(examples=["Unprocessable Content"])
     status: int = Field(ge=400, le=599, examples=[422])

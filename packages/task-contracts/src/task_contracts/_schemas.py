@@ -125,15 +125,17 @@ class TaskCreate(BaseModel):
 
     name: Name = Field(description="A name for people to read.", examples=["monthly report"])
     description: Annotated[Text, Field(max_length=limits.DESCRIPTION_CHARS)] | None = Field(
-        None, description="Anything that a person who looks at the task should know."
+        default=None, description="Anything that a person who looks at the task should know."
     )
-    priority: Priority = Field(Priority.MEDIUM, description="HIGH is picked before MEDIUM before LOW, by weights.")
+    priority: Priority = Field(
+        default=Priority.MEDIUM, description="HIGH is picked before MEDIUM before LOW, by weights."
+    )
     type: TypeName | None = Field(
-        None,
+        default=None,
         description="The name of the handler that runs the task. If left out, the server's default type.",
         examples=["echo"],
     )
-    queue: QueueName = Field("default", description="A line of tasks with workers of its own.")
+    queue: QueueName = Field(default="default", description="A line of tasks with workers of its own.")
     labels: Labels = Field(
         default_factory=dict,
         description=f"Up to {limits.LABELS_MAX} short strings to find tasks by.",
@@ -141,15 +143,15 @@ class TaskCreate(BaseModel):
     )
     payload: Payload = Field(default_factory=dict, description="What the handler gets.", examples=[{"text": "hello"}])
     run_at: RunAt | None = Field(
-        None,
+        default=None,
         description="Not before this time (RFC 3339 with an offset, at most a year ahead). If left out, at once.",
     )
     timeout_seconds: TimeoutSeconds | None = Field(
-        None,
+        default=None,
         description="Longest run of one attempt. If left out, the handler's own, else the worker's setting.",
     )
     max_attempts: MaxAttempts | None = Field(
-        None,
+        default=None,
         description="So many failed attempts FAIL the task. If left out, the handler's own, else the worker's setting.",
     )
 
@@ -164,7 +166,7 @@ class TaskError(_Answer):
     code: str = Field(description="A stable word to act on.", examples=["handler_error"])
     message: str = Field(description="A sentence for people.", examples=["division by zero"])
     type: str | None = Field(
-        None, description="The exception's class, if one was raised.", examples=["ZeroDivisionError"]
+        default=None, description="The exception's class, if one was raised.", examples=["ZeroDivisionError"]
     )
 
 
@@ -172,7 +174,7 @@ class Progress(_Answer):
     """How far a running task has come, as its handler last said."""
 
     percent: float = Field(ge=0, le=100, examples=[40])
-    message: str | None = Field(None, examples=["page 4 of 10"])
+    message: str | None = Field(default=None, examples=["page 4 of 10"])
 
 
 class TaskState(_Answer):
@@ -185,7 +187,7 @@ class TaskState(_Answer):
     version: int = Field(ge=1, description="Rises at every change.")
     cancel_requested_at: AwareDatetime | None = None
     created_at: AwareDatetime
-    started_at: AwareDatetime | None = Field(None, description="When the latest attempt began.")
+    started_at: AwareDatetime | None = Field(default=None, description="When the latest attempt began.")
     finished_at: AwareDatetime | None = None
 
 
@@ -202,9 +204,9 @@ class TaskSummary(TaskState):
     due_at: AwareDatetime = Field(description="When the task may next be claimed; after a failure, when it is retried.")
     timeout_seconds: float | None = None
     max_attempts: int | None = None
-    failures: int = Field(0, ge=0, description="Failed attempts of this run: what max_attempts counts.")
-    lost_count: int = Field(0, ge=0, description="Workers that died while they ran this task, in this run.")
-    rerun_count: int = Field(0, ge=0, description="How often a caller asked for another run.")
+    failures: int = Field(default=0, ge=0, description="Failed attempts of this run: what max_attempts counts.")
+    lost_count: int = Field(default=0, ge=0, description="Workers that died while they ran this task, in this run.")
+    rerun_count: int = Field(default=0, ge=0, description="How often a caller asked for another run.")
     worker_id: UUID | None = None
     error: TaskError | None = None
 
@@ -213,7 +215,7 @@ class Task(TaskSummary):
     """A task with all its fields, payload and result included."""
 
     payload: dict[str, Any] = Field(default_factory=dict)
-    result: Any = Field(None, description="What the handler returned: any JSON.")
+    result: Any = Field(default=None, description="What the handler returned: any JSON.")
 
 
 Item = TypeVar("Item", bound=TaskSummary)
@@ -227,6 +229,6 @@ class TaskPage(_Answer, Generic[Item]):
     """
 
     items: list[Item]
-    next_cursor: str | None = Field(None, description="Give it back as `cursor` for the next page.")
-    total: int | None = Field(None, description="Tasks that match, if include_total was asked for.")
-    total_is_capped: bool | None = Field(None, description="Whether there are, or may be, more than `total`.")
+    next_cursor: str | None = Field(default=None, description="Give it back as `cursor` for the next page.")
+    total: int | None = Field(default=None, description="Tasks that match, if include_total was asked for.")
+    total_is_capped: bool | None = Field(default=None, description="Whether there are, or may be, more than `total`.")
