@@ -1,15 +1,17 @@
-"""Synchronous and asynchronous client of the task service."""
+"""Synchronous and asynchronous client of the task service, with everything that its callers need."""
 
 from task_client._async_client import AsyncTaskClient
-from task_client._calls import TaskFilters
+from task_client._bodies import NewTask, TaskFields, TaskOptions
 from task_client._client import TaskClient
 from task_client._errors import (
     ConflictError,
     ConnectionFailedError,
+    KeyMismatchError,
     NoAnswerError,
     NotFoundError,
     ProblemError,
     RequestTimeoutError,
+    TaskChangedError,
     TaskClientError,
     TaskFinishedError,
     UnavailableError,
@@ -17,27 +19,73 @@ from task_client._errors import (
     ValidationFailedError,
     WaitTimeoutError,
 )
+from task_client._filters import BulkFilters, EventFilters, TaskFilters
+from task_client._mapping import TaskReference
 from task_client._repeats import RepeatPolicy
-from task_contracts import Health, HealthCheck, HealthStatus
+from task_contracts import (
+    BackOff,
+    ErrorCode,
+    FieldProblem,
+    Health,
+    HealthCheck,
+    HealthStatus,
+    Priority,
+    Problem,
+    ProblemCode,
+    Progress,
+    SortOrder,
+    Task,
+    TaskCreate,
+    TaskError,
+    TaskPage,
+    TaskState,
+    TaskStatus,
+    TaskSummary,
+    View,
+)
 
 __all__ = [
     "AsyncTaskClient",
+    "BackOff",
+    "BulkFilters",
     "ConflictError",
     "ConnectionFailedError",
+    "ErrorCode",
+    "EventFilters",
+    "FieldProblem",
     "Health",
     "HealthCheck",
     "HealthStatus",
+    "KeyMismatchError",
+    "NewTask",
     "NoAnswerError",
     "NotFoundError",
+    "Priority",
+    "Problem",
+    "ProblemCode",
     "ProblemError",
+    "Progress",
     "RepeatPolicy",
     "RequestTimeoutError",
+    "SortOrder",
+    "Task",
+    "TaskChangedError",
     "TaskClient",
     "TaskClientError",
+    "TaskCreate",
+    "TaskError",
+    "TaskFields",
     "TaskFilters",
     "TaskFinishedError",
+    "TaskOptions",
+    "TaskPage",
+    "TaskReference",
+    "TaskState",
+    "TaskStatus",
+    "TaskSummary",
     "UnavailableError",
     "UnexpectedAnswerError",
     "ValidationFailedError",
+    "View",
     "WaitTimeoutError",
 ]

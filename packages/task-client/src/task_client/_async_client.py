@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing, closing
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, assert_never, overload
 from uuid import UUID, uuid4
 
 import httpx2
 
 from task_client import _calls as calls
 from task_client._answers import Model
-from task_client._calls import Call, TaskFilters
-from task_client._flows import Done, Flow, Send, StepOutcome, Wait, advance, ask, wait
-from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options
-from task_client._repeats import RepeatPolicy
-from task_contracts import Health, Task, TaskCreate, TaskPage, TaskState, TaskSummary, View
+from task_client._async_streams import AsyncStreams
+from task_client._bodies import NewTask, TaskFields, TaskOptions, as_create
+from task_client._bulk import change_many, count
+from task_client._call import Call
+from task_client._completing import Completion, in_order
+from task_client._creating import create, create_lazily, create_many
+from task_client._filters import BulkFilters, EventFilters, TaskFilters
+from task_client._flows import ask, page_of, pages
+from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options, stream_options
+from task_client._mapping import TaskReference, ids_of, tasks_of_type
+from task_client._repeats import NEVER, RepeatPolicy
+from task_client._steps import Done, Emit, Flow, Hear, Listen, Send, Step, StepOutcome, Unlisten, Wait, advance
+from task_client._waiting import wait
+from task_client._watching import ChangesOfMany, ChangesOfOne
+from task_contracts import Health, Priority, Task, TaskPage, TaskState, TaskSummary, View
 
 Result = TypeVar("Result")
 
@@ -34,11 +45,12 @@ class AsyncTaskClient:
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         repeats: RepeatPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._repeats = repeats or RepeatPolicy()
-        self._http = httpx2.AsyncClient(**client_options(base_url, timeout_seconds), transport=transport)
+        self._http = httpx2.AsyncClient(**client_options(base_url, timeout_seconds, headers), transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -52,9 +64,21 @@ class AsyncTaskClient:
         """Close the connections. The client cannot be used afterwards."""
         await self._http.aclose()
 
-    async def create(self, task: TaskCreate, *, key: str | None = None) -> Task:
-        """Create a task. A repeat creates another one: see `TaskClient.create`."""
-        return await self._ask(self._keyed(calls.create(task), key), Task)
+    @overload
+    async def create(self, task: NewTask, *, key: str | None = None) -> Task: ...
+    @overload
+    async def create(self, *, key: str | None = None, **fields: Unpack[TaskFields]) -> Task: ...
+    async def create(self, task: NewTask | None = None, *, key: str | None = None, **fields: Any) -> Task:
+        """Create a task: see `TaskClient.create`."""
+        return await self._run(create(as_create(fields if task is None else task), key, self._new_key, self._repeats))
+
+    async def create_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> list[TaskSummary]:
+        """Create tasks, as many as there are: see `TaskClient.create_many`."""
+        return await self._run(create_many(tasks, key, self._new_key, self._repeats))
+
+    def iter_create_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> AsyncIterator[TaskSummary]:
+        """Create tasks, and yield their summaries as they are created: see `TaskClient.iter_create_many`."""
+        return self._iterate(create_lazily(tasks, key, self._new_key, self._repeats))
 
     async def get(self, task_id: UUID | str) -> Task:
         """Return a task with all its fields: see `TaskClient.get`."""
@@ -68,9 +92,79 @@ class AsyncTaskClient:
         """Cancel a task, or request that if it is running: see `TaskClient.cancel`."""
         return await self._ask(calls.cancel(task_id), Task)
 
+    async def rerun(self, task_id: UUID | str) -> Task:
+        """Run a task again that is FAILED or CANCELLED: see `TaskClient.rerun`."""
+        return await self._ask(calls.rerun(task_id), Task)
+
+    async def update(
+        self,
+        task_id: UUID | str,
+        *,
+        priority: Priority | None = None,
+        run_at: datetime | Literal["now"] | None = None,
+        if_version: int | None = None,
+    ) -> Task:
+        """Change a task that has yet to be run: see `TaskClient.update`."""
+        return await self._ask(calls.update(task_id, priority, run_at, if_version), Task)
+
+    async def cancel_many(
+        self,
+        *,
+        every: bool = False,
+        dry_run: bool = False,
+        on_progress: Callable[[int], object] | None = None,
+        **filters: Unpack[BulkFilters],
+    ) -> int:
+        """Cancel all tasks that meet the filters: see `TaskClient.cancel_many`."""
+        return await self._change_many("cancel", filters, every, dry_run, on_progress)
+
+    async def rerun_many(
+        self,
+        *,
+        every: bool = False,
+        dry_run: bool = False,
+        on_progress: Callable[[int], object] | None = None,
+        **filters: Unpack[BulkFilters],
+    ) -> int:
+        """Run all FAILED or CANCELLED tasks again that meet the filters: see `TaskClient.rerun_many`."""
+        return await self._change_many("rerun", filters, every, dry_run, on_progress)
+
     async def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
         """Wait until the task has ended, and return it: see `TaskClient.wait`."""
-        return await self._run(wait(UUID(str(task_id)), timeout_seconds))
+        return await self._run(wait(calls.as_id(task_id), timeout_seconds, self._repeats))
+
+    def as_completed(
+        self, tasks: Iterable[TaskReference], *, timeout_seconds: float | None = None
+    ) -> AsyncGenerator[Task, None]:
+        """Yield tasks as they end: see `TaskClient.as_completed`."""
+        return self._iterate(Completion(ids_of(tasks), timeout_seconds, self._repeats).run())
+
+    async def map(
+        self,
+        type: str,  # noqa: A002 # the name of the field
+        payloads: Iterable[Mapping[str, object]],
+        *,
+        key: str | None = None,
+        wait_seconds: float | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> AsyncGenerator[Task, None]:
+        """Create a task for each payload, and yield them in this order once they have ended: see `TaskClient.map`."""
+        created = await self.create_many(tasks_of_type(type, payloads, options), key=key)
+        ids = ids_of(created)
+        ended = self._iterate(in_order(ids, Completion(ids, wait_seconds, self._repeats).run()))
+        async with aclosing(ended):
+            async for task in ended:
+                yield task
+
+    @overload
+    def events(self, task_id: UUID | str) -> AsyncGenerator[TaskState, None]: ...
+    @overload
+    def events(self, **filters: Unpack[EventFilters]) -> AsyncGenerator[TaskState, None]: ...
+    def events(self, task_id: UUID | str | None = None, **filters: Any) -> AsyncGenerator[TaskState, None]:
+        """Yield the state of a task, or of many, at each change: see `TaskClient.events`."""
+        if task_id is not None:
+            return self._iterate(ChangesOfOne(calls.as_id(task_id), self._repeats).run())
+        return self._iterate(ChangesOfMany(filters, self._repeats).run())
 
     @overload
     def list(
@@ -78,16 +172,9 @@ class AsyncTaskClient:
     ) -> AsyncIterator[TaskSummary]: ...
     @overload
     def list(self, *, view: Literal[View.FULL], **filters: Unpack[TaskFilters]) -> AsyncIterator[Task]: ...
-    async def list(self, *, view: View = View.SUMMARY, **filters: Unpack[TaskFilters]) -> AsyncIterator[Any]:
+    def list(self, *, view: View = View.SUMMARY, **filters: Unpack[TaskFilters]) -> AsyncIterator[Any]:
         """Yield all tasks that meet the filters: see `TaskClient.list`."""
-        call = calls.page(filters, view)
-        while True:
-            page = await self._page(call, view)
-            for task in page.items:
-                yield task
-            if page.next_cursor is None:
-                return
-            call = calls.after(call, page.next_cursor)
+        return self._iterate(pages(calls.page(filters, view), page_of(view), self._repeats))
 
     @overload
     async def page(
@@ -116,45 +203,74 @@ class AsyncTaskClient:
         **filters: Unpack[TaskFilters],
     ) -> TaskPage[Any]:
         """Return one page of the tasks that meet the filters: see `TaskClient.page`."""
-        return await self._page(calls.page(filters, view, cursor, include_total), view)
+        return await self._ask(calls.page(filters, view, cursor, include_total), page_of(view))
 
     async def health(self) -> Health:
         """Return whether the process answers: see `TaskClient.health`."""
-        return await self._ask(calls.live(), Health)
+        return await self._run(ask(calls.live(), Health, NEVER))
 
     async def ready(self) -> Health:
         """Return whether the service takes requests: see `TaskClient.ready`."""
-        return await self._ask(calls.ready(), Health)
+        return await self._run(ask(calls.ready(), Health, NEVER))
 
     def _new_key(self, content: bytes) -> str:
         """Return a key for a create that was given none; `content` is its body. Overridden by who derives keys."""
         del content
         return str(uuid4())
 
-    def _given_key(self, key: str) -> str:
-        """Return the key to send where a create was given this one. Overridden by who keeps keys of callers apart."""
-        return key
-
-    def _keyed(self, call: Call, key: str | None) -> Call:
-        return replace(call, key=self._new_key(call.content or b"") if key is None else self._given_key(key))
-
-    async def _page(self, call: Call, view: View) -> TaskPage[Any]:
-        return await self._ask(call, TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary])
+    async def _change_many(
+        self,
+        verb: Literal["cancel", "rerun"],
+        filters: Mapping[str, object],
+        every: bool,
+        dry_run: bool,
+        on_progress: Callable[[int], object] | None,
+    ) -> int:
+        look = calls.change_many(verb, filters, is_all=every, is_dry_run=True)
+        if dry_run:
+            return await self._run(count(look, self._repeats))
+        change = calls.change_many(verb, filters, is_all=every, is_dry_run=False)
+        return await self._run(change_many(look, change, self._repeats, on_progress))
 
     async def _ask(self, call: Call, model: type[Model]) -> Model:
         return await self._run(ask(call, model, self._repeats))
 
     async def _run(self, flow: Flow[Result]) -> Result:
-        step = advance(flow, None)
-        while not isinstance(step, Done):
-            step = advance(flow, await self._do(step))
-        return step.result
+        async with aclosing(AsyncStreams(self._http)) as streams:
+            step = advance(flow, None)
+            while not isinstance(step, Done):
+                step = advance(flow, await self._do(step, streams))
+            return step.result
 
-    async def _do(self, step: Send | Wait) -> StepOutcome:
-        if isinstance(step, Wait):
-            await asyncio.sleep(step.seconds)
-            return None
+    async def _iterate(self, flow: Flow[None]) -> AsyncGenerator[Any, None]:
+        with closing(flow):
+            async with aclosing(AsyncStreams(self._http)) as streams:
+                step = advance(flow, None)
+                while not isinstance(step, Done):
+                    if isinstance(step, Emit):
+                        yield step.item
+                    step = advance(flow, await self._do(step, streams))
+
+    async def _do(self, step: Step, streams: AsyncStreams) -> StepOutcome:
+        match step:
+            case Send():
+                return await self._send(step)
+            case Wait(seconds):
+                await asyncio.sleep(seconds)
+            case Listen(stream, call):
+                await streams.listen(stream, stream_options(call, self._timeout_seconds))
+            case Hear(seconds):
+                return await streams.hear(seconds)
+            case Unlisten(stream):
+                await streams.unlisten(stream)
+            case Emit():
+                pass  # the caller has it
+            case _:
+                assert_never(step)
+        return None
+
+    async def _send(self, send: Send) -> StepOutcome:
         try:
-            return await self._http.request(**request_options(step, self._timeout_seconds))
+            return await self._http.request(**request_options(send, self._timeout_seconds))
         except httpx2.RequestError as error:
             return error

@@ -2,65 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import TypedDict
+from typing import Literal
 from uuid import UUID
 
-from task_contracts import Priority, SortOrder, TaskCreate, TaskStatus, View
+from task_client._call import Call
+from task_client._filters import as_json, as_params
+from task_contracts import JsonValue, Priority, View
 
 _TASKS = "/api/v1/tasks"
-
-Params = tuple[tuple[str, str], ...]
-
-
-class TaskFilters(TypedDict, total=False):
-    """Filters of a list. A task must meet all that are given."""
-
-    status: TaskStatus | Iterable[TaskStatus]
-    """This one, or any of these."""
-    priority: Priority | Iterable[Priority]
-    """This one, or any of these."""
-    labels: Mapping[str, str]
-    """All of these."""
-    type: str
-    queue: str
-    name: str
-    """A part of the name, in upper or lower case."""
-    created_from: datetime
-    """Created at this time or later; with an offset."""
-    created_to: datetime
-    """Created before this time; with an offset."""
-    order: SortOrder
-    """By time of creation; the newest first if left out."""
-    limit: int
-    """Tasks on a page, 1 to 200; 50 if left out."""
+_EVENTS = "/api/v1/events"
+_EVENT_STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+IDS_IN_A_QUERY = 100
+"""More ids go into a body: a proxy may refuse a URL of more than 8 KiB."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One request. `answers` are statuses outside 2xx whose body is an answer and not a problem."""
-
-    method: str
-    path: str
-    params: Params = ()
-    content: bytes | None = None
-    key: str | None = None
-    """The Idempotency-Key of a create."""
-    answers: frozenset[int] = field(default_factory=frozenset)
-    is_repeated: bool = False
-    """Whether the client repeats the call by itself where that may help."""
-
-    @property
-    def is_repeat_safe(self) -> bool:
-        """Whether a repeat cannot do the work twice."""
-        return self.method != "POST"
+def create(content: bytes, key: str, *, is_key_known: bool) -> Call:
+    """POST a task. With its key, a repeat of the same bytes creates nothing more."""
+    return _keyed(_TASKS, content, key, is_key_known)
 
 
-def create(task: TaskCreate) -> Call:
-    """POST a task. Fields that were not set are not sent, so the service's defaults apply."""
-    return Call("POST", _TASKS, content=task.model_dump_json(exclude_unset=True).encode())
+def create_batch(content: bytes, key: str, *, is_key_known: bool) -> Call:
+    """POST up to 1,000 tasks at once: all of them or none."""
+    return _keyed(f"{_TASKS}/batch", content, key, is_key_known)
 
 
 def get(task_id: UUID | str) -> Call:
@@ -68,19 +35,60 @@ def get(task_id: UUID | str) -> Call:
     return Call("GET", _path(task_id), is_repeated=True)
 
 
-def status(task_id: UUID | str) -> Call:
-    """GET a task's state."""
-    return Call("GET", f"{_path(task_id)}/status", is_repeated=True)
+def status(task_id: UUID | str, held_seconds: int = 0) -> Call:
+    """GET a task's state; the service may hold the answer back for some seconds, until the task has ended."""
+    headers = {"Prefer": f"wait={held_seconds}"} if held_seconds else {}
+    return Call("GET", f"{_path(task_id)}/status", headers=headers, held_seconds=held_seconds, is_repeated=True)
 
 
 def cancel(task_id: UUID | str) -> Call:
     """DELETE a task: cancel it, or request that if it is running."""
-    return Call("DELETE", _path(task_id))
+    return Call("DELETE", _path(task_id), is_repeated=True)
 
 
-def page(filters: TaskFilters, view: View, cursor: str | None = None, include_total: bool = False) -> Call:
+def rerun(task_id: UUID | str) -> Call:
+    """POST another run of a task that is FAILED or CANCELLED. A repeat could run it twice."""
+    return Call("POST", f"{_path(task_id)}/rerun", is_repeat_safe=False)
+
+
+def update(
+    task_id: UUID | str,
+    priority: Priority | None,
+    run_at: datetime | Literal["now"] | None,
+    if_version: int | None,
+) -> Call:
+    """PATCH a waiting task. With a version, a repeat would find that the first has changed it."""
+    body: dict[str, JsonValue] = {}
+    if priority is not None:
+        body["priority"] = priority.value
+    if run_at is not None:
+        body["run_at"] = None if run_at == "now" else run_at.isoformat()
+    headers = {} if if_version is None else {"If-Match": f'W/"{if_version}"'}
+    return Call("PATCH", _path(task_id), content=_encoded(body), headers=headers, is_repeated=if_version is None)
+
+
+def change_many(
+    verb: Literal["cancel", "rerun"], filters: Mapping[str, object], *, is_all: bool, is_dry_run: bool
+) -> Call:
+    """POST a cancel or a rerun of many tasks: the first call of a loop over cursors.
+
+    The first rerun has no cursor yet, so a repeat could run again what has ended in between.
+    """
+    body: dict[str, JsonValue] = {"filter": as_json(filters)} if filters or not is_all else {"all": True}
+    content = _encoded({**body, "dry_run": is_dry_run})
+    is_safe = verb == "cancel" or is_dry_run
+    return Call("POST", f"{_TASKS}/{verb}", content=content, is_repeated=is_safe, is_repeat_safe=is_safe)
+
+
+def change_more(call: Call, cursor: str) -> Call:
+    """POST the call over many tasks that goes on from a cursor. A repeat changes nothing twice."""
+    body = json.loads(call.content or b"{}") | {"cursor": cursor}
+    return replace(call, content=_encoded(body), is_repeated=True, is_repeat_safe=True)
+
+
+def page(filters: Mapping[str, object], view: View, cursor: str | None = None, include_total: bool = False) -> Call:
     """GET one page of a list."""
-    params = [pair for name, value in filters.items() for pair in _pairs(name, value)]
+    params = [*as_params(filters)]
     if view is View.FULL:
         params.append(("view", view))
     if include_total:
@@ -95,6 +103,20 @@ def after(call: Call, cursor: str) -> Call:
     return replace(call, params=(*params, ("cursor", cursor)))
 
 
+def events_of_one(task_id: UUID | str, last_event_id: str | None = None) -> Call:
+    """GET the stream of one task's changes."""
+    return Call("GET", f"{_path(task_id)}/events", headers=_resumed(last_event_id))
+
+
+def events(filters: Mapping[str, object], last_event_id: str | None = None) -> Call:
+    """Ask for the stream of the changes of many tasks: GET, or POST where there are many ids."""
+    params = as_params(filters)
+    headers = _resumed(last_event_id)
+    if sum(name == "id" for name, _ in params) <= IDS_IN_A_QUERY:
+        return Call("GET", _EVENTS, params, headers=headers)
+    return Call("POST", _EVENTS, content=_encoded(as_json(filters)), headers=headers)
+
+
 def live() -> Call:
     """GET whether the process answers at all."""
     return Call("GET", "/health/live")
@@ -105,17 +127,34 @@ def ready() -> Call:
     return Call("GET", "/health/ready", answers=frozenset({503}))
 
 
+def as_id(task_id: UUID | str) -> UUID:
+    """Return a task's id as a UUID.
+
+    Raises:
+        ValueError: it is not one.
+
+    """
+    return task_id if isinstance(task_id, UUID) else UUID(task_id)
+
+
+def in_queries(ids: Iterable[UUID]) -> list[tuple[UUID, ...]]:
+    """Return ids in groups, each of which fits into the query of a list."""
+    every = tuple(ids)
+    return [every[first : first + IDS_IN_A_QUERY] for first in range(0, len(every), IDS_IN_A_QUERY)]
+
+
+def _keyed(path: str, content: bytes, key: str, is_key_known: bool) -> Call:
+    headers = {"Idempotency-Key": key}
+    return Call("POST", path, content=content, headers=headers, is_repeated=True, is_repeat_safe=is_key_known, key=key)
+
+
 def _path(task_id: UUID | str) -> str:
-    return f"{_TASKS}/{task_id if isinstance(task_id, UUID) else UUID(task_id)}"
+    return f"{_TASKS}/{as_id(task_id)}"
 
 
-def _pairs(name: str, value: object) -> Iterator[tuple[str, str]]:
-    match value:
-        case datetime():
-            yield name, value.isoformat()
-        case Mapping():
-            yield from (("label", f"{key}:{text}") for key, text in value.items())
-        case Iterable() if not isinstance(value, str):
-            yield from ((name, str(one)) for one in value)
-        case _:
-            yield name, str(value)
+def _resumed(last_event_id: str | None) -> dict[str, str]:
+    return _EVENT_STREAM if last_event_id is None else {**_EVENT_STREAM, "Last-Event-ID": last_event_id}
+
+
+def _encoded(body: dict[str, JsonValue]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()

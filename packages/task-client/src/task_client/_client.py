@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, assert_never, overload
 from uuid import UUID, uuid4
 
 import httpx2
 
 from task_client import _calls as calls
 from task_client._answers import Model
-from task_client._calls import Call, TaskFilters
-from task_client._flows import Done, Flow, Send, StepOutcome, Wait, advance, ask, wait
-from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options
-from task_client._repeats import RepeatPolicy
-from task_contracts import Health, Task, TaskCreate, TaskPage, TaskState, TaskSummary, View
+from task_client._bodies import NewTask, TaskFields, TaskOptions, as_create
+from task_client._bulk import change_many, count
+from task_client._call import Call
+from task_client._completing import Completion, in_order
+from task_client._creating import create, create_lazily, create_many
+from task_client._filters import BulkFilters, EventFilters, TaskFilters
+from task_client._flows import ask, page_of, pages
+from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options, stream_options
+from task_client._mapping import TaskReference, ids_of, tasks_of_type
+from task_client._repeats import NEVER, RepeatPolicy
+from task_client._steps import Done, Emit, Flow, Hear, Listen, Send, Step, StepOutcome, Unlisten, Wait, advance
+from task_client._streams import Streams
+from task_client._waiting import wait
+from task_client._watching import ChangesOfMany, ChangesOfOne
+from task_contracts import Health, Priority, Task, TaskPage, TaskState, TaskSummary, View
 
 Result = TypeVar("Result")
 
@@ -28,11 +39,14 @@ class TaskClient:
     Args:
         base_url: the address of the service, such as `http://127.0.0.1:9000`; a path in it is kept.
         timeout_seconds: how long connecting, sending, and each read of a request may take.
-        repeats: how often, and after which pauses, calls that only read are repeated; up to three tries by default.
-        transport: an httpx2 transport, such as `MockTransport` in a test, or one with a proxy or a CA of your own.
+        repeats: how often, and after which pauses, a call is repeated; up to eight tries in some ten seconds by
+            default, so that a service may restart.
+        headers: sent with each request, such as those that a proxy asks for.
+        transport: an httpx2 transport, such as that of `task_client.testing`, or one with a proxy or a CA of your own.
 
-    Every method raises a `TaskClientError`. Calls that only read are repeated where the service cannot be reached or
-    says that it is unavailable.
+    Every method raises a `TaskClientError`, which names the URL and the cause. What cannot be done twice by it is
+    repeated where the service is not reached or says that it is unavailable; every create is sent with a key, so that
+    this holds for it too. From the third try on, a warning is logged (logger `task_client`).
 
     Raises:
         ValueError: `base_url` does not begin with http:// or https://, or names no host.
@@ -45,11 +59,12 @@ class TaskClient:
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         repeats: RepeatPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._repeats = repeats or RepeatPolicy()
-        self._http = httpx2.Client(**client_options(base_url, timeout_seconds), transport=transport)
+        self._http = httpx2.Client(**client_options(base_url, timeout_seconds, headers), transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -63,23 +78,60 @@ class TaskClient:
         """Close the connections. The client cannot be used afterwards."""
         self._http.close()
 
-    def create(self, task: TaskCreate, *, key: str | None = None) -> Task:
+    @overload
+    def create(self, task: NewTask, *, key: str | None = None) -> Task: ...
+    @overload
+    def create(self, *, key: str | None = None, **fields: Unpack[TaskFields]) -> Task: ...
+    def create(self, task: NewTask | None = None, *, key: str | None = None, **fields: Any) -> Task:
         """Create a task and return it as stored. Once this returns, the task cannot be lost.
 
-        A repeat creates another task, so the client never repeats this by itself. After an error whose `is_repeat_safe`
-        is false, the task may or may not exist.
+        A task is a `TaskCreate`, a mapping of its fields, or given as keywords:
+        `create(name="say hello", payload={"text": "hello"})`.
 
         Args:
-            task: what to create.
-            key: the Idempotency-Key of this create; without it the client makes one.
+            task: the task.
+            key: the Idempotency-Key of this create, 1 to 255 visible ASCII characters: with the same key and the same
+                task, a repeat returns the task that is there, from any process, until it is purged. Without it the
+                client makes one, under which it repeats the create by itself; after an error, `error.key` is that key.
+            fields: the fields of the task, where `task` is not given.
 
         Raises:
             ValidationFailedError: a field is wrong, or the queue does not exist.
+            KeyMismatchError: the key belongs to another task.
             ProblemError: the service refuses it for another reason, such as its size.
-            NoAnswerError, UnavailableError, UnexpectedAnswerError: see there.
+            NoAnswerError, UnavailableError, UnexpectedAnswerError: see there. If `is_repeat_safe` is false, the task
+                may or may not exist.
 
         """
-        return self._ask(self._keyed(calls.create(task), key), Task)
+        return self._run(create(as_create(fields if task is None else task), key, self._new_key, self._repeats))
+
+    def create_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> list[TaskSummary]:
+        """Create tasks, as many as there are, and return their summaries in the same order.
+
+        Up to 1,000 go into one request, which creates all of them or none.
+
+        Args:
+            tasks: any iterable of `TaskCreate` or mappings of its fields.
+            key: makes a repeat of all of it safe: with the same tasks, it returns those that are there and creates the
+                others. Its first request has this key, the further ones `key.2`, `key.3` … Without it the client makes
+                one for each request.
+
+        Raises:
+            ValidationFailedError: a task is wrong. Its `errors` name the index in all of `tasks`, as
+                `tasks.1017.payload`.
+            TaskClientError: as `create`. `created` are the summaries of the requests that went well before.
+
+        """
+        return self._run(create_many(tasks, key, self._new_key, self._repeats))
+
+    def iter_create_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> Iterator[TaskSummary]:
+        """Create tasks as `create_many`, and yield their summaries, each request being made when they are needed.
+
+        Raises:
+            TaskClientError: as `create_many`, where a request is made.
+
+        """
+        return self._iterate(create_lazily(tasks, key, self._new_key, self._repeats))
 
     def get(self, task_id: UUID | str) -> Task:
         """Return a task with all its fields, payload and result included.
@@ -112,11 +164,91 @@ class TaskClient:
         """
         return self._ask(calls.cancel(task_id), Task)
 
+    def rerun(self, task_id: UUID | str) -> Task:
+        """Run a task again that is FAILED or CANCELLED, and return it: PENDING, without its result or error.
+
+        A repeat could run it once more, so after a request without an answer the client does not make one.
+
+        Raises:
+            ConflictError: it is neither FAILED nor CANCELLED.
+            NotFoundError, ValueError: as `get`.
+
+        """
+        return self._ask(calls.rerun(task_id), Task)
+
+    def update(
+        self,
+        task_id: UUID | str,
+        *,
+        priority: Priority | None = None,
+        run_at: datetime | Literal["now"] | None = None,
+        if_version: int | None = None,
+    ) -> Task:
+        """Change a task that has yet to be run, and return it. What is None stays as it is.
+
+        Args:
+            task_id: which task.
+            priority: its new priority.
+            run_at: not before this time (with an offset, at most a year ahead); or "now".
+            if_version: change it only if it is still at this version.
+
+        Raises:
+            ConflictError: it is running or has ended.
+            TaskChangedError: it is no longer at `if_version`.
+            ValidationFailedError: the time is wrong, or nothing was to be changed.
+            NotFoundError, ValueError: as `get`.
+
+        """
+        return self._ask(calls.update(task_id, priority, run_at, if_version), Task)
+
+    def cancel_many(
+        self,
+        *,
+        every: bool = False,
+        dry_run: bool = False,
+        on_progress: Callable[[int], object] | None = None,
+        **filters: Unpack[BulkFilters],
+    ) -> int:
+        """Cancel all tasks that meet the filters (see `BulkFilters`), and return how many were changed.
+
+        Waiting ones are CANCELLED, running ones are asked to stop. Up to 1,000 are changed by a request; a stop in
+        between (an error, Ctrl-C) leaves the others as they are, and a repeat goes on with them.
+
+        Args:
+            every: all tasks there are; required where no filter is given.
+            dry_run: change nothing, and return how many tasks would be changed, at most 10,000.
+            on_progress: called with the number so far after each request.
+            filters: which tasks.
+
+        Raises:
+            ValidationFailedError: a filter is wrong, or there is none.
+
+        """
+        return self._change_many("cancel", filters, every, dry_run, on_progress)
+
+    def rerun_many(
+        self,
+        *,
+        every: bool = False,
+        dry_run: bool = False,
+        on_progress: Callable[[int], object] | None = None,
+        **filters: Unpack[BulkFilters],
+    ) -> int:
+        """Run all FAILED or CANCELLED tasks again that meet the filters, and return how many: see `cancel_many`.
+
+        Only what had ended when it began is run again, and nothing twice.
+
+        Raises:
+            ValidationFailedError: a filter is wrong, or there is none.
+
+        """
+        return self._change_many("rerun", filters, every, dry_run, on_progress)
+
     def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
         """Wait until the task is COMPLETED, FAILED or CANCELLED, and return it with all its fields.
 
-        Asks for its state again and again, after 0.05 s at first and every 1 s later. Errors that may pass (no
-        connection, an unavailable service) do not end the wait.
+        The service answers as soon as the task has ended. Errors that may pass (no connection, an unavailable service)
+        are logged as a warning and do not end the wait, unless the service is not reached from the beginning.
 
         Args:
             task_id: which task.
@@ -124,10 +256,82 @@ class TaskClient:
 
         Raises:
             WaitTimeoutError: the task has not ended in time; `last` is its last known state.
+            ConnectionFailedError: the service was not reached, in as many tries as a call has.
             NotFoundError, ValueError: as `get`.
 
         """
-        return self._run(wait(UUID(str(task_id)), timeout_seconds))
+        return self._run(wait(calls.as_id(task_id), timeout_seconds, self._repeats))
+
+    def as_completed(
+        self, tasks: Iterable[TaskReference], *, timeout_seconds: float | None = None
+    ) -> Generator[Task, None, None]:
+        """Yield tasks as they end, each once and with all its fields, however it ended.
+
+        The service tells at once what has ended (a stream of events for each 1,000 tasks, ten at most); where there is
+        no stream, tasks are looked up each second. It goes on when the service restarts.
+
+        Args:
+            tasks: ids, tasks or summaries.
+            timeout_seconds: how long to wait for all of them; None waits for as long as it takes.
+
+        Raises:
+            WaitTimeoutError: some have not ended in time; `task_ids` says which.
+            NotFoundError: one does not exist.
+            ConnectionFailedError: the service was not reached, in as many tries as a call has.
+
+        """
+        return self._iterate(Completion(ids_of(tasks), timeout_seconds, self._repeats).run())
+
+    def map(
+        self,
+        type: str,  # noqa: A002 # the name of the field
+        payloads: Iterable[Mapping[str, object]],
+        *,
+        key: str | None = None,
+        wait_seconds: float | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Generator[Task, None, None]:
+        """Create a task of a type for each payload, and yield the tasks in this order once they have ended.
+
+        All are created at the first step, as by `create_many`; their names are the type.
+
+        Args:
+            type: the name of the handler.
+            payloads: what each task gets.
+            key: as for `create_many`.
+            wait_seconds: how long to wait for all of them once they are created; None waits for as long as it takes.
+            options: further fields that all of them have.
+
+        Raises:
+            TaskClientError: as `create_many` and `as_completed`.
+
+        """
+        created = self.create_many(tasks_of_type(type, payloads, options), key=key)
+        ids = ids_of(created)
+        yield from self._iterate(in_order(ids, Completion(ids, wait_seconds, self._repeats).run()))
+
+    @overload
+    def events(self, task_id: UUID | str) -> Generator[TaskState, None, None]: ...
+    @overload
+    def events(self, **filters: Unpack[EventFilters]) -> Generator[TaskState, None, None]: ...
+    def events(self, task_id: UUID | str | None = None, **filters: Any) -> Generator[TaskState, None, None]:
+        """Yield the state of a task now and at each change up to its end; or of many tasks at each change, for ever.
+
+        It goes on when the service restarts. Changes in quick succession may come as one; a version of a task comes
+        once. Of many tasks, what changed while there was no connection is made up for.
+
+        Args:
+            task_id: the one task.
+            filters: of which tasks (see `EventFilters`); with neither, of all.
+
+        Raises:
+            NotFoundError, ValueError: as `get`.
+            ConnectionFailedError: the service was not reached, in as many tries as a call has.
+
+        """
+        if task_id is not None:
+            return self._iterate(ChangesOfOne(calls.as_id(task_id), self._repeats).run())
+        return self._iterate(ChangesOfMany(filters, self._repeats).run())
 
     @overload
     def list(
@@ -145,13 +349,7 @@ class TaskClient:
             ValidationFailedError: a filter is wrong.
 
         """
-        call = calls.page(filters, view)
-        while True:
-            page = self._page(call, view)
-            yield from page.items
-            if page.next_cursor is None:
-                return
-            call = calls.after(call, page.next_cursor)
+        return self._iterate(pages(calls.page(filters, view), page_of(view), self._repeats))
 
     @overload
     def page(
@@ -188,45 +386,73 @@ class TaskClient:
             ValidationFailedError: a filter or the cursor is wrong.
 
         """
-        return self._page(calls.page(filters, view, cursor, include_total), view)
+        return self._ask(calls.page(filters, view, cursor, include_total), page_of(view))
 
     def health(self) -> Health:
         """Return whether the process answers, whatever the state of its database. Never repeated."""
-        return self._ask(calls.live(), Health)
+        return self._run(ask(calls.live(), Health, NEVER))
 
     def ready(self) -> Health:
         """Return whether the service takes requests, with a check of each thing it depends on. Never repeated."""
-        return self._ask(calls.ready(), Health)
+        return self._run(ask(calls.ready(), Health, NEVER))
 
     def _new_key(self, content: bytes) -> str:
         """Return a key for a create that was given none; `content` is its body. Overridden by who derives keys."""
         del content
         return str(uuid4())
 
-    def _given_key(self, key: str) -> str:
-        """Return the key to send where a create was given this one. Overridden by who keeps keys of callers apart."""
-        return key
-
-    def _keyed(self, call: Call, key: str | None) -> Call:
-        return replace(call, key=self._new_key(call.content or b"") if key is None else self._given_key(key))
-
-    def _page(self, call: Call, view: View) -> TaskPage[Any]:
-        return self._ask(call, TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary])
+    def _change_many(
+        self,
+        verb: Literal["cancel", "rerun"],
+        filters: Mapping[str, object],
+        every: bool,
+        dry_run: bool,
+        on_progress: Callable[[int], object] | None,
+    ) -> int:
+        look = calls.change_many(verb, filters, is_all=every, is_dry_run=True)
+        if dry_run:
+            return self._run(count(look, self._repeats))
+        change = calls.change_many(verb, filters, is_all=every, is_dry_run=False)
+        return self._run(change_many(look, change, self._repeats, on_progress))
 
     def _ask(self, call: Call, model: type[Model]) -> Model:
         return self._run(ask(call, model, self._repeats))
 
     def _run(self, flow: Flow[Result]) -> Result:
-        step = advance(flow, None)
-        while not isinstance(step, Done):
-            step = advance(flow, self._do(step))
-        return step.result
+        with closing(Streams(self._http)) as streams:
+            step = advance(flow, None)
+            while not isinstance(step, Done):
+                step = advance(flow, self._do(step, streams))
+            return step.result
 
-    def _do(self, step: Send | Wait) -> StepOutcome:
-        if isinstance(step, Wait):
-            time.sleep(step.seconds)
-            return None
+    def _iterate(self, flow: Flow[None]) -> Generator[Any, None, None]:
+        with closing(flow), closing(Streams(self._http)) as streams:
+            step = advance(flow, None)
+            while not isinstance(step, Done):
+                if isinstance(step, Emit):
+                    yield step.item
+                step = advance(flow, self._do(step, streams))
+
+    def _do(self, step: Step, streams: Streams) -> StepOutcome:
+        match step:
+            case Send():
+                return self._send(step)
+            case Wait(seconds):
+                time.sleep(seconds)
+            case Listen(stream, call):
+                streams.listen(stream, stream_options(call, self._timeout_seconds))
+            case Hear(seconds):
+                return streams.hear(seconds)
+            case Unlisten(stream):
+                streams.unlisten(stream)
+            case Emit():
+                pass  # the caller has it
+            case _:
+                assert_never(step)
+        return None
+
+    def _send(self, send: Send) -> StepOutcome:
         try:
-            return self._http.request(**request_options(step, self._timeout_seconds))
+            return self._http.request(**request_options(send, self._timeout_seconds))
         except httpx2.RequestError as error:
             return error

@@ -8,13 +8,15 @@
     │   ├── NotFoundError           404
     │   ├── ConflictError           409
     │   │   └── TaskFinishedError   the task has ended: it is too late for the request
+    │   ├── TaskChangedError        412: the task is no longer at the version that was named
     │   ├── ValidationFailedError   422: `errors` names the fields
+    │   │   └── KeyMismatchError    the key of this create belongs to another one
     │   └── UnavailableError        503: `retry_after` says when to try again
     ├── UnexpectedAnswerError       an answer that does not come from the service, such as a proxy's page
-    └── WaitTimeoutError            a task did not end in time
+    └── WaitTimeoutError            tasks did not end in time
 
-Each has `is_repeat_safe`, whether a repeat of the call cannot do its work twice, and `is_transient`, whether the same
-call may succeed later.
+Each has `is_repeat_safe`, whether a repeat of the call cannot do its work twice, `is_transient`, whether the same call
+may succeed later, `request`, the method and URL that it is about, and, of a create, the `key` that makes a repeat safe.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from uuid import UUID
 
-from task_contracts import FieldProblem, Problem, ProblemCode, TaskState
+from task_contracts import FieldProblem, Problem, ProblemCode, TaskState, TaskSummary
 
 _GATEWAY_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 
@@ -34,6 +36,12 @@ class TaskClientError(Exception):
     is_transient: bool = False
     retry_after: float | None = None
     """Seconds after which the service asks to be called again; None if it does not say."""
+    request: str = ""
+    """The method and the URL that were called, without query and password; empty where none was."""
+    key: str | None = None
+    """The Idempotency-Key that a create was sent with: the same create with `key=` this cannot be done twice."""
+    created: tuple[TaskSummary, ...] = ()
+    """What `create_many` or `map` had created before the error."""
 
 
 class NoAnswerError(TaskClientError):
@@ -47,7 +55,11 @@ class NoAnswerError(TaskClientError):
         self.is_repeat_safe = is_repeat_safe
 
     def __str__(self) -> str:
-        return self.reason if self.is_repeat_safe else f"{self.reason}; what was asked may have been done"
+        said = _with_request(self, self.reason)
+        if self.is_repeat_safe:
+            return said
+        safely = "" if self.key is None else f": to repeat it safely, pass key={self.key!r}"
+        return f"{said}; what was asked may have been done{safely}"
 
 
 class ConnectionFailedError(NoAnswerError):
@@ -94,7 +106,7 @@ class ProblemError(TaskClientError):
 
     def __str__(self) -> str:
         fields = "".join(f"\n  {error.field}: {error.message}" for error in self.errors)
-        return f"{self.status} {self.code}: {self.detail}{fields}"
+        return _with_request(self, f"{self.status} {self.code}: {self.detail}{fields}")
 
 
 class NotFoundError(ProblemError):
@@ -111,6 +123,14 @@ class TaskFinishedError(ConflictError):
 
 class ValidationFailedError(ProblemError):
     """The request is wrong; `errors` names the fields."""
+
+
+class KeyMismatchError(ValidationFailedError):
+    """Another create, or another body, was sent with this key before."""
+
+
+class TaskChangedError(ProblemError):
+    """The task is no longer at the version that was named with `if_version`."""
 
 
 class UnavailableError(ProblemError):
@@ -134,28 +154,43 @@ class UnexpectedAnswerError(TaskClientError):
         self.is_transient = status in _GATEWAY_STATUSES
 
     def __str__(self) -> str:
-        return f"an answer that is not the task service's (status {self.status}): {self.beginning!r}"
+        said = f"an answer that is not the task service's (status {self.status}): {self.beginning!r}"
+        return _with_request(self, said)
 
 
 class WaitTimeoutError(TaskClientError):
-    """The task did not end in time. It goes on; `last` is its last known state, None if none is known."""
+    """Tasks did not end in time. They go on.
+
+    `task_ids` are those that have not ended, `task_id` is the first of them; `last` is the last known state of the one
+    task of a `wait`, None if none is known.
+    """
 
     is_transient = True
 
-    def __init__(self, task_id: UUID, timeout_seconds: float, last: TaskState | None) -> None:
-        super().__init__(task_id, timeout_seconds, last)
-        self.task_id = task_id
+    def __init__(self, task_ids: tuple[UUID, ...], timeout_seconds: float, last: TaskState | None = None) -> None:
+        super().__init__(task_ids, timeout_seconds, last)
+        self.task_ids = task_ids
         self.timeout_seconds = timeout_seconds
         self.last = last
 
+    @property
+    def task_id(self) -> UUID:
+        """The task that has not ended, or the first of them."""
+        return self.task_ids[0]
+
     def __str__(self) -> str:
+        if len(self.task_ids) > 1:
+            return f"{len(self.task_ids)} tasks have not ended after {self.timeout_seconds:g} s"
         known = "nothing is known of it" if self.last is None else f"it is {self.last.status}"
         return f"task {self.task_id} has not ended after {self.timeout_seconds:g} s: {known}"
 
 
+_IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+
 _CLASS_BY_STATUS: dict[int, type[ProblemError]] = {
     HTTPStatus.NOT_FOUND: NotFoundError,
     HTTPStatus.CONFLICT: ConflictError,
+    HTTPStatus.PRECONDITION_FAILED: TaskChangedError,
     HTTPStatus.UNPROCESSABLE_ENTITY: ValidationFailedError,
     HTTPStatus.SERVICE_UNAVAILABLE: UnavailableError,
 }
@@ -165,4 +200,10 @@ def class_of(problem: Problem) -> type[ProblemError]:
     """Return the class of error that a problem is raised as."""
     if problem.code == ProblemCode.TASK_FINISHED:
         return TaskFinishedError
+    if problem.code == _IDEMPOTENCY_MISMATCH:
+        return KeyMismatchError
     return _CLASS_BY_STATUS.get(problem.status, ProblemError)
+
+
+def _with_request(error: TaskClientError, said: str) -> str:
+    return f"{error.request}: {said}" if error.request else said

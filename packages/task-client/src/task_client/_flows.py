@@ -1,127 +1,94 @@
-"""Decides for both clients when to send a call, when to wait and when to give up. No I/O.
-
-A flow is a generator: it yields steps (`Send`, `Wait`) and is sent the outcome of each. A client only carries the
-steps out. So the synchronous and the asynchronous client cannot differ, and tests need neither network nor time.
-"""
+"""Decides for both clients when a call is sent, when it is repeated and how pages follow one another. No I/O."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar, cast
-from uuid import UUID
+from typing import Any, TypeVar, cast
 
 import httpx2
 
 from task_client import _calls as calls
 from task_client._answers import Model, no_answer, read
-from task_client._calls import Call
-from task_client._errors import TaskClientError, WaitTimeoutError
-from task_client._repeats import RepeatPolicy
-from task_contracts import BackOff, Task, TaskState
+from task_client._call import Call
+from task_client._errors import TaskClientError
+from task_client._repeats import RepeatPolicy, log_trouble
+from task_client._steps import Emit, Flow, Send, Wait
+from task_contracts import Task, TaskPage, TaskSummary, View
 
-Result = TypeVar("Result")
+Item = TypeVar("Item")
 
-
-@dataclass(frozen=True)
-class Send:
-    """Send a call. `timeout_seconds` bounds it where that is less than the client's own timeout."""
-
-    call: Call
-    timeout_seconds: float = math.inf
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Wait for `seconds`."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Done(Generic[Result]):
-    """The flow has ended with a result."""
-
-    result: Result
-
-
-StepOutcome: TypeAlias = httpx2.Response | httpx2.RequestError | None
-"""The outcome of a step: a response or an error of `Send`, None of `Wait`."""
-Flow: TypeAlias = Generator[Send | Wait, StepOutcome, Result]
-
-_STATUS_INTERVALS = BackOff(first_seconds=0.05, longest_seconds=1.0, factor=1.5)
+_DROPPED = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
+"""How a kept connection ends that the service, or something on the way, has closed while it was idle."""
 _SHORTEST_REQUEST_SECONDS = 1.0
-
-
-def advance(flow: Flow[Result], outcome: StepOutcome) -> Send | Wait | Done[Result]:
-    """Give the flow the outcome of its last step (None to begin), and return its next step.
-
-    Raises:
-        TaskClientError: the flow ended with it.
-
-    """
-    try:
-        return flow.send(outcome)
-    except StopIteration as end:
-        return Done(end.value)
+_LOGGED_FROM = 2
+"""Tries that failed in a row. One alone is no news."""
 
 
 def ask(call: Call, model: type[Model], repeats: RepeatPolicy) -> Flow[Model]:
     """Make one call, and repeat it after a pause where it may be repeated and that may help.
 
+    A connection that was dropped costs a call that may be repeated one more request, at once and not counted.
+
     Raises:
         TaskClientError: the one of the last try.
 
     """
-    tries = 0
+    tries, is_drop_excused = 0, call.is_repeated
     while True:
         tries += 1
         try:
-            return (yield from _ask_once(call, model))
+            return (yield from ask_once(call, model))
         except TaskClientError as error:
-            pause = repeats.pause_seconds(error, tries) if call.is_repeated else None
+            if is_drop_excused and isinstance(error.__cause__, _DROPPED):
+                tries, is_drop_excused = tries - 1, False
+                continue
+            may_repeat = call.is_repeated or error.is_repeat_safe
+            pause = repeats.pause_seconds(error, tries) if may_repeat else None
             if pause is None:
                 raise
+            if tries == _LOGGED_FROM:
+                log_trouble(error)
         yield Wait(pause)
 
 
-def wait(task_id: UUID, timeout_seconds: float, clock: Callable[[], float] = time.monotonic) -> Flow[Task]:
-    """Read a task's state at growing intervals until it is terminal, then read the task.
-
-    Errors that may pass do not end the wait.
+def ask_once(call: Call, model: type[Model], left_seconds: float = math.inf) -> Flow[Model]:
+    """Make one call, once, within the seconds that are left or a little more.
 
     Raises:
-        WaitTimeoutError: it is not terminal in time. Its cause is the last error, if one came after the last state.
-        TaskClientError: an error that does not pass by itself.
+        TaskClientError: see there.
 
     """
-    end = clock() + timeout_seconds
-    last: TaskState | None = None
-    looks = 0
-    while True:
-        looks += 1
-        trouble: TaskClientError | None = None
-        try:
-            last = yield from _ask_once(calls.status(task_id), TaskState, end - clock())
-            if last.status.is_terminal:
-                last = task = yield from _ask_once(calls.get(task_id), Task, end - clock())
-                if task.status.is_terminal:  # else a caller asked for a RERUN in between
-                    return task
-        except TaskClientError as error:
-            if not error.is_transient:
-                raise
-            trouble = error
-        left = end - clock()
-        if left <= 0:
-            raise WaitTimeoutError(task_id, timeout_seconds, last) from trouble
-        asked = (trouble and trouble.retry_after) or 0.0
-        yield Wait(min(max(_STATUS_INTERVALS.pause_seconds(looks), asked), left))
-
-
-def _ask_once(call: Call, model: type[Model], left_seconds: float = math.inf) -> Flow[Model]:
     outcome = yield Send(call, max(left_seconds, _SHORTEST_REQUEST_SECONDS))
     if isinstance(outcome, httpx2.RequestError):
         raise no_answer(outcome, call) from outcome
     return read(cast("httpx2.Response", outcome), call, model)  # only a wait has no outcome
+
+
+def pages(call: Call, model: type[TaskPage[Any]], repeats: RepeatPolicy) -> Flow[None]:
+    """Emit the tasks of a page and of all that follow, each page asked for when its tasks are needed."""
+    while True:
+        page: TaskPage[Any] = yield from ask(call, model, repeats)
+        for task in page.items:
+            yield Emit(task)
+        if page.next_cursor is None:
+            return
+        call = calls.after(call, page.next_cursor)
+
+
+def page_of(view: View) -> type[TaskPage[Any]]:
+    """Return the model of a page with this view."""
+    return TaskPage[Task] if view is View.FULL else TaskPage[TaskSummary]
+
+
+def collect(flow: Flow[None], items: list[Item]) -> Flow[None]:
+    """Go through a flow, and put what it emits into `items`."""
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Emit):
+                items.append(step.item)
+                step = next(flow)
+            else:
+                step = flow.send((yield step))
+    except StopIteration:
+        return

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import ssl
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 import httpx2
 
-from task_client._flows import Send
+from task_client._call import Call
+from task_client._steps import SILENT_SECONDS, Send
 from task_contracts import PROBLEM_MEDIA_TYPE
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
-def client_options(base_url: str, timeout_seconds: float) -> dict[str, Any]:
-    """Return the options of an httpx2 client.
+def client_options(base_url: str, timeout_seconds: float, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the options of an httpx2 client; `headers` are sent with each request.
 
     Nothing is read from the environment: a proxy, or a CA of your own, is passed in a transport.
 
@@ -36,6 +38,7 @@ def client_options(base_url: str, timeout_seconds: float) -> dict[str, Any]:
         "headers": {
             "User-Agent": f"task-client/{version('task-client')}",
             "Accept": f"application/json, {PROBLEM_MEDIA_TYPE}",
+            **(headers or {}),
         },
         "follow_redirects": False,
         "trust_env": False,
@@ -46,15 +49,34 @@ def client_options(base_url: str, timeout_seconds: float) -> dict[str, Any]:
 
 def request_options(send: Send, timeout_seconds: float) -> dict[str, Any]:
     """Return the arguments of `request` for a step; `timeout_seconds` is the client's own timeout."""
-    call = send.call
     timeout = min(timeout_seconds, send.timeout_seconds)
-    options: dict[str, Any] = {"method": call.method, "url": call.path, "timeout": timeout}
+    return _options(send.call, httpx2.Timeout(timeout, read=timeout + send.call.held_seconds))
+
+
+def stream_options(call: Call, timeout_seconds: float) -> dict[str, Any]:
+    """Return the arguments of `stream` for a call whose answer is a stream of events."""
+    return _options(call, httpx2.Timeout(timeout_seconds, read=SILENT_SECONDS))
+
+
+def events_in(response: httpx2.Response, content: Any) -> httpx2.EventSource:
+    """Return the reader of the events in `content`, the bytes of a response as they come."""
+    headers = {"content-type": response.headers.get("content-type", "")}
+    return httpx2.EventSource(httpx2.Response(200, headers=headers, content=content, request=response.request))
+
+
+def is_event_stream(response: httpx2.Response) -> bool:
+    """Whether a response is a stream of events."""
+    media_type: str = response.headers.get("content-type", "")
+    return response.is_success and media_type.partition(";")[0].strip().lower() == "text/event-stream"
+
+
+def _options(call: Call, timeout: httpx2.Timeout) -> dict[str, Any]:
+    options: dict[str, Any] = {"method": call.method, "url": call.path, "timeout": timeout, "headers": {**call.headers}}
     if call.params:
         options["params"] = call.params
     if call.content is not None:
-        options |= {"content": call.content, "headers": {"Content-Type": "application/json"}}
-    if call.key is not None:
-        options["headers"]["Idempotency-Key"] = call.key
+        options["content"] = call.content
+        options["headers"]["Content-Type"] = "application/json"
     return options
 
 

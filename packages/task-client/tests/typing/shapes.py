@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from typing import assert_type
 from uuid import UUID
 
-from task_client import AsyncTaskClient, Health, ProblemError, RepeatPolicy, TaskClient, TaskFilters, WaitTimeoutError
-from task_contracts import BackOff, Priority, Task, TaskCreate, TaskPage, TaskState, TaskStatus, TaskSummary, View
+from task_client import (
+    AsyncTaskClient,
+    BackOff,
+    Health,
+    Priority,
+    ProblemError,
+    RepeatPolicy,
+    Task,
+    TaskClient,
+    TaskCreate,
+    TaskFilters,
+    TaskPage,
+    TaskState,
+    TaskStatus,
+    TaskSummary,
+    View,
+    WaitTimeoutError,
+)
+from task_client.testing import FakeService
 
 
 def synchronous(client: TaskClient, task_id: UUID) -> None:
     assert_type(client.create(TaskCreate(name="a", priority=Priority.HIGH)), Task)
+    assert_type(client.create({"name": "a", "payload": {"n": 1}}, key="k"), Task)
+    assert_type(client.create(name="a", payload={"n": [1]}, labels={"a": "b"}, key="k"), Task)
+    client.create(payload={})  # type: ignore[call-overload] # has no name
+    client.create(name="a", colour="red")  # type: ignore[call-overload] # not a field
     assert_type(client.get(task_id), Task)
     assert_type(client.get(str(task_id)), Task)
+    assert_type(client.rerun(task_id), Task)
+    assert_type(client.update(task_id, priority=Priority.LOW, run_at="now", if_version=3), Task)
+    client.update(task_id, run_at="soon")  # type: ignore[arg-type] # a time, or "now"
+    assert_type(client.cancel_many(queue="a", labels={"a": "b"}, dry_run=True), int)
+    assert_type(client.rerun_many(every=True, on_progress=print), int)
     assert_type(client.status(task_id), TaskState)
     assert_type(client.cancel(task_id), Task)
     assert_type(client.wait(task_id, timeout_seconds=1), Task)
@@ -25,6 +52,46 @@ def synchronous(client: TaskClient, task_id: UUID) -> None:
     assert_type(client.ready(), Health)
     with client as same:
         assert_type(same, TaskClient)
+
+
+def many(client: TaskClient) -> None:
+    tasks = client.create_many({"name": f"page {n}", "payload": {"n": n}} for n in range(500))
+    assert_type(tasks, list[TaskSummary])
+    client.create_many([TaskCreate(name="a")])
+    assert_type(next(client.iter_create_many([{"name": "a"}])), TaskSummary)
+    for task in client.as_completed(tasks, timeout_seconds=60):
+        assert_type(task, Task)
+    client.as_completed([tasks[0].id, str(tasks[0].id), tasks[0]])
+    assert_type(next(client.map("echo", [{"n": 1}], priority=Priority.LOW, wait_seconds=5)), Task)
+    assert_type(next(client.events(tasks[0].id)), TaskState)
+    with closing(client.events(queue="a", status=TaskStatus.FAILED)) as changes:
+        assert_type(next(changes), TaskState)
+
+
+async def many_asynchronous(client: AsyncTaskClient) -> None:
+    tasks = await client.create_many({"name": f"page {n}"} for n in range(500))
+    assert_type(tasks, list[TaskSummary])
+    async for summary in client.iter_create_many([{"name": "a"}]):
+        assert_type(summary, TaskSummary)
+    async for task in client.as_completed(tasks):
+        assert_type(task, Task)
+    async for task in client.map("echo", [{"n": 1}]):
+        assert_type(task, Task)
+    async with aclosing(client.events(labels={"a": "b"})) as changes:
+        async for state in changes:
+            assert_type(state, TaskState)
+
+
+def fake(service: FakeService, task_id: UUID) -> None:
+    @service.on("words.count")
+    def count(payload: dict[str, str]) -> int:
+        return len(payload["text"].split())
+
+    assert_type(count({"text": "a"}), int)
+    assert_type(service.client(), TaskClient)
+    assert_type(service.async_client(timeout_seconds=1), AsyncTaskClient)
+    assert_type(service.complete(task_id, {"any": "thing"}), Task)
+    assert_type(service.tasks, list[Task])
 
 
 async def asynchronous(client: AsyncTaskClient, task_id: UUID) -> None:

@@ -14,9 +14,11 @@ import task_client
 from task_client import (
     ConflictError,
     ConnectionFailedError,
+    KeyMismatchError,
     NotFoundError,
     ProblemError,
     RequestTimeoutError,
+    TaskChangedError,
     TaskClientError,
     TaskFinishedError,
     UnavailableError,
@@ -25,11 +27,11 @@ from task_client import (
     WaitTimeoutError,
 )
 from task_client._answers import no_answer, read
-from task_client._calls import Call
+from task_client._call import Call
 from task_contracts import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode, Task
 from task_contracts.testing import a_task, an_id, assert_linear
 
-GET, POST = Call("GET", "/x"), Call("POST", "/x")
+GET, POST = Call("GET", "/x"), Call("POST", "/x", is_repeat_safe=False)
 
 
 def a_problem(status: int, code: str = "a_code", **fields: Any) -> Problem:
@@ -64,6 +66,8 @@ def test_an_answer_is_read_as_its_model(status: int, media_type: str) -> None:
         (404, ProblemCode.NOT_FOUND, NotFoundError),
         (409, ProblemCode.TASK_FINISHED, TaskFinishedError),
         (409, "another", ConflictError),
+        (412, "version_mismatch", TaskChangedError),
+        (422, "idempotency_mismatch", KeyMismatchError),
         (422, ProblemCode.VALIDATION, ValidationFailedError),
         (422, ProblemCode.UNKNOWN_QUEUE, ValidationFailedError),
         (503, ProblemCode.UNAVAILABLE, UnavailableError),
@@ -89,7 +93,7 @@ def test_a_problem_names_its_fields_in_its_text() -> None:
 
     assert isinstance(error, ValidationFailedError)
     assert error.errors == problem.errors
-    assert str(error) == "422 validation_error: what is wrong\n  body.name: must not be blank"
+    assert str(error) == "GET /x: 422 validation_error: what is wrong\n  body.name: must not be blank"
 
 
 def test_after_a_refusal_a_repeat_is_safe_and_after_a_failure_only_of_what_changes_nothing_twice() -> None:
@@ -218,7 +222,8 @@ def test_an_answer_that_cannot_be_decoded_is_unexpected() -> None:
         NotFoundError(a_problem(404), None, True),
         UnavailableError(a_problem(503), 2.0, False),
         UnexpectedAnswerError(502, "<html>", 1.0, False),
-        WaitTimeoutError(an_id(), 5, a_task()),
+        WaitTimeoutError((an_id(),), 5, a_task()),
+        WaitTimeoutError((an_id(), an_id()), 5),
     ],
 )
 def test_an_error_can_cross_to_another_process(error: TaskClientError) -> None:
@@ -230,9 +235,28 @@ def test_an_error_can_cross_to_another_process(error: TaskClientError) -> None:
 
 
 def test_every_error_has_one_base() -> None:
-    errors = [getattr(task_client, name) for name in task_client.__all__ if name.endswith("Error")]
+    values = [getattr(task_client, name) for name in task_client.__all__]
+    errors = [value for value in values if isinstance(value, type) and issubclass(value, BaseException)]
 
     assert all(issubclass(error, TaskClientError) for error in errors)
+    assert len(errors) > 10
+
+
+def test_an_error_names_the_url_without_its_secrets_and_the_cause_in_the_systems_words() -> None:
+    failed = httpx2.ConnectError("All connection attempts failed")
+    failed.request = httpx2.Request("GET", "http://user:secret@service.test/x?label=customer:42")
+    failed.__cause__ = OSError(111, "Connection refused")
+
+    text = str(no_answer(failed, GET))
+
+    assert text == "GET http://service.test/x: Connection refused"
+
+
+def test_a_create_without_an_answer_says_how_to_repeat_it_safely() -> None:
+    error = no_answer(httpx2.ReadTimeout(""), Call("POST", "/x", is_repeat_safe=False, key="a-key"))
+
+    assert error.key == "a-key"
+    assert "key='a-key'" in str(error)
 
 
 def test_no_answer_takes_more_than_linear_time_to_read() -> None:

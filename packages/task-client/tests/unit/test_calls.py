@@ -6,31 +6,34 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID
 
+import httpx2
 import pytest
 
 from task_client import _calls as calls
-from task_client._calls import Call
-from task_client._flows import Send
+from task_client._bodies import encoded
+from task_client._call import Call
 from task_client._http import request_options
+from task_client._steps import Send
 from task_contracts import Priority, SortOrder, TaskCreate, TaskStatus, View
 
 AN_ID = UUID("019a0000-0000-7000-8000-000000000001")
 
 
 def test_create_sends_what_was_set_and_leaves_the_rest_to_the_service() -> None:
-    call = calls.create(TaskCreate(name="report", priority=Priority.HIGH, payload={"month": "2026-10"}))
+    content = encoded(TaskCreate(name="report", priority=Priority.HIGH, payload={"month": "2026-10"}))
+    call = calls.create(content, "a-key", is_key_known=True)
 
-    assert (call.method, call.path) == ("POST", "/api/v1/tasks")
+    assert (call.method, call.path, call.headers) == ("POST", "/api/v1/tasks", {"Idempotency-Key": "a-key"})
     assert json.loads(call.content or b"") == {"name": "report", "priority": "HIGH", "payload": {"month": "2026-10"}}
 
 
 def test_create_sends_times_that_the_service_reads() -> None:
     task = TaskCreate(name="report", run_at=datetime(2026, 1, 1, 12, tzinfo=UTC))
 
-    content = calls.create(task).content
+    content = encoded(task)
 
-    assert json.loads(content or b"")["run_at"] == "2026-01-01T12:00:00Z"
-    assert TaskCreate.model_validate_json(content or b"") == task
+    assert json.loads(content)["run_at"] == "2026-01-01T12:00:00Z"
+    assert TaskCreate.model_validate_json(content) == task
 
 
 @pytest.mark.parametrize(
@@ -54,16 +57,63 @@ def test_what_is_no_id_never_becomes_a_path(text: str) -> None:
         calls.get(text)
 
 
-def test_only_reading_is_repeated_and_only_creating_is_not_safe_to_repeat() -> None:
+def test_what_cannot_be_done_twice_is_repeated() -> None:
+    created = calls.create(b"{}", "a-key", is_key_known=False)
     page = calls.page({}, View.SUMMARY)
 
-    assert all(call.is_repeated for call in (calls.get(AN_ID), calls.status(AN_ID), page))
-    assert not calls.create(TaskCreate(name="a")).is_repeated
-    assert not calls.create(TaskCreate(name="a")).is_repeat_safe
-    assert not calls.cancel(AN_ID).is_repeated
+    assert all(call.is_repeated for call in (calls.get(AN_ID), calls.status(AN_ID), page, calls.cancel(AN_ID), created))
+    assert calls.update(AN_ID, Priority.LOW, None, None).is_repeated
+    assert not calls.update(AN_ID, Priority.LOW, None, 3).is_repeated
+    assert not any(call.is_repeated for call in (calls.rerun(AN_ID), calls.live(), calls.ready()))
+
+
+def test_a_caller_may_repeat_a_create_whose_key_it_gave() -> None:
+    assert not calls.create(b"{}", "made", is_key_known=False).is_repeat_safe
+    assert calls.create(b"{}", "given", is_key_known=True).is_repeat_safe
+    assert not calls.rerun(AN_ID).is_repeat_safe
     assert calls.cancel(AN_ID).is_repeat_safe
-    assert not calls.live().is_repeated
-    assert not calls.ready().is_repeated
+
+
+def test_a_rerun_of_many_may_be_repeated_once_it_has_a_cursor() -> None:
+    first = calls.change_many("rerun", {"queue": "a"}, is_all=False, is_dry_run=False)
+    further = calls.change_more(first, "c")
+
+    assert not first.is_repeated
+    assert further.is_repeated
+    assert json.loads(further.content or b"") == {"filter": {"queue": "a"}, "dry_run": False, "cursor": "c"}
+
+
+def test_filters_in_a_body_are_lists_where_a_query_may_repeat_them() -> None:
+    filters = {
+        "status": TaskStatus.FAILED,
+        "labels": {"a": "1"},
+        "queue": "q",
+        "created_to": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    call = calls.change_many("cancel", filters, is_all=False, is_dry_run=True)
+
+    assert json.loads(call.content or b"") == {
+        "filter": {"status": ["FAILED"], "label": ["a:1"], "queue": "q", "created_to": "2026-01-01T00:00:00+00:00"},
+        "dry_run": True,
+    }
+    every = calls.change_many("cancel", {}, is_all=True, is_dry_run=False)
+    assert json.loads(every.content or b"") == {"all": True, "dry_run": False}
+
+
+def test_a_change_sends_only_what_changes() -> None:
+    call = calls.update(AN_ID, None, "now", 7)
+
+    assert (call.method, call.headers) == ("PATCH", {"If-Match": 'W/"7"'})
+    assert json.loads(call.content or b"") == {"run_at": None}
+
+
+def test_many_ids_of_a_stream_go_into_a_body() -> None:
+    few = calls.events({"id": [AN_ID] * 100}, "5")
+    many = calls.events({"id": [AN_ID] * 101})
+
+    assert (few.method, len(few.params), few.headers["Last-Event-ID"]) == ("GET", 100, "5")
+    assert (many.method, many.params) == ("POST", ())
+    assert json.loads(many.content or b"") == {"id": [str(AN_ID)] * 101}
 
 
 def test_a_list_without_filters_sends_none() -> None:
@@ -119,6 +169,13 @@ def test_the_next_page_keeps_the_filters_even_of_a_generator() -> None:
 def test_a_call_is_given_the_shorter_of_two_times() -> None:
     call = calls.get(AN_ID)
 
-    assert request_options(Send(call), 10)["timeout"] == 10
-    assert request_options(Send(call, timeout_seconds=2), 10)["timeout"] == 2
-    assert request_options(Send(call, timeout_seconds=20), 10)["timeout"] == 10
+    assert request_options(Send(call), 10)["timeout"] == httpx2.Timeout(10)
+    assert request_options(Send(call, timeout_seconds=2), 10)["timeout"] == httpx2.Timeout(2)
+    assert request_options(Send(call, timeout_seconds=20), 10)["timeout"] == httpx2.Timeout(10)
+
+
+def test_an_answer_that_may_be_held_back_is_given_that_time_too() -> None:
+    call = calls.status(AN_ID, held_seconds=30)
+
+    assert call.headers == {"Prefer": "wait=30"}
+    assert request_options(Send(call), 10)["timeout"] == httpx2.Timeout(10, read=40)

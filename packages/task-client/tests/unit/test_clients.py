@@ -12,11 +12,13 @@ import pytest
 
 from task_client import (
     AsyncTaskClient,
-    ConnectionFailedError,
     HealthStatus,
     NotFoundError,
+    Priority,
+    RequestTimeoutError,
     TaskFinishedError,
     UnavailableError,
+    ValidationFailedError,
 )
 from task_contracts import PROBLEM_MEDIA_TYPE, Problem, Task, TaskCreate, TaskPage, TaskStatus, TaskSummary, View
 from task_contracts.testing import a_task, an_id
@@ -123,14 +125,38 @@ async def test_reading_is_repeated_after_a_lost_connection(connect: Callable[...
 
 
 @pytest.mark.parametrize("trouble", [httpx2.ReadError("reset"), httpx2.ConnectError("refused")])
-async def test_a_create_is_never_repeated_by_itself(connect: Callable[..., Any], trouble: Exception) -> None:
-    service = Service(trouble)
-    with pytest.raises(ConnectionFailedError) as raised:
-        await connect(answer=service)("create", TaskCreate(name="a"))
+async def test_a_create_is_repeated_with_one_key(connect: Callable[..., Any], trouble: Exception) -> None:
+    task = a_task()
+    service = Service(trouble, trouble, problem(503, "unavailable"), shown(task, 201))
 
-    assert len(service.requests) == 1
-    assert raised.value.is_repeat_safe is isinstance(trouble, httpx2.ConnectError)
-    assert raised.value.__cause__ is trouble
+    assert await connect(answer=service)("create", TaskCreate(name="a")) == task
+
+    keys = {request.headers["idempotency-key"] for request in service.requests}
+    assert (len(service.requests), len(keys)) == (4, 1)
+
+
+async def test_each_create_has_a_key_of_its_own(connect: Callable[..., Any]) -> None:
+    service = Service(shown(a_task(), 201))
+    client = connect(answer=service)
+    for _ in range(2):
+        await client("create", {"name": "a"})
+
+    assert len({request.headers["idempotency-key"] for request in service.requests}) == 2
+
+
+async def test_a_create_that_fails_names_the_key_with_which_its_caller_can_repeat_it(
+    connect: Callable[..., Any],
+) -> None:
+    service = Service(httpx2.ReadTimeout("slow"))
+    client = connect(answer=service)
+    with pytest.raises(RequestTimeoutError) as raised:
+        await client("create", TaskCreate(name="a"))
+    with pytest.raises(RequestTimeoutError) as again:
+        await client("create", TaskCreate(name="a"), key=raised.value.key)
+
+    assert not raised.value.is_repeat_safe
+    assert again.value.is_repeat_safe
+    assert [request.headers["idempotency-key"] for request in service.requests] == [raised.value.key] * 2
 
 
 async def test_an_unavailable_service_is_told_apart(connect: Callable[..., Any]) -> None:
@@ -138,6 +164,42 @@ async def test_an_unavailable_service_is_told_apart(connect: Callable[..., Any])
         await connect(answer=Service(problem(503, "unavailable")))("create", TaskCreate(name="a"))
 
     assert not raised.value.is_repeat_safe
+    assert "POST http://service.test/api/v1/tasks" in str(raised.value)
+
+
+async def test_headers_of_the_client_are_on_each_request(connect: Callable[..., Any]) -> None:
+    service = Service(shown(a_task()))
+    await connect(answer=service, headers={"X-Gate": "open"})("get", an_id())
+
+    assert service.requests[0].headers["x-gate"] == "open"
+    assert service.requests[0].headers["user-agent"].startswith("task-client/")
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"name": "a", "priority": "HIGH", "payload": {"n": 1}},
+        {"name": "a", "priority": Priority.HIGH, "payload": {"n": 1}},
+        TaskCreate(name="a", priority=Priority.HIGH, payload={"n": 1}),
+    ],
+)
+async def test_a_task_may_be_a_mapping(connect: Callable[..., Any], task: Any) -> None:
+    service = Service(shown(a_task(), 201))
+    await connect(answer=service)("create", task)
+    await connect(answer=service)("create", name="a", priority=Priority.HIGH, payload={"n": 1})
+
+    assert [json.loads(request.content) for request in service.requests] == [
+        {"name": "a", "priority": "HIGH", "payload": {"n": 1}}
+    ] * 2
+
+
+async def test_a_wrong_mapping_is_refused_before_it_is_sent(connect: Callable[..., Any]) -> None:
+    service = Service(shown(a_task(), 201))
+    with pytest.raises(ValidationFailedError) as raised:
+        await connect(answer=service)("create", {"name": "a", "payload": {"n": float("nan")}, "colour": "red"})
+
+    assert {error.field for error in raised.value.errors} == {"body.payload", "body.colour"}
+    assert service.requests == []
 
 
 async def test_wait_returns_the_task_at_its_end(connect: Callable[..., Any]) -> None:

@@ -1,0 +1,48 @@
+"""Decides how many tasks are cancelled or run again: page by page, by the cursor. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import BaseModel
+
+from task_client import _calls as calls
+from task_client._call import Call
+from task_client._flows import ask
+from task_client._repeats import RepeatPolicy
+from task_client._steps import Flow
+
+
+class Changed(BaseModel):
+    """The answer of one call over many tasks."""
+
+    changed: int
+    next_cursor: str | None = None
+    start_cursor: str | None = None
+    """Of a dry run: where to begin."""
+
+
+def count(call: Call, repeats: RepeatPolicy) -> Flow[int]:
+    """Make a dry run, and return how many tasks would be changed."""
+    answer = yield from ask(call, Changed, repeats)
+    return answer.changed
+
+
+def change_many(
+    dry_run: Call, change: Call, repeats: RepeatPolicy, on_progress: Callable[[int], object] | None
+) -> Flow[int]:
+    """Change page after page, and return how many tasks were changed.
+
+    It begins at the cursor of a dry run, which says when it began: so that each request, the first one too, may be
+    repeated and changes nothing twice.
+    """
+    cursor = (yield from ask(dry_run, Changed, repeats)).start_cursor
+    changed = 0
+    while True:
+        call = change if cursor is None else calls.change_more(change, cursor)
+        answer = yield from ask(call, Changed, repeats)
+        changed += answer.changed
+        if on_progress is not None:
+            on_progress(changed)
+        if (cursor := answer.next_cursor) is None:
+            return changed

@@ -1,0 +1,84 @@
+"""Decides how tasks are created, one by one or in batches. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from pydantic import BaseModel
+
+from task_client import _calls as calls
+from task_client._bodies import Batch, NewTask, batches, encoded
+from task_client._errors import ProblemError, TaskClientError
+from task_client._flows import ask, collect
+from task_client._repeats import RepeatPolicy
+from task_client._steps import Emit, Flow
+from task_contracts import FieldProblem, Task, TaskCreate, TaskSummary
+
+NewKey = Callable[[bytes], str]
+"""Makes the key of a create from its body."""
+_INDEX = re.compile(r"\bbody\.tasks\.(\d{1,6})\b")
+"""How the service names a task of a batch."""
+
+
+class CreatedTasks(BaseModel):
+    """The answer of a batch: its tasks, in the order in which they were sent."""
+
+    items: list[TaskSummary]
+
+
+def create(task: TaskCreate, key: str | None, new_key: NewKey, repeats: RepeatPolicy) -> Flow[Task]:
+    """Create a task under a key, so that it may be repeated."""
+    content = encoded(task)
+    call = calls.create(content, key or new_key(content), is_key_known=key is not None)
+    return (yield from ask(call, Task, repeats))
+
+
+def create_lazily(tasks: Iterable[NewTask], key: str | None, new_key: NewKey, repeats: RepeatPolicy) -> Flow[None]:
+    """Create tasks in batches, each sent when its tasks are needed, and emit their summaries."""
+    for number, batch in enumerate(batches(tasks), start=1):
+        content = batch.content
+        batch_key = new_key(content) if key is None else _numbered(key, number)
+        call = calls.create_batch(content, batch_key, is_key_known=key is not None)
+        try:
+            created = yield from ask(call, CreatedTasks, repeats)
+        except ProblemError as error:
+            raise _renumbered(error, batch) from error.__cause__
+        for summary in created.items:
+            yield Emit(summary)
+
+
+def create_many(
+    tasks: Iterable[NewTask], key: str | None, new_key: NewKey, repeats: RepeatPolicy
+) -> Flow[list[TaskSummary]]:
+    """Create tasks in batches, one batch after the other, and return their summaries.
+
+    Raises:
+        TaskClientError: with what was created before it.
+
+    """
+    created: list[TaskSummary] = []
+    try:
+        yield from collect(create_lazily(tasks, key, new_key, repeats), created)
+    except TaskClientError as error:
+        error.created = tuple(created)
+        raise
+    return created
+
+
+def _numbered(key: str, number: int) -> str:
+    """Return the key of a batch: the caller's own for the first, so that it can be looked up."""
+    return key if number == 1 else f"{key}.{number}"
+
+
+def _renumbered(error: ProblemError, batch: Batch) -> ProblemError:
+    """Return a refusal of a batch with the index in all tasks in the place of the one in the batch."""
+
+    def in_all(text: str) -> str:
+        return _INDEX.sub(lambda found: f"tasks.{batch.first + int(found[1])}", text)
+
+    fields = [FieldProblem(field=in_all(one.field), message=one.message) for one in error.errors]
+    problem = error.problem.model_copy(update={"errors": fields, "detail": in_all(error.detail)})
+    renumbered = type(error)(problem, error.retry_after, error.is_repeat_safe)
+    renumbered.request, renumbered.key = error.request, error.key
+    return renumbered

@@ -1,0 +1,81 @@
+"""The filters of lists, streams and calls over many tasks, in a query and in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TypedDict
+from uuid import UUID
+
+from task_client._call import Params
+from task_contracts import JsonValue, Priority, SortOrder, TaskStatus
+
+_REPEATED = frozenset({"id", "status", "priority", "label"})
+"""What may be given more than once: in JSON, a list."""
+
+
+class EventFilters(TypedDict, total=False):
+    """Filters of a stream over many tasks. A task must meet all that are given."""
+
+    id: UUID | str | Iterable[UUID | str]
+    """This task, or any of these; up to 1,000."""
+    status: TaskStatus | Iterable[TaskStatus]
+    """This one, or any of these."""
+    labels: Mapping[str, str]
+    """All of these."""
+    type: str
+    queue: str
+
+
+class BulkFilters(EventFilters, total=False):
+    """Filters of a call over many tasks. A task must meet all that are given."""
+
+    priority: Priority | Iterable[Priority]
+    """This one, or any of these."""
+    name: str
+    """A part of the name, in upper or lower case."""
+    created_from: datetime
+    """Created at this time or later; with an offset."""
+    created_to: datetime
+    """Created before this time; with an offset."""
+
+
+class TaskFilters(BulkFilters, total=False):
+    """Filters of a list. A task must meet all that are given."""
+
+    idempotency_key: str
+    """Created with this key: what became of a create without an answer; of a batch, its tasks in order."""
+    order: SortOrder
+    """By time of creation; the newest first if left out."""
+    limit: int
+    """Tasks on a page, 1 to 200; 50 if left out."""
+
+
+def as_params(filters: Mapping[str, object]) -> Params:
+    """Return filters as the query of a request."""
+    return tuple(pair for name, value in filters.items() for pair in _pairs(name, value))
+
+
+def as_json(filters: Mapping[str, object]) -> dict[str, JsonValue]:
+    """Return filters as a JSON object: of what may repeat, a list."""
+    found: dict[str, JsonValue] = {}
+    for name, text in as_params(filters):
+        if name in _REPEATED:
+            values = found.setdefault(name, [])
+            assert isinstance(values, list)  # noqa: S101 # nothing else is put under these names
+            values.append(text)
+        else:
+            found[name] = text
+    return found
+
+
+def _pairs(name: str, value: object) -> Iterator[tuple[str, str]]:
+    match value:
+        case datetime():
+            yield name, value.isoformat()
+        case Mapping():
+            yield from (("label", f"{key}:{text}") for key, text in value.items())
+        case Iterable() if not isinstance(value, str):
+            yield from ((name, str(one)) for one in value)
+        case _:
+            yield name, str(value)
