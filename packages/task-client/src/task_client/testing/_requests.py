@@ -22,7 +22,7 @@ class Filter(BaseModel):
 
     model_config = _FORBID
 
-    id: list[UUID] = Field(default_factory=list, max_length=1_000)
+    id: frozenset[UUID] = Field(default=frozenset(), max_length=1_000)
     status: list[TaskStatus] = Field(default_factory=list)
     priority: list[Priority] = Field(default_factory=list)
     label: list[Annotated[str, Field(pattern="^[^:]+:")]] = Field(default_factory=list)
