@@ -108,8 +108,7 @@ class Routes:
         body = body_of(request, TaskCreate)
         if body.queue not in self._queues:
             raise self._unknown_queue("body.queue")
-        ids, replayed = self._once(request, "POST /tasks", lambda: self._tasks.create([body]))
-        task = self._tasks.get(ids[0])
+        (task,), replayed = self._once(request, "POST /tasks", lambda: self._tasks.create([body]))
         return shown(task, 201, {"location": f"{_PREFIX}/tasks/{task.id}", **replayed})
 
     def _create_batch(self, request: httpx2.Request) -> Answer:
@@ -117,17 +116,16 @@ class Routes:
         for index, task in enumerate(body.tasks):
             if task.queue not in self._queues:
                 raise self._unknown_queue(f"body.tasks.{index}.queue")
-        ids, replayed = self._once(request, "POST /tasks/batch", lambda: self._tasks.create(body.tasks))
-        items = [_summary(self._tasks.get(task_id)) for task_id in ids]
-        return shown(CreatedTasks(items=items), 201, replayed)
+        created, replayed = self._once(request, "POST /tasks/batch", lambda: self._tasks.create(body.tasks))
+        return shown(CreatedTasks(items=[_summary(task) for task in created]), 201, replayed)
 
     def _once(
         self, request: httpx2.Request, call: str, create: Callable[[], list[Task]]
-    ) -> tuple[list[UUID], dict[str, str]]:
-        """Create tasks, or return those that were created with the same key and body before."""
+    ) -> tuple[list[Task], dict[str, str]]:
+        """Create tasks, or return those that were created with the same key and body before, as they are now."""
         key = request.headers.get("idempotency-key")
         if key is None:
-            return [task.id for task in create()], {}
+            return create(), {}
         if not _KEY.fullmatch(key):
             raise invalid([FieldProblem(field="header.Idempotency-Key", message="1 to 255 visible ASCII characters")])
         body = json.dumps(json.loads(request.content), sort_keys=True)
@@ -136,10 +134,10 @@ class Routes:
         if known != content:
             raise RefusedError(422, "idempotency_mismatch", "this key was used for another body or another call")
         if ids:
-            return ids, {"idempotency-replayed": "true"}
-        ids = [task.id for task in create()]
-        self._ids_by_key[key] = (content, ids)
-        return ids, {}
+            return [self._tasks.get(task_id) for task_id in ids], {"idempotency-replayed": "true"}
+        created = create()
+        self._ids_by_key[key] = (content, [task.id for task in created])
+        return created, {}
 
     def _page(self, query: ListQuery) -> Answer:
         found = [task for task in self._found(query) if query.matches(task)]
