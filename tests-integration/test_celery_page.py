@@ -17,7 +17,7 @@ OURS, THEIRS = "# here\n", "# Celery\n"
 BLOCKS = Page.read("coming-from-celery.md").blocks("python")
 API = "http://127.0.0.1:9000"
 ENDED = {
-    "mail.send": {"COMPLETED", "CANCELLED"},
+    "mail.send": {"COMPLETED", "CANCELLED", "FAILED"},
     "page.fetch": {"COMPLETED"},
     "page.parse": {"COMPLETED"},
     "words.count_all": {"COMPLETED"},
