@@ -35,6 +35,7 @@ RESET = "reset"
 _LOOK_SECONDS = 1.0
 _IDS_OF_A_LOOK = 500
 _GATHERED_MAX = 100
+_NEWS_MAX = 1_000
 _TERMINAL = tuple(status for status in TaskStatus if status.is_terminal)
 _PAGE_TASKS = 200
 
@@ -119,7 +120,10 @@ class Completion:
         """Return the tasks that have ended, as the streams say: of one event, and of all that came with it."""
         ended: set[UUID] = set()
         seconds = 0.0 if self._due else max(0.0, min(self._look_at, self._end) - self._clock())
-        while isinstance(news := (yield Hear(seconds)), StreamNews):
+        for _ in range(_NEWS_MAX):  # then it is time to look at the clock
+            news = yield Hear(seconds)
+            if not isinstance(news, StreamNews):
+                break
             ended |= self._note(news)
             if len(ended) >= _GATHERED_MAX:
                 break

@@ -12,6 +12,7 @@ import pytest
 
 from task_client import (
     AsyncTaskClient,
+    ConnectionFailedError,
     HealthStatus,
     NotFoundError,
     Priority,
@@ -281,6 +282,16 @@ async def test_health_says_that_the_process_answers(connect: Callable[..., Any])
 
     assert (health.status, health.is_ready, health.checks) == (HealthStatus.OK, True, {})
     assert str(service.requests[0].url) == "http://service.test/health/live"
+
+
+@pytest.mark.parametrize("trouble", [httpx2.ConnectError("refused"), httpx2.ReadError("reset")])
+async def test_health_is_asked_for_once(connect: Callable[..., Any], trouble: Exception) -> None:
+    service = Service(trouble)
+    for method in ("health", "ready"):
+        with pytest.raises(ConnectionFailedError):
+            await connect(answer=service)(method)
+
+    assert len(service.requests) == 2
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,21 @@ def test_a_service_that_goes_away_is_waited_for_to_the_deadline() -> None:
     assert world.now == pytest.approx(1_600)
 
 
+def test_news_that_never_cease_do_not_hold_up_the_deadline() -> None:
+    task = a_task()
+    world = World(task)
+
+    def more() -> StreamNews:
+        world.now += 0.01
+        world.news.append(more)
+        return told(1, task)
+
+    world.news.append(more)
+
+    with pytest.raises(WaitTimeoutError):
+        world.run(completion(world, [task.id], timeout_seconds=60))
+
+
 def test_ended_tasks_are_put_in_order() -> None:
     tasks = [a_task() for _ in range(3)]
     world = World(*tasks)
