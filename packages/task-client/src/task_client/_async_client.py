@@ -70,15 +70,15 @@ class AsyncTaskClient:
     async def create(self, *, key: str | None = None, **fields: Unpack[TaskFields]) -> Task: ...
     async def create(self, task: NewTask | None = None, *, key: str | None = None, **fields: Any) -> Task:
         """Create a task: see `TaskClient.create`."""
-        return await self._run(create(as_create(fields if task is None else task), key, self._new_key, self._repeats))
+        return await self._run(create(as_create(fields if task is None else task), key, self._key_of, self._repeats))
 
     async def create_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> list[TaskSummary]:
         """Create tasks, as many as there are: see `TaskClient.create_many`."""
-        return await self._run(create_many(tasks, key, self._new_key, self._repeats))
+        return await self._run(create_many(tasks, key, self._key_of, self._repeats))
 
     def iter_create_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> AsyncIterator[TaskSummary]:
         """Create tasks, and yield their summaries as they are created: see `TaskClient.iter_create_many`."""
-        return self._iterate(create_lazily(tasks, key, self._new_key, self._repeats))
+        return self._iterate(create_lazily(tasks, key, self._key_of, self._repeats))
 
     async def get(self, task_id: UUID | str) -> Task:
         """Return a task with all its fields: see `TaskClient.get`."""
@@ -213,10 +213,10 @@ class AsyncTaskClient:
         """Return whether the service takes requests: see `TaskClient.ready`."""
         return await self._run(ask(calls.ready(), Health, NEVER))
 
-    def _new_key(self, content: bytes) -> str:
-        """Return a key for a create that was given none; `content` is its body. Overridden by who derives keys."""
+    def _key_of(self, content: bytes, given: str | None) -> str:
+        """Return the key of a create with this body; `given` is the caller's own. Overridden by who derives keys."""
         del content
-        return str(uuid4())
+        return str(uuid4()) if given is None else given
 
     async def _change_many(
         self,

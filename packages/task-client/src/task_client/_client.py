@@ -103,7 +103,7 @@ class TaskClient:
                 may or may not exist.
 
         """
-        return self._run(create(as_create(fields if task is None else task), key, self._new_key, self._repeats))
+        return self._run(create(as_create(fields if task is None else task), key, self._key_of, self._repeats))
 
     def create_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> list[TaskSummary]:
         """Create tasks, as many as there are, and return their summaries in the same order.
@@ -122,7 +122,7 @@ class TaskClient:
             TaskClientError: as `create`. `created` are the summaries of the requests that went well before.
 
         """
-        return self._run(create_many(tasks, key, self._new_key, self._repeats))
+        return self._run(create_many(tasks, key, self._key_of, self._repeats))
 
     def iter_create_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> Iterator[TaskSummary]:
         """Create tasks as `create_many`, and yield their summaries, each request being made when they are needed.
@@ -131,7 +131,7 @@ class TaskClient:
             TaskClientError: as `create_many`, where a request is made.
 
         """
-        return self._iterate(create_lazily(tasks, key, self._new_key, self._repeats))
+        return self._iterate(create_lazily(tasks, key, self._key_of, self._repeats))
 
     def get(self, task_id: UUID | str) -> Task:
         """Return a task with all its fields, payload and result included.
@@ -396,10 +396,10 @@ class TaskClient:
         """Return whether the service takes requests, with a check of each thing it depends on. Never repeated."""
         return self._run(ask(calls.ready(), Health, NEVER))
 
-    def _new_key(self, content: bytes) -> str:
-        """Return a key for a create that was given none; `content` is its body. Overridden by who derives keys."""
+    def _key_of(self, content: bytes, given: str | None) -> str:
+        """Return the key of a create with this body; `given` is the caller's own. Overridden by who derives keys."""
         del content
-        return str(uuid4())
+        return str(uuid4()) if given is None else given
 
     def _change_many(
         self,

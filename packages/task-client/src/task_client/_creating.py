@@ -15,8 +15,8 @@ from task_client._repeats import RepeatPolicy
 from task_client._steps import Emit, Flow
 from task_contracts import FieldProblem, Task, TaskCreate, TaskSummary
 
-NewKey = Callable[[bytes], str]
-"""Makes the key of a create from its body."""
+KeyOf = Callable[[bytes, str | None], str]
+"""Returns the key of a create, from its body and from the key that the caller gave."""
 _INDEX = re.compile(r"\bbody\.tasks\.(\d{1,6})\b")
 """How the service names a task of a batch."""
 
@@ -27,18 +27,18 @@ class CreatedTasks(BaseModel):
     items: list[TaskSummary]
 
 
-def create(task: TaskCreate, key: str | None, new_key: NewKey, repeats: RepeatPolicy) -> Flow[Task]:
+def create(task: TaskCreate, key: str | None, key_of: KeyOf, repeats: RepeatPolicy) -> Flow[Task]:
     """Create a task under a key, so that it may be repeated."""
     content = encoded(task)
-    call = calls.create(content, key or new_key(content), is_key_known=key is not None)
+    call = calls.create(content, key_of(content, key), is_key_known=key is not None)
     return (yield from ask(call, Task, repeats))
 
 
-def create_lazily(tasks: Iterable[NewTask], key: str | None, new_key: NewKey, repeats: RepeatPolicy) -> Flow[None]:
+def create_lazily(tasks: Iterable[NewTask], key: str | None, key_of: KeyOf, repeats: RepeatPolicy) -> Flow[None]:
     """Create tasks in batches, each sent when its tasks are needed, and emit their summaries."""
     for number, batch in enumerate(batches(tasks), start=1):
         content = batch.content
-        batch_key = new_key(content) if key is None else _numbered(key, number)
+        batch_key = key_of(content, None if key is None else _numbered(key, number))
         call = calls.create_batch(content, batch_key, is_key_known=key is not None)
         try:
             created = yield from ask(call, CreatedTasks, repeats)
@@ -49,7 +49,7 @@ def create_lazily(tasks: Iterable[NewTask], key: str | None, new_key: NewKey, re
 
 
 def create_many(
-    tasks: Iterable[NewTask], key: str | None, new_key: NewKey, repeats: RepeatPolicy
+    tasks: Iterable[NewTask], key: str | None, key_of: KeyOf, repeats: RepeatPolicy
 ) -> Flow[list[TaskSummary]]:
     """Create tasks in batches, one batch after the other, and return their summaries.
 
@@ -59,7 +59,7 @@ def create_many(
     """
     created: list[TaskSummary] = []
     try:
-        yield from collect(create_lazily(tasks, key, new_key, repeats), created)
+        yield from collect(create_lazily(tasks, key, key_of, repeats), created)
     except TaskClientError as error:
         error.created = tuple(created)
         raise

@@ -44,11 +44,8 @@ class ContextTaskClient(TaskClient):
         self._on_wait()
         return super().wait(task_id, timeout_seconds)
 
-    def _new_key(self, content: bytes) -> str:
-        return self._keys.of_content(content)
-
-    def _given_key(self, key: str) -> str:
-        return self._keys.of_own(key)
+    def _key_of(self, content: bytes, given: str | None) -> str:
+        return self._keys.of_content(content) if given is None else self._keys.of_own(given)
 
 
 class ContextAsyncTaskClient(AsyncTaskClient):
@@ -71,8 +68,5 @@ class ContextAsyncTaskClient(AsyncTaskClient):
         self._on_wait()
         return await super().wait(task_id, timeout_seconds)
 
-    def _new_key(self, content: bytes) -> str:
-        return self._keys.of_content(content)
-
-    def _given_key(self, key: str) -> str:
-        return self._keys.of_own(key)
+    def _key_of(self, content: bytes, given: str | None) -> str:
+        return self._keys.of_content(content) if given is None else self._keys.of_own(given)
