@@ -131,12 +131,14 @@ class AsyncTaskClient:
 
     async def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
         """Wait until the task has ended, and return it: see `TaskClient.wait`."""
+        self._begin_to_wait()
         return await self._run(wait(calls.as_id(task_id), timeout_seconds, self._repeats))
 
     def as_completed(
         self, tasks: Iterable[TaskReference], *, timeout_seconds: float | None = None
     ) -> AsyncGenerator[Task, None]:
         """Yield tasks as they end: see `TaskClient.as_completed`."""
+        self._begin_to_wait()
         return self._iterate(Completion(ids_of(tasks), timeout_seconds, self._repeats).run())
 
     async def map(
@@ -151,6 +153,7 @@ class AsyncTaskClient:
         """Create a task for each payload, and yield them in this order once they have ended: see `TaskClient.map`."""
         created = await self.create_many(tasks_of_type(type, payloads, options), key=key)
         ids = ids_of(created)
+        self._begin_to_wait()
         ended = self._iterate(in_order(ids, Completion(ids, wait_seconds, self._repeats).run()))
         async with aclosing(ended):
             async for task in ended:
@@ -212,6 +215,9 @@ class AsyncTaskClient:
     async def ready(self) -> Health:
         """Return whether the service takes requests: see `TaskClient.ready`."""
         return await self._run(ask(calls.ready(), Health, NEVER))
+
+    def _begin_to_wait(self) -> None:
+        """Do nothing; overridden by who wants to know that somebody waits for tasks."""
 
     def _key_of(self, content: bytes, given: str | None) -> str:
         """Return the key of a create with this body; `given` is the caller's own. Overridden by who derives keys."""

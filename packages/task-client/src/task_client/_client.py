@@ -260,6 +260,7 @@ class TaskClient:
             NotFoundError, ValueError: as `get`.
 
         """
+        self._begin_to_wait()
         return self._run(wait(calls.as_id(task_id), timeout_seconds, self._repeats))
 
     def as_completed(
@@ -280,6 +281,7 @@ class TaskClient:
             ConnectionFailedError: the service was not reached, in as many tries as a call has.
 
         """
+        self._begin_to_wait()
         return self._iterate(Completion(ids_of(tasks), timeout_seconds, self._repeats).run())
 
     def map(
@@ -308,6 +310,7 @@ class TaskClient:
         """
         created = self.create_many(tasks_of_type(type, payloads, options), key=key)
         ids = ids_of(created)
+        self._begin_to_wait()
         yield from self._iterate(in_order(ids, Completion(ids, wait_seconds, self._repeats).run()))
 
     @overload
@@ -395,6 +398,9 @@ class TaskClient:
     def ready(self) -> Health:
         """Return whether the service takes requests, with a check of each thing it depends on. Never repeated."""
         return self._run(ask(calls.ready(), Health, NEVER))
+
+    def _begin_to_wait(self) -> None:
+        """Do nothing; overridden by who wants to know that somebody waits for tasks."""
 
     def _key_of(self, content: bytes, given: str | None) -> str:
         """Return the key of a create with this body; `given` is the caller's own. Overridden by who derives keys."""

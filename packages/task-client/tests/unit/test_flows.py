@@ -177,7 +177,7 @@ def test_what_could_be_done_twice_is_repeated_where_nothing_was_sent() -> None:
 def test_a_create_is_repeated_with_its_key(trouble: Any) -> None:
     task = a_task()
     made: list[bytes] = []
-    flow = create(TaskCreate(name="a"), None, lambda content: made.append(content) or "the-key", REPEATS)  # type: ignore[func-returns-value]
+    flow = create(TaskCreate(name="a"), None, lambda content, _: made.append(content) or "the-key", REPEATS)  # type: ignore[func-returns-value]
     run = Run(flow, [trouble, trouble, shown(task)])
 
     assert run.result() == task

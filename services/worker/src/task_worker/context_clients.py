@@ -7,12 +7,10 @@ creates no task again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from uuid import UUID
 
 import httpx2
 
 from task_client import AsyncTaskClient, TaskClient
-from task_contracts import Task
 from task_worker.create_keys import CreateKeys
 
 
@@ -21,7 +19,7 @@ class ContextTaskClient(TaskClient):
 
     Args:
         base_url: of the API.
-        on_wait: called whenever it begins to wait for a task.
+        on_wait: called whenever it begins to wait for tasks.
         keys: of the attempt.
         transport: as for `TaskClient`.
 
@@ -39,10 +37,8 @@ class ContextTaskClient(TaskClient):
         self._on_wait = on_wait
         self._keys = keys
 
-    def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
-        """Wait until the task has ended, and return it: see `TaskClient.wait`."""
+    def _begin_to_wait(self) -> None:
         self._on_wait()
-        return super().wait(task_id, timeout_seconds)
 
     def _key_of(self, content: bytes, given: str | None) -> str:
         return self._keys.of_content(content) if given is None else self._keys.of_own(given)
@@ -63,10 +59,8 @@ class ContextAsyncTaskClient(AsyncTaskClient):
         self._on_wait = on_wait
         self._keys = keys
 
-    async def wait(self, task_id: UUID | str, timeout_seconds: float) -> Task:
-        """Wait until the task has ended, and return it: see `TaskClient.wait`."""
+    def _begin_to_wait(self) -> None:
         self._on_wait()
-        return await super().wait(task_id, timeout_seconds)
 
     def _key_of(self, content: bytes, given: str | None) -> str:
         return self._keys.of_content(content) if given is None else self._keys.of_own(given)
