@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 BODY_BYTES = 1 << 20
+BATCH_BODY_BYTES = 4 << 20
+"""The body of POST /tasks/batch. Each of its tasks may have `BODY_BYTES`, as a body of its own."""
 RESULT_BYTES = 1 << 20
 CHECKPOINT_BYTES = 64 << 10
 PAGE_BYTES = 4 << 20
@@ -23,6 +25,14 @@ JSON_DEPTH = 64
 JSON_NODES = 20_000
 JSON_KEY_CHARS = 256
 INTEGER_BOUND = 1 << 63
+
+BATCH_TASKS_MAX = 1_000
+BATCH_JSON_NODES = 100_000
+"""JSON values in the body of POST /tasks/batch, containers and scalars alike."""
+
+IDEMPOTENCY_KEY_CHARS = 255
+IDEMPOTENCY_KEY_HOURS = 24
+"""So long after its creation a task with a key is not purged, however early it ended."""
 
 RUN_AT_HORIZON_DAYS = 365
 TIMEOUT_SECONDS_MAX = 7 * 24 * 3600

@@ -18,6 +18,8 @@ class ProblemCode(StrEnum):
     TASK_FINISHED = "task_finished"
     WRONG_STATUS = "wrong_status"
     VERSION_MISMATCH = "version_mismatch"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    KEY_EXPIRED = "key_expired"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     BODY_TOO_LARGE = "body_too_large"

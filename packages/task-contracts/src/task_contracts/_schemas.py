@@ -19,6 +19,7 @@ from task_contracts._json import check_json, check_text
 
 TYPE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 QUEUE_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+IDEMPOTENCY_KEY_PATTERN = r"^[!-~]+$"
 LABEL_KEY_PATTERN = r"^[^:]+$"
 
 # Published alone: `check_text` refuses NUL in words that a caller understands.
@@ -69,6 +70,9 @@ Name = Annotated[
     AfterValidator(_check_not_blank),
 ]
 TypeName = Annotated[str, Field(min_length=1, max_length=limits.TYPE_CHARS, pattern=TYPE_PATTERN)]
+IdempotencyKey = Annotated[
+    str, Field(min_length=1, max_length=limits.IDEMPOTENCY_KEY_CHARS, pattern=IDEMPOTENCY_KEY_PATTERN)
+]
 QueueName = Annotated[str, Field(min_length=1, max_length=limits.QUEUE_CHARS, pattern=QUEUE_PATTERN)]
 LabelKey = Annotated[
     str,
@@ -156,6 +160,18 @@ class TaskCreate(BaseModel):
     )
 
 
+class TaskBatch(BaseModel):
+    """The body of POST /tasks/batch: tasks that are created together, all of them or none."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    tasks: list[TaskCreate] = Field(
+        min_length=1,
+        max_length=limits.BATCH_TASKS_MAX,
+        description="The tasks, each as POST /tasks takes it. The answer has them in this order.",
+    )
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -216,6 +232,12 @@ class Task(TaskSummary):
 
     payload: dict[str, Any] = Field(default_factory=dict)
     result: Any = Field(default=None, description="What the handler returned: any JSON.")
+
+
+class CreatedTasks(_Answer):
+    """The answer of POST /tasks/batch."""
+
+    items: list[TaskSummary] = Field(description="One for each task of the request, in its order.")
 
 
 Item = TypeVar("Item", bound=TaskSummary)
