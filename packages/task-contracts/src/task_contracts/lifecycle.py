@@ -69,6 +69,7 @@ class Guard(StrEnum):
     BEARABLE_LOSS = f"lost_count + 1 < {limits.LOSSES_MAX}, or its worker was draining"
     FATAL_LOSS = f"lost_count + 1 >= {limits.LOSSES_MAX}, and its worker was not draining"
     FINISHED_BEFORE_CUTOFF = "finished_at before the cutoff"
+    KEY_NOT_FRESH = f"no idempotency_key, or created over {limits.IDEMPOTENCY_KEY_HOURS} hours ago"
     DUE_FOR_A_LEASE = "due for a lease"
     TYPE_OFFERED = "a type and a queue of this worker"
     WORKER_ALIVE = "this worker's row is alive"
@@ -230,7 +231,7 @@ _TABLE = (
         (),
         (Write.FRESH_RUN, Write.DUE_NOW, Write.UNDISPATCHED),
     ),
-    Transition(Event.PURGE, TERMINAL, None, Actor.LEADER, (Guard.FINISHED_BEFORE_CUTOFF,)),
+    Transition(Event.PURGE, TERMINAL, None, Actor.LEADER, (Guard.FINISHED_BEFORE_CUTOFF, Guard.KEY_NOT_FRESH)),
 )
 
 LIFECYCLE: dict[Event, Transition] = {transition.event: transition for transition in _TABLE}

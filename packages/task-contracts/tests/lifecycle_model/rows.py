@@ -81,6 +81,7 @@ GIVEN_GUARDS = frozenset(
         Guard.WORKER_DEAD,
         Guard.TYPE_UNKNOWN,
         Guard.FINISHED_BEFORE_CUTOFF,
+        Guard.KEY_NOT_FRESH,
         Guard.LEASE_TOKEN,
     }
 )

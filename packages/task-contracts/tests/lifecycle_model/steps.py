@@ -18,7 +18,7 @@ ATTEMPTS = 2
 CALLERS = (Event.CANCEL, Event.REQUEST_CANCEL, Event.RESCHEDULE, Event.RERUN, Event.REJECT, Event.PURGE)
 """Events that come from outside the protocol."""
 
-ON_REQUEST = frozenset({Guard.TYPE_UNKNOWN, Guard.FINISHED_BEFORE_CUTOFF})
+ON_REQUEST = frozenset({Guard.TYPE_UNKNOWN, Guard.FINISHED_BEFORE_CUTOFF, Guard.KEY_NOT_FRESH})
 """Guards that hold whenever their event is asked for."""
 
 READ_AT_BEGIN = frozenset({Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT})

@@ -7,6 +7,8 @@
     │   └── UnusableDatabaseError  waiting does not help: a wrong URL, host, password or database, or no UTF8
     ├── ContentionError            a deadlock, a serialisation failure or a timeout of a row lock
     ├── UnstorableValuesError      the database refuses the values (SQLSTATE class 22, 23 or 54)
+    ├── KeyMismatchError           the key belongs to another request
+    ├── KeyExpiredError            some of the tasks of a batch that is repeated were purged
     ├── SchemaMismatchError        a table or column is missing: migrations and code do not fit
     └── UnmigratableSchemaError    no migration leads from the schema that the database holds
 
@@ -71,6 +73,20 @@ class UnstorableValuesError(StoreError):
     def __init__(self, message: str, *, sqlstate: str | None = None, constraint: str | None = None) -> None:
         super().__init__(message, sqlstate=sqlstate)
         self.constraint = constraint
+
+
+class KeyMismatchError(StoreError):
+    """The key belongs to another request: one with another body, or of the other call. Nothing was written.
+
+    A repeat with the same key fails again while that request's tasks are there.
+    """
+
+
+class KeyExpiredError(StoreError):
+    """The batch that is repeated was created, but some of its tasks were purged since. Nothing was written.
+
+    A repeat with the same key fails again while the rest of its tasks are there.
+    """
 
 
 class SchemaMismatchError(StoreError):

@@ -22,11 +22,44 @@ class NewTask:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What tells a repeat of a request from another request.
+
+    Args:
+        key: as the caller sent it (`task_contracts.IdempotencyKey`).
+        request_hash: the SHA-256 of what was asked for, 32 bytes.
+        scope: within which the key is unique.
+
+    """
+
+    key: str
+    request_hash: bytes
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A task that a request with a key created: this one, or an earlier one that it repeats."""
+
+    task: Task
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedBatch:
+    """The tasks of a batch in its order, created by this request or by an earlier one that it repeats."""
+
+    items: tuple[TaskSummary, ...]
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFilter:
     """Which tasks a list shows. An empty set or None filters nothing.
 
     A task must have all pairs (key, value) of `labels`. `name` is a part of the name, in upper or lower case.
-    `created_from` is inclusive, `created_to` exclusive. `after` is the last id of the page before.
+    `created_from` is inclusive, `created_to` exclusive. `idempotency_key` is the key of the request that created the
+    task, alone or in a batch, within `scope`. `after` is the last id of the page before.
     """
 
     statuses: frozenset[TaskStatus] = frozenset()
@@ -37,6 +70,8 @@ class TaskFilter:
     name: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    idempotency_key: str | None = None
+    scope: str = ""
     order: SortOrder = SortOrder.NEWEST
     after: UUID | None = None
 

@@ -80,6 +80,7 @@ EXAMPLES: Mapping[str, Mapping[str, Statement]] = {
     },
     "pages.page": {
         "the newest tasks, whole": pages.page(TaskFilter(), is_full=True, items=50),
+        "those of a key": pages.page(TaskFilter(idempotency_key="order-42"), is_full=False, items=50),
         "all that a list can ask for, summaries, oldest first": pages.page(_MANY, is_full=False, items=50),
     },
     "pages.total": {

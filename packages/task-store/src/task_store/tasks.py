@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
-from uuid_utils.compat import uuid7
-
 from task_contracts import Task, TaskState, TaskStatus, TaskSummary, TaskUpdate, limits
-from task_contracts.lifecycle import LIFECYCLE, Event
-from task_store._batcher import Batcher
-from task_store._statements import bulk, cancel_rerun, counts, create, pages
+from task_contracts.lifecycle import Event
+from task_store._creations import Creations
+from task_store._statements import bulk, cancel_rerun, counts, pages
 from task_store._statements.statement import Statement
 from task_store._task_rows import shown
-from task_store.batch_limit import BatchLimit, text_bytes
+from task_store.batch_limit import BatchLimit
 from task_store.database import Database
 from task_store.errors import ContentionError, DatabaseUnavailableError
-from task_store.records import Changed, ChangedMany, CountedMany, NewTask, Page, TaskFilter, Total
+from task_store.records import (
+    Changed,
+    ChangedMany,
+    CountedMany,
+    Created,
+    CreatedBatch,
+    NewTask,
+    Page,
+    RequestKey,
+    TaskFilter,
+    Total,
+)
 
 
 class Tasks:
@@ -28,7 +35,7 @@ class Tasks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._created = Batcher(self._create_all, size_bytes=_size_bytes)
+        self._creations = Creations(database)
         self._bulk_limit = BatchLimit(limits.BULK_ITEMS_MAX)
 
     async def create(self, new: NewTask, *, seconds: float | None = None) -> Task:
@@ -47,8 +54,47 @@ class Tasks:
             DatabaseUnavailableError: the task may have been stored.
 
         """
-        labels, payload = orjson.dumps(new.asked.labels), orjson.dumps(new.asked.payload)
-        return await self._created.submit(_Creation(uuid7(), new, labels, payload), seconds=seconds)
+        return await self._creations.create(new, seconds)
+
+    async def create_keyed(self, new: NewTask, request: RequestKey, *, seconds: float | None = None) -> Created:
+        """Store a task as NEW, or return the one that an earlier request of this key created, as it is now.
+
+        Safe to repeat: of any number of calls with one key, in any number of processes, one creates a task. Concurrent
+        calls share one INSERT.
+
+        Args:
+            new: what to store.
+            request: its key, and the hash by which a repeat is told from another request.
+            seconds: how long to wait, as for `create`.
+
+        Raises:
+            KeyMismatchError: the key belongs to another request; nothing was stored.
+            ContentionError: three times the task of the key was purged before it was read.
+            UnstorableValuesError, StatementEndedError: as for `create`.
+            DatabaseUnavailableError: the task may have been stored; a repeat tells.
+
+        """
+        return await self._creations.create_keyed(new, request, seconds)
+
+    async def create_batch(self, news: Sequence[NewTask], request: RequestKey | None = None) -> CreatedBatch:
+        """Store tasks as NEW, all of them or none, or return those that an earlier request of this key created.
+
+        One INSERT, beside those of other calls; two at once, the others wait for their turn. Safe to repeat with a
+        request key; without one a repeat creates the tasks again.
+
+        Args:
+            news: what to store, 1 to `limits.BATCH_TASKS_MAX`, together no more than `limits.BATCH_BODY_BYTES`.
+            request: the key, and the hash of all of `news`.
+
+        Raises:
+            KeyMismatchError: the key belongs to another request; nothing was stored.
+            KeyExpiredError: some of the tasks of the earlier request were purged; nothing was stored.
+            ContentionError: others were in the way, twice, or the tasks were purged before they were read.
+            UnstorableValuesError: the database refuses a value; nothing was stored.
+            DatabaseUnavailableError: the tasks may have been stored.
+
+        """
+        return await self._creations.create_batch(news, request)
 
     async def get(self, task_id: UUID) -> Task | None:
         """Return a task, or None if there is none with this id."""
@@ -173,12 +219,7 @@ class Tasks:
 
     async def aclose(self) -> None:
         """Wait until every call that has begun is answered."""
-        await self._created.aclose()
-
-    async def _create_all(self, batch: Sequence[_Creation]) -> list[Task]:
-        stored = await self._database.fetch(create.CREATE, _columns(batch))
-        row_by_id = {row["id"]: row for row in stored}
-        return [_new_task(one.new, row_by_id[one.id]) for one in batch]
+        await self._creations.aclose()
 
     async def _fetch_bulk(self, statement: Statement) -> Sequence[Mapping[str, Any]]:
         """Run a statement over many rows, once more if another transaction was in its way."""
@@ -193,39 +234,3 @@ class Tasks:
             return None
         event = rows[0]["event"]
         return Changed(shown(Task, rows[0]), Event(event) if event else None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Creation:
-    """A task to be created, under the id that it keeps however often its statement is repeated."""
-
-    id: UUID
-    new: NewTask
-    labels: bytes
-    payload: bytes
-
-
-def _size_bytes(one: _Creation) -> int:
-    return len(one.labels) + len(one.payload) + text_bytes(one.new.asked.name, one.new.asked.description)
-
-
-def _columns(batch: Sequence[_Creation]) -> dict[str, list[Any]]:
-    asked = [one.new.asked for one in batch]
-    plain = ("name", "description", "queue", "run_at", "timeout_seconds", "max_attempts")
-    return {
-        "id": [one.id for one in batch],
-        "type": [one.new.type for one in batch],
-        "priority": [str(one.priority) for one in asked],
-        "labels": [one.labels.decode() for one in batch],
-        "payload": [one.payload.decode() for one in batch],
-        **{name: [getattr(one, name) for one in asked] for name in plain},
-    }
-
-
-def _new_task(new: NewTask, row: Mapping[str, Any]) -> Task:
-    fields = {name: getattr(new.asked, name) for name in type(new.asked).model_fields}
-    status = LIFECYCLE[Event.CREATE].target
-    times = {"created_at": row["created_at"], "due_at": row["due_at"]}
-    return Task.model_construct(
-        **{**fields, **times, "id": row["id"], "type": new.type, "status": status, "attempt": 0, "version": 1}
-    )

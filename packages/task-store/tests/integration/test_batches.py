@@ -89,7 +89,7 @@ async def test_create_whose_caller_gave_up_is_not_stored_when_its_half_comes_to_
     tasks = Tasks(impatient)
     calls = [asyncio.create_task(tasks.create(new_task(name=name))) for name in (CULPRIT, "a", "given up", "given up")]
     async with asyncio.timeout(20):
-        while not tasks._created._halved._waiting:  # noqa: ASYNC110 # until the server has ended the first statement
+        while not tasks._creations._plain._halved._waiting:  # noqa: ASYNC110 # until the server has ended the first statement
             await asyncio.sleep(0.01)
 
     for call in calls[2:]:

@@ -12,6 +12,7 @@ import pytest
 from task_contracts import TaskStatus
 from task_contracts.lifecycle import COLUMN_RULES, Presence
 
+HASH = bytes(32)
 SOMETHING: dict[str, Any] = {
     "started_at": timedelta(minutes=-30),
     "worker_id": uuid4(),
@@ -50,6 +51,11 @@ async def test_column_holds_a_value_just_where_its_rule_allows(
             for name in ("attempt", "failures", "lost_count", "rerun_count")
         ),
         ("ck_tasks_started_after_created", TaskStatus.IN_PROGRESS, {"started_at": timedelta(hours=-2)}),
+        ("ck_tasks_hash_of_key", TaskStatus.NEW, {"idempotency_key": "k"}),
+        ("ck_tasks_hash_of_key", TaskStatus.NEW, {"request_hash": HASH}),
+        ("ck_tasks_idempotency_key", TaskStatus.NEW, {"idempotency_key": "", "request_hash": HASH}),
+        ("ck_tasks_idempotency_key", TaskStatus.NEW, {"idempotency_key": "k" * 261, "request_hash": HASH}),
+        ("ck_tasks_request_hash", TaskStatus.NEW, {"idempotency_key": "k", "request_hash": HASH[1:]}),
         ("ck_tasks_finished_last", TaskStatus.COMPLETED, {"finished_at": timedelta(minutes=-31)}),
         ("ck_tasks_finished_last", TaskStatus.CANCELLED, {"finished_at": timedelta(hours=-2)}),
     ],

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-import task_store.tasks
+import task_store._creations
 from task_contracts import Priority, TaskError, TaskStatus, TaskUpdate
 from task_contracts.lifecycle import CANCELLATION, COLUMN_RULES, LIFECYCLE, Event, Guard, Presence, Transition, Write
 from task_contracts.testing import a_create
@@ -33,6 +33,8 @@ from task_store import (
 LEASE = timedelta(seconds=30)
 DELAY = timedelta(seconds=45)
 LATER = timedelta(hours=2)
+RETENTION = timedelta(hours=12)
+HASH = bytes(32)
 ERROR = TaskError(code="failed", message="no such file", type="OSError")
 TOKEN, OTHER_TOKEN = uuid4(), uuid4()
 ME, DEAD, DRAINED = uuid7(), uuid7(), uuid7()
@@ -68,7 +70,7 @@ class World:
 
     async def _create(self, task_id: UUID) -> Event | None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(task_store.tasks, "uuid7", lambda: task_id)
+            patch.setattr(task_store._creations, "uuid7", lambda: task_id)
             try:
                 await self.tasks.create(NewTask(a_create(), "echo"))
             except UnstorableValuesError:  # an id is used once
@@ -131,7 +133,7 @@ class World:
         return changed and changed.event
 
     async def _purge(self, task_id: UUID) -> Event | None:
-        return Event.PURGE if await self.workers.purge(timedelta(days=1), [task_id]) else None
+        return Event.PURGE if await self.workers.purge(RETENTION, [task_id]) else None
 
 
 LONG_AGO = {"created_at": timedelta(days=-3), "started_at": timedelta(days=-2), "finished_at": timedelta(days=-2)}
@@ -170,6 +172,8 @@ RICH = {
     "error": ERROR.model_dump(),
     "checkpoint": {"page": 3},
     "version": 5,
+    "idempotency_key": "k",
+    "request_hash": HASH,
 }
 
 
@@ -432,7 +436,18 @@ VIOLATIONS = [
     Violation(Event.REJECT, Guard.TYPE_UNKNOWN, spoil=somebody_offers_it, name="offered"),
     Violation(Event.REJECT, Guard.TYPE_UNKNOWN, spoil=it_was_offered_six_days_ago, name="offered lately"),
     Violation(Event.REJECT, Guard.TYPE_UNKNOWN, spoil=nobody_serves_the_queue, name="queue not served"),
-    Violation(Event.PURGE, Guard.FINISHED_BEFORE_CUTOFF, {**LONG_AGO, "finished_at": timedelta(hours=-23)}),
+    Violation(Event.PURGE, Guard.FINISHED_BEFORE_CUTOFF, {**LONG_AGO, "finished_at": timedelta(hours=-11)}),
+    Violation(
+        Event.PURGE,
+        Guard.KEY_NOT_FRESH,
+        {
+            "created_at": timedelta(hours=-23),
+            "started_at": timedelta(hours=-23),
+            "finished_at": timedelta(hours=-22),
+            "idempotency_key": "k",
+            "request_hash": HASH,
+        },
+    ),
 ]
 
 

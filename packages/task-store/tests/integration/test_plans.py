@@ -87,10 +87,19 @@ INSERT INTO workers (id, queues, types, started_at, expires_at, ticked_at, stead
 VALUES ('{ME}', '{{default}}', '{{echo}}', now(), now() + interval '1 hour', now(), now(), true, NULL),
        ('{DEAD}', '{{default}}', '{{echo}}', now(), now(), now(), now(), true, now())
 """
+FILL_KEYED = f"""
+INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at, worker_id,
+                   lease_token, started_at, finished_at, idempotency_key, request_hash)
+SELECT {ID}, 2, 'a task', 'echo', 'default', 'MEDIUM', 'COMPLETED', now() - interval '9 days',
+       now() - interval '9 days', gen_random_uuid(), gen_random_uuid(), now() - interval '9 days',
+       now() - interval '9 days' + n * interval '1 second',
+       'key-' || (n / 50) || CASE WHEN n % 50 = 0 THEN '' ELSE ' ' || (1 + n % 50) END, sha256('request')
+FROM generate_series(1, {WAITING}) AS n
+"""
 STATISTICS = {
-    "of an empty table": ("ANALYZE", FILL_ENDED, FILL),
-    "of a table in which all has ended": (FILL_ENDED, "ANALYZE", FILL),
-    "fresh": (FILL_ENDED, FILL, "ANALYZE"),
+    "of an empty table": ("ANALYZE", FILL_ENDED, FILL_KEYED, FILL),
+    "of a table in which all has ended": (FILL_ENDED, FILL_KEYED, "ANALYZE", FILL),
+    "fresh": (FILL_ENDED, FILL_KEYED, FILL, "ANALYZE"),
 }
 
 
@@ -165,6 +174,11 @@ def statements(known: Known) -> dict[str, Case]:
         "priority": ["LOW"] * len(ids),
         **{name: [None] * len(ids) for name in ("run_at", "timeout_seconds", "max_attempts")},
     }
+    keys = {
+        "scope": [""] * len(ids),
+        "idempotency_key": [f"new {n}" for n in range(len(ids))],
+        "request_hash": ["\\x" + "00" * 32] * len(ids),
+    }
     one = {"task_id": ids[0]}
     suspects = {**offered, "overdue": timedelta(seconds=2), "resting": [], "suspects": 4}
     failed = TaskFilter(statuses=frozenset({TaskStatus.FAILED}))
@@ -182,6 +196,16 @@ def statements(known: Known) -> dict[str, Case]:
         "held": Case(workers.HELD, {"worker_id": ME}, rows=HELD),
         "held among": Case(workers.HELD_AMONG, {"worker_id": ME, "id": held_ids}, rows=HELD),
         "create": Case(create.CREATE, new, rows=0),
+        "create keyed": Case(create.CREATE_KEYED, new | keys, rows=0),
+        "create batch": Case(create.CREATE_BATCH, new | keys | {"first_id": new["id"][0]}, rows=0),
+        "get by key": Case(pages.GET_BY_KEY, {"scope": "", "idempotency_key": "key-7"}, rows=1, pages=10),
+        "get batch": Case(pages.GET_BATCH, {"scope": "", "idempotency_key": "key-7"}, rows=50, pages=200),
+        "page of a key": Case(
+            pages.page(TaskFilter(idempotency_key="key-7", order=SortOrder.OLDEST), is_full=False, items=50),
+            {},
+            rows=4 * 50,  # for the page and for the last id examined: in the index, then by the ids
+            pages=400,
+        ),
         "get": Case(pages.GET, one, rows=1, pages=10),
         "state": Case(pages.STATE, one, rows=1, pages=10),
         "delete": Case(cancel_rerun.CANCEL, one, rows=2, pages=50),

@@ -50,6 +50,9 @@ _STATEMENTS = (
         started_at timestamptz,
         finished_at timestamptz,
         version integer DEFAULT 1 NOT NULL,
+        scope text DEFAULT '' NOT NULL,
+        idempotency_key text COLLATE "C",
+        request_hash bytea,
         CONSTRAINT pk_tasks PRIMARY KEY (id),
         CONSTRAINT ck_tasks_status CHECK (
             status IN ('NEW', 'PENDING', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'CANCELLED')
@@ -62,6 +65,9 @@ _STATEMENTS = (
         CONSTRAINT ck_tasks_finished_last CHECK (
             finished_at >= created_at AND finished_at >= started_at
         ),
+        CONSTRAINT ck_tasks_hash_of_key CHECK ((idempotency_key IS NULL) = (request_hash IS NULL)),
+        CONSTRAINT ck_tasks_idempotency_key CHECK (octet_length(idempotency_key) BETWEEN 1 AND 260),
+        CONSTRAINT ck_tasks_request_hash CHECK (octet_length(request_hash) = 32),
         CONSTRAINT ck_tasks_started_at_by_status CHECK (
             (started_at IS NULL OR NOT status IN ('NEW'))
             AND (started_at IS NOT NULL OR NOT status IN ('IN_PROGRESS', 'COMPLETED'))
@@ -103,6 +109,10 @@ _STATEMENTS = (
     """,
     """
     CREATE INDEX ix_tasks_finished ON tasks (finished_at) WHERE finished_at IS NOT NULL
+    """,
+    """
+    CREATE UNIQUE INDEX ix_tasks_idempotency_key ON tasks (scope, idempotency_key)
+    WHERE idempotency_key IS NOT NULL
     """,
     """
     CREATE INDEX ix_tasks_running ON tasks (worker_id) WHERE status = 'IN_PROGRESS'

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy import JSON, CheckConstraint, Index, Text, TextClause, column, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from task_contracts import Priority, TaskStatus
+from task_contracts import Priority, TaskStatus, limits
 from task_contracts.lifecycle import COLUMN_RULES, RECORD, SUSPECT_LOST_COUNT, Event, Presence, sources
 from task_store._models.base import Base
+
+STORED_KEY_BYTES = limits.IDEMPOTENCY_KEY_CHARS + len(f" {limits.BATCH_TASKS_MAX}")
+"""A caller's key and, from the second task of a batch on, a space and the task's place in it."""
 
 
 def _one_of(name: str, words: Iterable[str]) -> str:
@@ -37,6 +41,9 @@ def _rules() -> Iterator[CheckConstraint]:
 
 class TaskRow(Base):
     """One task: what a caller gave, when it is due, what happened to it, and which worker holds it.
+
+    Of a batch that was created with a key, its first task has the key itself, and the n-th one the key, a space and n.
+    No caller can send a key with a space. All of them have the hash of the whole request.
 
     `payload`, `result` and `checkpoint` are no jsonb: nothing queries inside them, and jsonb writes 1e308 as 309
     digits.
@@ -76,6 +83,9 @@ class TaskRow(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default=text("1"))
+    scope: Mapped[str] = mapped_column(server_default=text("''"))
+    idempotency_key: Mapped[str | None] = mapped_column(Text(collation="C"))
+    request_hash: Mapped[bytes | None] = mapped_column(BYTEA)
 
     __table_args__ = (
         CheckConstraint(_one_of("status", TaskStatus), name="status"),
@@ -83,6 +93,9 @@ class TaskRow(Base):
         CheckConstraint("attempt >= 0 AND failures >= 0 AND lost_count >= 0 AND rerun_count >= 0", name="counts"),
         CheckConstraint("started_at >= created_at", name="started_after_created"),
         CheckConstraint("finished_at >= created_at AND finished_at >= started_at", name="finished_last"),
+        CheckConstraint("(idempotency_key IS NULL) = (request_hash IS NULL)", name="hash_of_key"),
+        CheckConstraint(f"octet_length(idempotency_key) BETWEEN 1 AND {STORED_KEY_BYTES}", name="idempotency_key"),
+        CheckConstraint(f"octet_length(request_hash) = {sha256().digest_size}", name="request_hash"),
         *_rules(),
         # Which statements use an index is said at each statement; docs/statements.md lists it.
         # Waiting tasks, longest due first. Queue, priority and type come first, so that a
@@ -118,6 +131,14 @@ class TaskRow(Base):
         Index("ix_tasks_running", "worker_id", postgresql_where=_in_sources_of(*RECORD)),
         # The few unsuccessful tasks among millions of completed ones.
         Index("ix_tasks_unsuccessful", "id", postgresql_where=_in_sources_of(Event.RERUN)),
+        # Tasks that were created with a key. In the order of bytes the items of a batch stand beside its own key.
+        Index(
+            "ix_tasks_idempotency_key",
+            "scope",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=column("idempotency_key", Text).is_not(None),
+        ),
         # Ended tasks, oldest first.
         Index("ix_tasks_finished", "finished_at", postgresql_where=column("finished_at", Text).is_not(None)),
         {

@@ -1,47 +1,94 @@
-"""CREATE: inserts many tasks at once. `created_at` is the database's time, and `due_at` is never before it."""
+"""CREATE: inserts many tasks at once. `created_at` is the database's time, and `due_at` is never before it.
+
+A task with a key is inserted unless there is one of this key already. The statement waits for another one that is
+inserting it, and inserts it after all if that is rolled back. What it did not insert is read by a second statement:
+this one does not see what has committed since it began.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Double, Integer, Text, Uuid, cast, func, insert, select
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import DateTime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Double,
+    FromClause,
+    Integer,
+    Text,
+    Uuid,
+    cast,
+    exists,
+    func,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import BYTEA, JSONB, Insert, insert
+from sqlalchemy.types import DateTime, TypeEngine
 
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._models import TaskRow
-from task_store._statements.parameters import unnested
+from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant
 
-_asked = unnested(
-    "asked",
-    id=Uuid(),
-    name=Text(),
-    description=Text(),
-    type=Text(),
-    queue=Text(),
-    labels=Text(),
-    payload=Text(),
-    priority=Text(),
-    run_at=DateTime(timezone=True),
-    timeout_seconds=Double(),
-    max_attempts=Integer(),
-)
-
-_columns = {
-    **{column.name: column for column in _asked.c},
-    "labels": cast(_asked.c.labels, JSONB),
-    "payload": cast(_asked.c.payload, JSON),
-    "payload_bytes": func.octet_length(_asked.c.payload),
-    "status": constant(str(LIFECYCLE[Event.CREATE].target)),
-    "created_at": NOW,
-    # A run_at in the past means now: the task must not overtake those that have been waiting.
-    "due_at": func.greatest(_asked.c.run_at, NOW),
+_TYPES: dict[str, TypeEngine[Any]] = {
+    "id": Uuid(),
+    "name": Text(),
+    "description": Text(),
+    "type": Text(),
+    "queue": Text(),
+    "labels": Text(),
+    "payload": Text(),
+    "priority": Text(),
+    "run_at": DateTime(timezone=True),
+    "timeout_seconds": Double(),
+    "max_attempts": Integer(),
 }
+_KEY_TYPES: dict[str, TypeEngine[Any]] = {"scope": Text(), "idempotency_key": Text(), "request_hash": BYTEA()}
+_ARRAYS = "The arrays have one length; `labels` and `payload` are JSON texts."
+
+
+def _insert_from(asked: FromClause, *conditions: ColumnElement[bool], order_by: tuple[str, ...] = ()) -> Insert:
+    columns = {
+        **{column.name: column for column in asked.c},
+        "labels": cast(asked.c.labels, JSONB),
+        "payload": cast(asked.c.payload, JSON),
+        "payload_bytes": func.octet_length(asked.c.payload),
+        "status": constant(str(LIFECYCLE[Event.CREATE].target)),
+        "created_at": NOW,
+        # A run_at in the past means now: the task must not overtake those that have been waiting.
+        "due_at": func.greatest(asked.c.run_at, NOW),
+    }
+    rows = select(*columns.values()).select_from(asked).where(*conditions)
+    return insert(TaskRow).from_select(list(columns), rows.order_by(*(asked.c[name] for name in order_by)))
+
+
+_STORED = (TaskRow.id, TaskRow.created_at, TaskRow.due_at)
 
 CREATE = Statement(
-    insert(TaskRow)
-    .from_select(list(_columns), select(*_columns.values()))
-    .returning(TaskRow.id, TaskRow.created_at, TaskRow.due_at),
-    "Stores new tasks. The arrays have one length; `labels` and `payload` are JSON texts.",
+    _insert_from(unnested("asked", **_TYPES)).returning(*_STORED),
+    f"Stores new tasks. {_ARRAYS}",
+    tells_changes=True,
+)
+
+CREATE_KEYED = Statement(
+    # In one order, whoever inserts: else two statements with the same keys may wait for one another.
+    _insert_from(unnested("asked", **_TYPES, **_KEY_TYPES), order_by=("scope", "idempotency_key"))
+    .on_conflict_do_nothing()
+    .returning(*_STORED),
+    f"Stores new tasks, each unless there is one of its key, and returns those that it stored. {_ARRAYS}",
+    tells_changes=True,
+)
+
+_batch = select(*unnested("asked", **_TYPES, **_KEY_TYPES).c).cte("batch")
+_is_first = _batch.c.id == parameter("first_id", Uuid())
+_first = _insert_from(_batch, _is_first).on_conflict_do_nothing().returning(*_STORED).cte("first")
+_others = _insert_from(_batch, ~_is_first, exists(select(_first.c.id))).returning(*_STORED).cte("others")
+
+CREATE_BATCH = Statement(
+    union_all(select(*_first.c), select(*_others.c)),
+    "Stores the tasks of a batch, unless there is one of the key of the first: then none, and returns nothing. Fails"
+    f" where there is one of the key of another. {_ARRAYS}",
     tells_changes=True,
 )

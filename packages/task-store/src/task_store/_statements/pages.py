@@ -16,7 +16,9 @@ from sqlalchemy import (
     Select,
     SQLColumnExpression,
     Subquery,
+    Text,
     Uuid,
+    any_,
     case,
     func,
     literal,
@@ -30,7 +32,7 @@ from task_contracts.lifecycle import Event, sources
 from task_store._models import TaskRow
 from task_store._statements.parameters import parameter
 from task_store._statements.statement import Statement
-from task_store._statements.transitions import is_status
+from task_store._statements.transitions import constant, is_status
 from task_store.records import TaskFilter
 
 _KEY_SLACK = timedelta(days=1)
@@ -56,6 +58,34 @@ STATE = Statement(
     select(*_columns(TaskState)).where(_this_one),
     "Returns the state of one task: nothing that may be large.",
     indexes=("pk_tasks",),
+)
+
+_scope, _key = parameter("scope", Text()), parameter("idempotency_key", Text(collation="C"))
+
+GET_BY_KEY = Statement(
+    select(*TASK_COLUMNS, TaskRow.request_hash).where(TaskRow.scope == _scope, TaskRow.idempotency_key == _key),
+    "Returns the task that was created with this key, whole, and the hash of the request.",
+    indexes=("ix_tasks_idempotency_key",),
+)
+
+
+def _is_of_key(
+    scope: ColumnElement[str], key: ColumnElement[str], task: type[TaskRow] = TaskRow
+) -> list[ColumnElement[bool]]:
+    """Return the conditions that a task was created with this key, alone or in a batch.
+
+    In the order of bytes, between the key and the key with "!" there are just the keys that add a space and more to
+    it: "!" is the character behind the space, the first one that a caller's key may have.
+    """
+    end = func.concat(key, constant("!"), type_=Text(collation="C"))
+    return [task.scope == scope, task.idempotency_key >= key, task.idempotency_key < end]
+
+
+GET_BATCH = Statement(
+    select(*SUMMARY_COLUMNS, TaskRow.request_hash).where(*_is_of_key(_scope, _key)).order_by(TaskRow.id),
+    "Returns the tasks that were created with this key, in their order, without what may be large, and the hash of the"
+    " request.",
+    indexes=("ix_tasks_idempotency_key",),
 )
 
 
@@ -110,6 +140,8 @@ def total(wanted: TaskFilter) -> Statement:
 
 def indexes(wanted: TaskFilter) -> tuple[str, ...]:
     """Return the indexes by which a page finds its rows."""
+    if wanted.idempotency_key is not None:
+        return ("ix_tasks_idempotency_key", "pk_tasks")
     return ("ix_tasks_unsuccessful",) if _is_unsuccessful(wanted) else ("pk_tasks",)
 
 
@@ -140,7 +172,7 @@ def examined(wanted: TaskFilter) -> Subquery:
 
 
 def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions that an index serves: those on the id, and that a task was unsuccessful."""
+    """Return the conditions that an index serves: those on the id and the key, and that a task was unsuccessful."""
     bounds: list[ColumnElement[bool]] = []
     if wanted.after is not None:
         is_newest = wanted.order is SortOrder.NEWEST
@@ -149,9 +181,22 @@ def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
         bounds.append(TaskRow.id >= _first_key(wanted.created_from, -_KEY_SLACK))
     if wanted.created_to is not None:
         bounds.append(TaskRow.id < _first_key(wanted.created_to, _KEY_SLACK))
+    if wanted.idempotency_key is not None:
+        bounds.append(_is_one_of_key(wanted.scope, wanted.idempotency_key))
     if _is_unsuccessful(wanted):
         bounds.append(is_status(UNSUCCESSFUL))
     return bounds
+
+
+def _is_one_of_key(scope: str, key: str) -> ColumnElement[bool]:
+    """Return the condition that a task is among those of a key, by their ids.
+
+    By the key itself, PostgreSQL may prefer to read the table in order until a page is full.
+    """
+    ones = aliased(TaskRow, name="of_key")
+    conditions = _is_of_key(literal(scope), literal(key, Text(collation="C")), ones)
+    ids: ColumnElement[Any] = func.array(select(ones.id).where(*conditions).scalar_subquery())
+    return TaskRow.id == any_(ids)
 
 
 def match_conditions(seen: type[TaskRow], wanted: TaskFilter) -> list[ColumnElement[bool]]:

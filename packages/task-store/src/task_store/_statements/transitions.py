@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Integer,
+    Interval,
     SQLColumnExpression,
     Text,
     and_,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
+    or_,
     true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -78,6 +80,10 @@ _GUARDS: dict[Guard, ColumnElement[bool]] = {
     Guard.NOT_SUSPECT: TaskRow.lost_count < constant(SUSPECT_LOST_COUNT),
     Guard.CANCEL_REQUESTED: TaskRow.cancel_requested_at.is_not(None),
     Guard.NO_CANCEL_REQUESTED: TaskRow.cancel_requested_at.is_(None),
+    Guard.KEY_NOT_FRESH: or_(
+        TaskRow.idempotency_key.is_(None),
+        TaskRow.created_at < NOW - literal_column(f"interval '{limits.IDEMPOTENCY_KEY_HOURS} hours'", Interval()),
+    ),
 }
 """Guards that need nothing but the row; every other one is among the `GuardExpressions` that a statement supplies."""
 

@@ -1,0 +1,189 @@
+"""Creates tasks: one at a time, gathered with those of other callers, or a batch in one statement.
+
+**Invariants**
+
+- A key has one request at a time: the unique index decides between two, whichever process they came to. The first task
+  of a batch has the key itself, so a batch and a single task cannot share one either.
+- A batch is stored as a whole or not at all, and so is its repeat.
+- What was not inserted is read by a second statement. If it was purged in between, it is inserted after all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+from uuid_utils.compat import uuid7
+
+from task_contracts import Task, TaskSummary
+from task_contracts.lifecycle import LIFECYCLE, Event
+from task_store._batcher import Batcher
+from task_store._statements import create, pages
+from task_store._statements.statement import Statement
+from task_store._task_rows import shown
+from task_store.batch_limit import text_bytes
+from task_store.database import Database
+from task_store.errors import ContentionError, KeyExpiredError, KeyMismatchError, UnstorableValuesError
+from task_store.records import Created, CreatedBatch, NewTask, RequestKey
+
+_BATCHES_AT_ONCE = 2
+"""How many batches are stored at once: the other connections are for everybody else."""
+_TRIES = 3
+"""How often a request is tried whose tasks were purged between its two statements."""
+_KEY_INDEX = "ix_tasks_idempotency_key"
+
+Shown = TypeVar("Shown", Task, TaskSummary)
+
+
+@dataclass(frozen=True, slots=True)
+class _Creation:
+    """A task to be created, under the id that it keeps however often its statement is repeated."""
+
+    id: UUID
+    new: NewTask
+    labels: bytes
+    payload: bytes
+    key: str | None
+    request: RequestKey | None
+
+    @classmethod
+    def of(cls, task_id: UUID, new: NewTask, request: RequestKey | None = None, place: int = 1) -> _Creation:
+        """Return the creation of the task at this place of its request, counted from 1."""
+        labels, payload = orjson.dumps(new.asked.labels), orjson.dumps(new.asked.payload)
+        key = None if request is None else request.key if place == 1 else f"{request.key} {place}"
+        return cls(task_id, new, labels, payload, key, request)
+
+
+class Creations:
+    """Creates tasks. `Tasks` says what each method takes, returns and raises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._plain = Batcher(self._insert_plain, size_bytes=_size_bytes)
+        # Beside the others: an insert with a key may wait for another process that inserts the same key.
+        self._keyed = Batcher(self._insert_keyed, size_bytes=_size_bytes)
+        self._batch_turns = asyncio.Semaphore(_BATCHES_AT_ONCE)
+
+    async def create(self, new: NewTask, seconds: float | None) -> Task:
+        """Create a task."""
+        return await self._plain.submit(_Creation.of(uuid7(), new), seconds=seconds)
+
+    async def create_keyed(self, new: NewTask, request: RequestKey, seconds: float | None) -> Created:
+        """Create a task, or return the one that was created with this key."""
+        one = _Creation.of(uuid7(), new, request)
+        for _ in range(_TRIES):
+            created = await self._keyed.submit(one, seconds=seconds)
+            if created is not None:
+                return Created(created, is_replay=False)
+            rows = await self._database.fetch(pages.GET_BY_KEY, _searched(request))
+            if rows:
+                return Created(_repeated(Task, rows, request)[0], is_replay=True)
+        raise _purged_again_and_again()
+
+    async def create_batch(self, news: Sequence[NewTask], request: RequestKey | None) -> CreatedBatch:
+        """Create the tasks of a batch, or return those that were created with this key."""
+        async with self._batch_turns:
+            ids = sorted(uuid7() for _ in news)  # the order of the tasks, wherever they are listed
+            batch = [_Creation.of(*given, request, place) for place, given in enumerate(zip(ids, news, strict=True), 1)]
+            for _ in range(_TRIES):
+                rows = await self._insert_batch(batch)
+                if rows:
+                    row_by_id = {row["id"]: row for row in rows}
+                    return CreatedBatch(tuple(_new(TaskSummary, one, row_by_id[one.id]) for one in batch), False)
+                if request is None:
+                    break
+                rows = await self._database.fetch(pages.GET_BATCH, _searched(request))
+                if rows:
+                    items = _repeated(TaskSummary, rows, request)
+                    if len(items) < len(batch):
+                        raise KeyExpiredError("some tasks of the batch that was created with this key were purged")
+                    return CreatedBatch(items, is_replay=True)
+        raise _purged_again_and_again()
+
+    async def aclose(self) -> None:
+        """Wait until every task that is being created has its answer."""
+        await self._plain.aclose()
+        await self._keyed.aclose()
+
+    async def _insert_plain(self, batch: Sequence[_Creation]) -> list[Task]:
+        row_by_id = await self._insert_gathered(create.CREATE, _columns(batch))
+        return [_new(Task, one, row_by_id[one.id]) for one in batch]
+
+    async def _insert_keyed(self, batch: Sequence[_Creation]) -> list[Task | None]:
+        row_by_id = await self._insert_gathered(create.CREATE_KEYED, _columns(batch) | _key_columns(batch))
+        return [_new(Task, one, row_by_id[one.id]) if one.id in row_by_id else None for one in batch]
+
+    async def _insert_gathered(self, statement: Statement, values: Mapping[str, Any]) -> dict[UUID, Mapping[str, Any]]:
+        return {row["id"]: row for row in await self._database.fetch(statement, values)}
+
+    async def _insert_batch(self, batch: Sequence[_Creation]) -> Sequence[Mapping[str, Any]]:
+        """Return the rows of a batch; none where there is a task of its key."""
+        values = _columns(batch) | _key_columns(batch) | {"first_id": batch[0].id}
+        try:
+            try:
+                return await self._database.fetch(create.CREATE_BATCH, values)
+            except ContentionError:
+                return await self._database.fetch(create.CREATE_BATCH, values)
+        except UnstorableValuesError as error:
+            if error.constraint == _KEY_INDEX:  # the first task of an earlier batch was purged, and others were not
+                return ()
+            raise
+
+
+def _size_bytes(one: _Creation) -> int:
+    return len(one.labels) + len(one.payload) + text_bytes(one.new.asked.name, one.new.asked.description)
+
+
+def _columns(batch: Sequence[_Creation]) -> dict[str, list[Any]]:
+    asked = [one.new.asked for one in batch]
+    plain = ("name", "description", "queue", "run_at", "timeout_seconds", "max_attempts")
+    return {
+        "id": [one.id for one in batch],
+        "type": [one.new.type for one in batch],
+        "priority": [str(one.priority) for one in asked],
+        "labels": [one.labels.decode() for one in batch],
+        "payload": [one.payload.decode() for one in batch],
+        **{name: [getattr(one, name) for one in asked] for name in plain},
+    }
+
+
+def _key_columns(batch: Sequence[_Creation]) -> dict[str, list[Any]]:
+    return {
+        "idempotency_key": [one.key for one in batch],
+        "request_hash": [one.request and one.request.request_hash for one in batch],
+        "scope": [one.request.scope if one.request else "" for one in batch],
+    }
+
+
+def _new(model: type[Shown], one: _Creation, row: Mapping[str, Any]) -> Shown:
+    asked = one.new.asked
+    fields = {name: getattr(asked, name) for name in type(asked).model_fields if name in model.model_fields}
+    status = LIFECYCLE[Event.CREATE].target
+    times = {"created_at": row["created_at"], "due_at": row["due_at"]}
+    return model.model_construct(
+        **{**fields, **times, "id": one.id, "type": one.new.type, "status": status, "attempt": 0, "version": 1}
+    )
+
+
+def _searched(request: RequestKey) -> dict[str, str]:
+    return {"scope": request.scope, "idempotency_key": request.key}
+
+
+def _repeated(model: type[Shown], rows: Sequence[Mapping[str, Any]], request: RequestKey) -> tuple[Shown, ...]:
+    """Return the tasks of an earlier request.
+
+    Raises:
+        KeyMismatchError: it was another one.
+
+    """
+    if any(row["request_hash"] != request.request_hash for row in rows):
+        raise KeyMismatchError("the key belongs to another request")
+    return tuple(shown(model, row) for row in rows)
+
+
+def _purged_again_and_again() -> ContentionError:
+    return ContentionError("the tasks of this key were purged each time before they could be read")
