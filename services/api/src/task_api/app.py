@@ -9,6 +9,7 @@ from task_api.head import answer_head
 from task_api.hosts import HostCheck
 from task_api.list_turns import ListTurns
 from task_api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, DocumentedApi
+from task_api.own_paths import keep_own_paths
 from task_api.parts import ApiParts
 from task_api.request_middleware import RequestMiddleware
 from task_api.root_path import BelowRootPath
@@ -47,5 +48,6 @@ def create_app(parts: ApiParts) -> DocumentedApi:
     add_task_calls(app.router, parts, list_turns)
     add_health_calls(app.router, parts)
     add_docs(app)
+    keep_own_paths(app)
     answer_head(app)
     return app

@@ -14,8 +14,6 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
-from starlette.types import Scope
 
 from task_api.bulk_body import BulkBody
 from task_api.deadlines import DEADLINES
@@ -51,11 +49,10 @@ ManyBody = Annotated[BulkBody, _validator(BulkBody)]
 class BodyRequest(Request):
     """A request that returns its raw bytes as its JSON. Its body may have `max_bytes` and must arrive in time."""
 
-    max_bytes = limits.BODY_BYTES
-
-    def __init__(self, request: Request, body_seconds: float) -> None:
+    def __init__(self, request: Request, body_seconds: float, max_bytes: int) -> None:
         super().__init__(request.scope, request.receive)
         self._body_seconds = body_seconds
+        self.max_bytes = max_bytes
 
     async def body(self) -> bytes:
         """Return the whole body; empty if none was sent.
@@ -104,6 +101,7 @@ class StrictRoute(APIRoute):
     """A route that reads its body as a `BodyRequest`, and refuses a query if its function takes no parameter of one."""
 
     body_seconds = DEADLINES.body_seconds
+    max_bytes = limits.BODY_BYTES
 
     def get_route_handler(self) -> _Handle:
         """Return the coroutine function that answers a request."""
@@ -113,23 +111,16 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             if request.scope["query_string"] and not takes_query:
                 refuse_any(request)
-            return await handle(BodyRequest(request, self.body_seconds))
+            return await handle(BodyRequest(request, self.body_seconds, self.max_bytes))
 
         return handle_strictly
 
 
-class OnlyRoute(StrictRoute):
-    """The only route of its path: other methods are 405, although the path looks like `/tasks/{task_id}` too.
+def strict_route(seconds: float, most_bytes: int = limits.BODY_BYTES) -> type[StrictRoute]:
+    """Return a class of strict routes: their bodies have so many bytes at most and must arrive within `seconds`."""
 
-    Add it before the routes whose paths have a parameter there.
-    """
+    class Route(StrictRoute):
+        body_seconds = seconds
+        max_bytes = most_bytes
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return that the path matches, whatever the method."""
-        match, child_scope = super().matches(scope)
-        return (Match.FULL if match is Match.PARTIAL else match), child_scope
-
-
-def strict_route(seconds: float, base: type[StrictRoute] = StrictRoute) -> type[StrictRoute]:
-    """Return a class of strict routes whose bodies must arrive within so many seconds."""
-    return type("Route", (base,), {"body_seconds": seconds})
+    return Route

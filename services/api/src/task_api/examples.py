@@ -9,7 +9,9 @@ from task_api.deadlines import DEADLINES
 from task_api.problems import (
     body_too_large,
     body_too_slow,
+    idempotency_mismatch,
     invalid,
+    key_expired,
     task_finished,
     task_not_found,
     unknown_queue,
@@ -66,6 +68,7 @@ URGENT = NEW | {"version": 2, "priority": "HIGH"}
 
 STATE = {name: RUNNING[name] for name in TaskState.model_fields}
 SUMMARY = {name: COMPLETED[name] for name in TaskSummary.model_fields}
+CREATED = {"items": [{name: NEW[name] for name in TaskSummary.model_fields}]}
 PAGE = {"items": [SUMMARY], "next_cursor": None, "total": None, "total_is_capped": None}
 
 CANCELLED_MANY = {
@@ -85,6 +88,11 @@ FINISHED = task_finished(refusal(TaskStatus.COMPLETED, *CANCELLATION))
 NOT_RERUNNABLE = wrong_status(refusal(TaskStatus.COMPLETED, Event.RERUN))
 NOT_WAITING = wrong_status(refusal(TaskStatus.IN_PROGRESS, Event.RESCHEDULE))
 ANOTHER_VERSION = version_mismatch(6)
+KEY_OF_ANOTHER = idempotency_mismatch()
+PARTLY_PURGED = key_expired()
+TOO_LARGE_BATCH = body_too_large(limits.BATCH_BODY_BYTES)
+WRONG_BATCH = invalid([FieldProblem(field="body.tasks.17.name", message="Field required")])
+UNKNOWN_QUEUE_IN_BATCH = unknown_queue(["default", "reports"], ["body.tasks.17.queue"])
 TOO_LARGE = body_too_large(limits.BODY_BYTES)
 TOO_SLOW = body_too_slow(DEADLINES.body_seconds)
 WRONG_BODY = invalid([FieldProblem(field="body.priority", message="Input should be 'LOW', 'MEDIUM' or 'HIGH'")])

@@ -46,9 +46,9 @@ def errors(*examples: ProblemError) -> Responses:
     return declared
 
 
-def header(description: str, **schema: Any) -> dict[str, Any]:
-    """Return the declaration of a header that the answer always has."""
-    return {"description": description, "required": True, "schema": {"type": "string", **schema}}
+def header(description: str, *, is_sometimes: bool = False, **schema: Any) -> dict[str, Any]:
+    """Return the declaration of a header that the answer always has, or has sometimes."""
+    return {"description": description, "required": not is_sometimes, "schema": {"type": "string", **schema}}
 
 
 class DocumentedApi(FastAPI):

@@ -19,6 +19,8 @@ STATUS_BY_CODE: dict[str, int] = {
     ProblemCode.TASK_FINISHED: 409,
     ProblemCode.WRONG_STATUS: 409,
     ProblemCode.VERSION_MISMATCH: 412,
+    ProblemCode.IDEMPOTENCY_MISMATCH: 422,
+    ProblemCode.KEY_EXPIRED: 409,
     ProblemCode.NOT_FOUND: 404,
     ProblemCode.METHOD_NOT_ALLOWED: 405,
     ProblemCode.BODY_TOO_LARGE: 413,
@@ -79,11 +81,29 @@ def too_many_errors(count: int) -> ProblemError:
     return invalid([FieldProblem(field="body", message=f"has {count} errors, too many to name them")])
 
 
-def unknown_queue(known: Sequence[str]) -> ProblemError:
-    """Return the 422 for a queue that does not exist."""
+def unknown_queue(known: Sequence[str], fields: Sequence[str] = ("body.queue",)) -> ProblemError:
+    """Return the 422 for a queue that does not exist, named in these fields."""
     detail = f"there is no such queue; there are: {', '.join(known)}"
-    error = FieldProblem(field="body.queue", message=detail)
-    return ProblemError(make_problem(ProblemCode.UNKNOWN_QUEUE, detail, [error]))
+    errors = [FieldProblem(field=field, message=detail) for field in fields]
+    return ProblemError(make_problem(ProblemCode.UNKNOWN_QUEUE, detail, errors))
+
+
+def idempotency_mismatch() -> ProblemError:
+    """Return the 422 for a key that belongs to another request."""
+    detail = (
+        "this Idempotency-Key belongs to another request, with another body or by the other of POST /tasks and POST"
+        " /tasks/batch; repeat that one as it was, or send a new key"
+    )
+    return ProblemError(make_problem(ProblemCode.IDEMPOTENCY_MISMATCH, detail))
+
+
+def key_expired() -> ProblemError:
+    """Return the 409 for the repeat of a batch of which some tasks were purged."""
+    detail = (
+        "the batch of this Idempotency-Key was created, and some of its tasks were purged since;"
+        " GET /tasks?idempotency_key= shows those that are left; to create the tasks again, send a new key"
+    )
+    return ProblemError(make_problem(ProblemCode.KEY_EXPIRED, detail))
 
 
 def task_not_found(task_id: UUID) -> ProblemError:

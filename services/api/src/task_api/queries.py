@@ -14,7 +14,7 @@ from task_api import cursors
 from task_api.fields import ERRORS_MAX, field_name
 from task_api.filters import FilterFields
 from task_api.problems import invalid
-from task_contracts import FieldProblem, SortOrder, View, limits
+from task_contracts import FieldProblem, IdempotencyKey, SortOrder, View, limits
 from task_store import TaskFilter
 
 _REPEATABLE = frozenset({"status", "priority", "label"})
@@ -29,7 +29,13 @@ Cursor = Annotated[
 class ListQuery(FilterFields):
     """Which tasks a list shows, and how. A task must match the filters of every kind."""
 
-    order: SortOrder = Field(SortOrder.NEWEST, description="By time of creation.")
+    idempotency_key: IdempotencyKey | None = Field(
+        None, description="The `Idempotency-Key` of the request that created the tasks: what became of it?"
+    )
+    order: SortOrder = Field(
+        SortOrder.NEWEST,
+        description="By time of creation. With `idempotency_key` the default is `oldest`: the order of the batch.",
+    )
     limit: int = Field(
         limits.PAGE_ITEMS_DEFAULT, ge=1, le=limits.PAGE_ITEMS_MAX, description="Tasks on a page, at most."
     )
@@ -39,7 +45,13 @@ class ListQuery(FilterFields):
 
     def to_filter(self) -> TaskFilter:
         """Return the filter that the store takes."""
-        return replace(super().to_filter(), order=self.order, after=self.cursor)
+        return replace(
+            super().to_filter(), idempotency_key=self.idempotency_key, order=self._order(), after=self.cursor
+        )
+
+    def _order(self) -> SortOrder:
+        is_default = "order" not in self.model_fields_set
+        return SortOrder.OLDEST if is_default and self.idempotency_key is not None else self.order
 
 
 def refuse_any(request: Request) -> None:

@@ -10,10 +10,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from task_api.fields import field_problems
-from task_api.problems import ProblemError, answer, invalid, make_problem, respond, unavailable
+from task_api.problems import (
+    ProblemError,
+    answer,
+    idempotency_mismatch,
+    invalid,
+    key_expired,
+    make_problem,
+    respond,
+    unavailable,
+)
 from task_contracts import FieldProblem, ProblemCode
 from task_runtime import get_logger
-from task_store import ContentionError, DatabaseUnavailableError, SchemaMismatchError, StoreError, UnstorableValuesError
+from task_store import (
+    ContentionError,
+    DatabaseUnavailableError,
+    KeyExpiredError,
+    KeyMismatchError,
+    SchemaMismatchError,
+    StoreError,
+    UnstorableValuesError,
+)
 
 _log = get_logger(__name__)
 
@@ -31,6 +48,8 @@ def translate_exceptions(app: FastAPI) -> None:
     app.add_exception_handler(UnstorableValuesError, _on_unstorable)
     for kind in (ContentionError, DatabaseUnavailableError, SchemaMismatchError, TimeoutError):
         app.add_exception_handler(kind, _on_unavailable)
+    app.add_exception_handler(KeyMismatchError, _on_mismatch)
+    app.add_exception_handler(KeyExpiredError, _on_expired)
     app.add_exception_handler(StoreError, _on_unforeseen)
 
 
@@ -61,6 +80,16 @@ async def _on_unstorable(request: Request, error: Exception) -> Response:
     return answer(invalid([FieldProblem(field="body", message="cannot be stored")]))
 
 
+async def _on_mismatch(request: Request, error: Exception) -> Response:
+    del request, error
+    return answer(idempotency_mismatch())
+
+
+async def _on_expired(request: Request, error: Exception) -> Response:
+    del request, error
+    return answer(key_expired())
+
+
 async def _on_unavailable(request: Request, error: Exception) -> Response:
     del request
     _log.warning("request_without_database", reason=str(error) or type(error).__name__)
@@ -77,9 +106,10 @@ async def _on_unforeseen(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> str:
-    # The router's own header names the methods of one route, and a path may have several.
+    # The router's own header names the methods of one route, and a path may have several. Not those of a later pattern
+    # that matches too: `/tasks/batch` is no task.
     app: FastAPI = request.app
     path = request.scope["path"]
     matching = [route for route in app.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
-    without_parameter = [route for route in matching if not route.param_convertors]
-    return ", ".join(sorted({method for route in without_parameter or matching for method in route.methods or ()}))
+    first = matching[0].path
+    return ", ".join(sorted({method for route in matching if route.path == first for method in route.methods or ()}))

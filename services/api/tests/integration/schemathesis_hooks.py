@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
 
 from task_api.bulk_cursors import PATTERN
-from task_contracts import UnstorableJsonError, check_json
+from task_contracts import UnstorableJsonError, check_json, limits
 
+_KEY = re.compile(rf"[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS}}}")
 _EARLIEST = datetime(2000, 1, 2)  # hypothesis wants it without a zone
 _LATEST = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=364)
 
@@ -23,15 +25,25 @@ schemathesis.openapi.format("date-time", st.datetimes(_EARLIEST, _LATEST).map(la
 def filter_body(context: schemathesis.HookContext, body: Any) -> bool:
     """Leave out bodies that are wrong in a way that a schema cannot say; `test_bad_input` has each of these."""
     del context
-    return not isinstance(body, dict) or not (
-        _has_whole_float(body) or _has_unstorable_payload(body) or _has_blank_name(body)
+    tasks = body.get("tasks", [body]) if isinstance(body, dict) else []
+    return not any(
+        _has_whole_float(task) or _has_unstorable_payload(task) or _has_blank_name(task)
+        for task in (tasks if isinstance(tasks, list) else [])
+        if isinstance(task, dict)
     )
 
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
-    """Take away a cursor that looks like one: it has a checksum, and is good for one filter alone."""
+    """Make each key a new one, and take away a cursor that looks like one.
+
+    A key would be refused with another body than that of its first request. A cursor has a checksum, and is good for
+    one filter alone.
+    """
     del context, kwargs
+    key = (case.headers or {}).get("Idempotency-Key")
+    if isinstance(key, str) and _KEY.fullmatch(key):
+        case.headers["Idempotency-Key"] = token_hex()
     if isinstance(case.body, dict) and re.fullmatch(PATTERN, str(case.body.get("cursor"))):
         del case.body["cursor"]
 

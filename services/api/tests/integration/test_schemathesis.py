@@ -16,7 +16,7 @@ from task_api.parts import ApiParts
 from task_api.server import listen, serve
 
 HERE = Path(__file__).parent
-OPERATIONS = 11
+OPERATIONS = 12
 BY_DESIGN = "use_after_free"
 """DELETE cancels a task, and a cancelled task can still be read."""
 SECONDS = 240

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from secrets import token_hex
 from typing import Any
 
 import asyncpg
@@ -21,7 +22,9 @@ pytestmark = [pytest.mark.private_servers, pytest.mark.alone]
 TASKS = "/api/v1/tasks"
 CALLS = [
     ("POST", TASKS),
+    ("POST", f"{TASKS}/batch"),
     ("GET", TASKS),
+    ("GET", f"{TASKS}?idempotency_key=k"),
     ("GET", f"{TASKS}?include_total=true"),
     ("GET", f"{TASKS}/{an_id()}"),
     ("GET", f"{TASKS}/{an_id()}/status"),
@@ -32,8 +35,10 @@ CALLS = [
     ("POST", f"{TASKS}/rerun"),
 ]
 UPDATE = {"priority": "HIGH"}
+KEYED = (TASKS, f"{TASKS}/batch")
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", TASKS): {"name": "a task"},
+    ("POST", f"{TASKS}/batch"): {"tasks": [{"name": "a task"}]},
     ("POST", f"{TASKS}/cancel"): {"all": True},
     ("POST", f"{TASKS}/rerun"): {"all": True},
 }
@@ -57,7 +62,9 @@ async def call(client: httpx2.AsyncClient, method: str, path: str) -> tuple[http
     """Return the answer, and how long it took in seconds."""
     clock = asyncio.get_running_loop().time
     began = clock()
-    answer = await client.request(method, path, json=BODIES.get((method, path), UPDATE if method == "PATCH" else None))
+    body = BODIES.get((method, path), UPDATE if method == "PATCH" else None)
+    headers = {"Idempotency-Key": token_hex()} if method == "POST" and path in KEYED else {}
+    answer = await client.request(method, path, json=body, headers=headers)
     return answer, clock() - began
 
 
@@ -135,3 +142,30 @@ async def test_what_callers_gave_up_on_in_a_freeze_is_not_stored_after_it(
     connection = await asyncpg.connect(server.url(), timeout=10, command_timeout=10)
     assert await connection.fetchval("SELECT count(*) FROM tasks WHERE name = 'given up'") == 0
     await connection.close(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(TASKS, {"name": "unclear"}), (f"{TASKS}/batch", {"tasks": [{"name": "unclear"}]})],
+    ids=["a task", "a batch"],
+)
+async def test_what_a_503_left_unclear_is_settled_by_a_repeat_with_its_key(
+    path: str, body: Any, server: PrivatePostgres, open_parts: Any, open_client: Any
+) -> None:
+    deadlines, key = Deadlines(request_seconds=0.5), {"Idempotency-Key": token_hex()}
+    async with open_parts(server.url(), deadlines=deadlines) as parts, open_client(parts) as client:
+        await call(client, "POST", TASKS)  # a connection is open
+        server.pause()
+        try:
+            unclear = await client.post(path, json=body, headers=key)
+        finally:
+            server.resume()
+
+        repeats = [await client.post(path, json=body, headers=key) for _ in range(2)]
+
+        found = await client.get(TASKS, params={"idempotency_key": key["Idempotency-Key"]})
+
+    assert unclear.status_code == 503
+    assert [repeat.status_code for repeat in repeats] == [201, 201]
+    assert repeats[1].headers["Idempotency-Replayed"] == "true"
+    assert len(found.json()["items"]) == 1

@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 
 from task_api import examples
 from task_api.parts import ApiParts
-from task_contracts import BulkResult, Problem, Task, TaskPage, TaskState, TaskSummary
+from task_contracts import BulkResult, CreatedTasks, Problem, Task, TaskPage, TaskState, TaskSummary
 
 ERRORS = {
     "create_task": {"408", "413", "415", "422", "503"},
+    "create_tasks": {"408", "409", "413", "415", "422", "503"},
     "list_tasks": {"422", "503"},
     "get_task": {"404", "422", "503"},
     "get_task_status": {"404", "422", "503"},
@@ -27,6 +28,7 @@ ERRORS = {
 }
 SUCCESSES = {
     "create_task": {"201"},
+    "create_tasks": {"201"},
     "list_tasks": {"200"},
     "get_task": {"200", "304"},
     "get_task_status": {"200", "304"},
@@ -88,6 +90,27 @@ def test_headers_that_callers_rely_on_are_declared(operations: dict[str, Any]) -
         assert "ETag" in operations[name]["responses"]["200"]["headers"]
 
 
+@pytest.mark.parametrize("name", ["create_task", "create_tasks"])
+def test_a_key_may_be_sent_and_a_repeat_says_so(operations: dict[str, Any], name: str) -> None:
+    (key,) = operations[name]["parameters"]
+    replayed = operations[name]["responses"]["201"]["headers"]["Idempotency-Replayed"]
+
+    assert (key["name"], key["in"], key["required"]) == ("Idempotency-Key", "header", False)
+    assert replayed["required"] is False
+    codes = operations[name]["responses"]["422"]["content"]["application/problem+json"]["examples"]
+    assert codes.keys() == {"validation_error", "unknown_queue", "idempotency_mismatch"}
+
+
+def test_a_batch_is_of_the_tasks_that_one_call_takes(document: dict[str, Any], operations: dict[str, Any]) -> None:
+    schema = operations["create_tasks"]["requestBody"]["content"]["application/json"]["schema"]
+    tasks = document["components"]["schemas"]["TaskBatch"]["properties"]["tasks"]
+
+    assert schema["$ref"] == "#/components/schemas/TaskBatch"
+    assert operations["create_tasks"]["requestBody"]["required"]
+    assert tasks["items"] == {"$ref": "#/components/schemas/TaskCreate"}
+    assert (tasks["minItems"], tasks["maxItems"]) == (1, 1000)
+
+
 def test_a_page_is_of_summaries_or_of_whole_tasks(operations: dict[str, Any]) -> None:
     schema = operations["list_tasks"]["responses"]["200"]["content"]["application/json"]["schema"]
 
@@ -126,6 +149,7 @@ async def test_where_there_is_no_default_the_body_asks_for_a_type(parts: ApiPart
         (BulkResult, examples.RERUN_MANY),
         (TaskState, examples.STATE),
         (TaskPage[TaskSummary], examples.PAGE),
+        (CreatedTasks, examples.CREATED),
     ],
 )
 def test_an_example_is_what_the_api_would_answer(model: Any, example: dict[str, Any]) -> None:

@@ -32,6 +32,19 @@ def test_each_part_must_be_a_value_and_few_of_the_wrong_ones_are_named(name: str
     assert {error["loc"][0] for error in refused.value.errors()} == {name}
 
 
+@pytest.mark.parametrize(
+    ("query", "order"),
+    [
+        ({}, "newest"),
+        ({"idempotency_key": "k"}, "oldest"),
+        ({"idempotency_key": "k", "order": "newest"}, "newest"),
+        ({"order": "oldest"}, "oldest"),
+    ],
+)
+def test_the_order_of_a_key_is_that_of_its_batch_unless_another_is_asked_for(query: dict[str, str], order: str) -> None:
+    assert ListQuery.model_validate(query).to_filter().order == order
+
+
 def test_a_comma_is_a_part_of_a_label() -> None:
     assert ListQuery.model_validate({"label": ["team:x,y:z"]}).label == [("team", "x,y:z")]
 

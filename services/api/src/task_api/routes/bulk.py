@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from task_api.bodies import ManyBody, OnlyRoute, strict_route
+from task_api.bodies import ManyBody, strict_route
 from task_api.bulk_body import BulkBody
 from task_api.bulk_cursors import BEFORE_ALL, BulkCursor
 from task_api.deadlines import answer_within
@@ -119,7 +119,7 @@ class _Call:
 def add_bulk_calls(router: APIRouter, parts: ApiParts, list_turns: ListTurns) -> None:
     """Add the calls that change many tasks to the application's own router."""
     calls = BulkCalls(parts, list_turns)
-    route = strict_route(parts.deadlines.body_seconds, OnlyRoute)
+    route = strict_route(parts.deadlines.body_seconds)
     add = partial(router.add_api_route, tags=["tasks"], route_class_override=route, methods=["POST"])
     add(f"{PREFIX}/cancel", calls.cancel_tasks, operation_id="cancel_tasks", responses=CANCEL_TASKS)
     add(f"{PREFIX}/rerun", calls.rerun_tasks, operation_id="rerun_tasks", responses=RERUN_TASKS)

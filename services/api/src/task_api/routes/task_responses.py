@@ -5,9 +5,14 @@ from __future__ import annotations
 from task_api import examples
 from task_api.openapi import Responses, answer, errors, header
 from task_api.problems import not_json, unavailable
-from task_contracts import BulkResult, Task, TaskPage, TaskState, TaskSummary
+from task_contracts import BulkResult, CreatedTasks, Task, TaskPage, TaskState, TaskSummary
 
 _LOCATION = header("The path of the task.", examples=[f"/api/v1/tasks/{examples.NEW['id']}"])
+_REPLAYED = header(
+    "There if the request repeats an earlier one: what is answered was created by that.",
+    is_sometimes=True,
+    enum=["true"],
+)
 _ETAG = header("Stands for this version of the task.", examples=[examples.ETAG])
 _READING: Responses = {
     304: {"description": "The caller has this version", "headers": {"ETag": _ETAG}},
@@ -15,9 +20,39 @@ _READING: Responses = {
 }
 
 CREATE_TASK: Responses = {
-    201: answer(Task, "Stored: from now on it is not lost", examples.NEW, Location=_LOCATION),
-    **errors(examples.TOO_SLOW, examples.TOO_LARGE, not_json(), examples.WRONG_BODY, examples.UNKNOWN_QUEUE),
-    **errors(unavailable()),
+    201: answer(
+        Task,
+        "Stored: from now on it is not lost",
+        examples.NEW,
+        **{"Location": _LOCATION, "Idempotency-Replayed": _REPLAYED},
+    ),
+    **errors(
+        examples.TOO_SLOW,
+        examples.TOO_LARGE,
+        not_json(),
+        examples.WRONG_BODY,
+        examples.UNKNOWN_QUEUE,
+        examples.KEY_OF_ANOTHER,
+        unavailable(),
+    ),
+}
+CREATE_TASKS: Responses = {
+    201: answer(
+        CreatedTasks,
+        "All of them are stored: from now on none is lost",
+        examples.CREATED,
+        **{"Idempotency-Replayed": _REPLAYED},
+    ),
+    **errors(
+        examples.TOO_SLOW,
+        examples.PARTLY_PURGED,
+        examples.TOO_LARGE_BATCH,
+        not_json(),
+        examples.WRONG_BATCH,
+        examples.UNKNOWN_QUEUE_IN_BATCH,
+        examples.KEY_OF_ANOTHER,
+        unavailable(),
+    ),
 }
 LIST_TASKS: Responses = {
     200: answer(TaskPage[TaskSummary] | TaskPage[Task], "One page", examples.PAGE),

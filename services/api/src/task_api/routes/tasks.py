@@ -9,26 +9,24 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, TypeAdapter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from task_api import cursors, examples
+from task_api.batch_bodies import BatchBody, read_batch
 from task_api.bodies import CreateBody, UpdateBody, strict_route
 from task_api.deadlines import answer_within
 from task_api.etags import etag_of, expected_versions, matches
 from task_api.list_turns import ListTurns
+from task_api.new_tasks import NewTasks
 from task_api.parts import ApiParts
-from task_api.problems import (
-    invalid,
-    task_finished,
-    task_not_found,
-    unknown_queue,
-    version_mismatch,
-    wrong_status,
-)
+from task_api.problems import task_finished, task_not_found, version_mismatch, wrong_status
 from task_api.queries import ListQuery, refuse_repeats
+from task_api.request_keys import REPLAYED, IdempotencyKeyHeader, keyed
 from task_api.routes.task_responses import (
     CANCEL_TASK,
     CREATE_TASK,
+    CREATE_TASKS,
     GET_TASK,
     GET_TASK_STATUS,
     LIST_TASKS,
@@ -36,7 +34,7 @@ from task_api.routes.task_responses import (
     UPDATE_TASK,
 )
 from task_contracts import (
-    FieldProblem,
+    CreatedTasks,
     Signal,
     SignalKind,
     Task,
@@ -45,16 +43,19 @@ from task_contracts import (
     TaskStatus,
     TaskSummary,
     View,
+    limits,
 )
 from task_contracts.lifecycle import CANCELLATION, Event, refusal
-from task_store import Changed, NewTask, Page
+from task_store import Changed, Created, Page
 
 PREFIX = "/api/v1/tasks"
 
 _UNSHARED = {"Cache-Control": "private, no-cache"}
 """On every answer that shows a task: no cache may share it between callers, or use it without asking."""
 
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _TASK = TypeAdapter(Task)
+_CREATED = TypeAdapter(CreatedTasks)
 _STATE = TypeAdapter(TaskState)
 _PAGE_BY_VIEW: dict[View, TypeAdapter[TaskPage[Any]]] = {
     View.SUMMARY: TypeAdapter(TaskPage[TaskSummary]),
@@ -76,27 +77,45 @@ class TaskCalls:
     def __init__(self, parts: ApiParts, list_turns: ListTurns) -> None:
         self._tasks = parts.tasks
         self._signals = parts.signals
+        self._new_tasks = NewTasks(parts.settings, parts.signals)
         self._seconds = parts.deadlines.request_seconds
         self._list_turns = list_turns
-        self._default_type = parts.settings.default_type
-        self._due_by_queue = {queue: Signal(kind=SignalKind.DUE, queue=queue) for queue in parts.settings.queues}
 
-    async def create_task(self, body: CreateBody) -> Response:
+    async def create_task(
+        self, request: Request, body: CreateBody, idempotency_key: IdempotencyKeyHeader = None
+    ) -> Response:
         """Store a task. It runs as soon as a worker has a free slot, or at `run_at`.
 
-        A repeat creates another task.
+        With an `Idempotency-Key` a repeat gets the task as it is now; without one it creates another task.
         """
-        due = self._due_by_queue.get(body.queue)
-        if due is None:
-            raise unknown_queue(list(self._due_by_queue))
-        type_ = body.type or self._default_type
-        if type_ is None:
-            raise invalid([FieldProblem(field="body.type", message="Field required: this server has no default type")])
+        (new,) = self._new_tasks.make([body], "body")
         # Not `answer_within`: a burst of large payloads may take longer, while others of it are answered.
-        task = await self._tasks.create(NewTask(body, type_), seconds=self._seconds)
-        if task.due_at <= task.created_at:
-            self._signals.send(due)
-        return _json(_TASK.dump_json(task), 201, Location=f"{PREFIX}/{task.id}")
+        if idempotency_key is None:
+            created = Created(await self._tasks.create(new, seconds=self._seconds), is_replay=False)
+        else:
+            key = keyed(request, idempotency_key, _JSON.validate_json(await request.body()))
+            created = await self._tasks.create_keyed(new, key, seconds=self._seconds)
+        task = created.task
+        if not created.is_replay:
+            self._new_tasks.signal_due([task])
+        headers = {"Location": f"{PREFIX}/{task.id}", **(REPLAYED if created.is_replay else {})}
+        return _json(_TASK.dump_json(task), 201, **headers)
+
+    async def create_tasks(
+        self, request: Request, body: BatchBody, idempotency_key: IdempotencyKeyHeader = None
+    ) -> Response:
+        """Store up to 1,000 tasks at once, all of them or, if one is wrong, none.
+
+        With an `Idempotency-Key` a repeat gets the tasks as they are now; without one it creates them again.
+        """
+        batch = await read_batch(body)
+        news = self._new_tasks.make(batch.tasks, "body.tasks.{}")
+        key = None if idempotency_key is None else keyed(request, idempotency_key, batch.sent)
+        created = await answer_within(self._seconds, self._tasks.create_batch(news, key))
+        if not created.is_replay:
+            self._new_tasks.signal_due(created.items)
+        answer = CreatedTasks.model_construct(items=list(created.items))
+        return _json(_CREATED.dump_json(answer), 201, **(REPLAYED if created.is_replay else {}))
 
     async def list_tasks(self, query: Annotated[ListQuery, Query()]) -> Response:
         """List tasks by time of creation, newest first unless asked otherwise.
@@ -192,6 +211,15 @@ def add_task_calls(router: APIRouter, parts: ApiParts, list_turns: ListTurns) ->
         operation_id="create_task",
         status_code=201,
         responses=CREATE_TASK,
+    )
+    add(
+        f"{PREFIX}/batch",
+        calls.create_tasks,
+        methods=["POST"],
+        operation_id="create_tasks",
+        status_code=201,
+        responses=CREATE_TASKS,
+        route_class_override=strict_route(parts.deadlines.body_seconds, limits.BATCH_BODY_BYTES),
     )
     add(
         PREFIX,
