@@ -5,26 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from pydantic import BaseModel
-
 from task_client import _calls as calls
 from task_client._bodies import Batch, NewTask, batches, encoded
 from task_client._errors import ProblemError, TaskClientError
 from task_client._flows import ask, collect
 from task_client._repeats import RepeatPolicy
 from task_client._steps import Emit, Flow
-from task_contracts import FieldProblem, Task, TaskCreate, TaskSummary
+from task_contracts import CreatedTasks, FieldProblem, Task, TaskCreate
 
 KeyOf = Callable[[bytes, str | None], str]
 """Returns the key of a create, from its body and from the key that the caller gave."""
 _INDEX = re.compile(r"\bbody\.tasks\.(\d{1,6})\b")
 """How the service names a task of a batch."""
-
-
-class CreatedTasks(BaseModel):
-    """The answer of a batch: its tasks, in the order in which they were sent."""
-
-    items: list[TaskSummary]
 
 
 def create(task: TaskCreate, key: str | None, key_of: KeyOf, repeats: RepeatPolicy) -> Flow[Task]:
