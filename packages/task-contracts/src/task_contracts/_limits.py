@@ -42,6 +42,11 @@ ATTEMPTS_MAX = 25
 FIELD_ERRORS_MAX = 1_000
 """Errors of a body or a payload that are looked at; of more, only their count is said: each costs time to describe."""
 
+FILTER_IDS_MAX = 1_000
+"""Ids that a filter names at most."""
+WAIT_SECONDS_MAX = 60
+"""How long a call may wait for a task to end (`Prefer: wait=N`)."""
+
 PAGE_ITEMS_MAX = 200
 PAGE_ITEMS_DEFAULT = 50
 TOTAL_MAX = 10_000

@@ -1,8 +1,8 @@
 """Stores tasks in PostgreSQL. Only this package and the migrations use SQL.
 
-`Database` is a pool of connections. `Tasks` and `Queues` serve the API, `Attempts` a worker, `Dispatches` the leader,
-`Workers` every worker, the leader, and the API where it asks who is there. Every statement is a transaction of its own,
-with a deadline. Every error is a `StoreError`.
+`Database` is a pool of connections. `Tasks` and `Queues` serve the API, `Changes` those who watch tasks, `Attempts` a
+worker, `Dispatches` the leader, `Workers` every worker, the leader, and the API where it asks who is there. Every
+statement is a transaction of its own, with a deadline. Every error is a `StoreError`.
 """
 
 from task_store._classify import FOREIGN_ERRORS, classify
@@ -10,6 +10,16 @@ from task_store._connecting import open_engine
 from task_store._models import Base
 from task_store.attempts import Attempts
 from task_store.batch_limit import BATCH_BYTES, BatchLimit
+from task_store.changes import (
+    FIRST_ID,
+    GONE_VERSION,
+    UNKNOWN_VERSION,
+    ChangedTasks,
+    Changes,
+    FinishedTask,
+    PresentTasks,
+    WatchedTask,
+)
 from task_store.claims import Claims, new_lease_token
 from task_store.database import Database, OnChanged
 from task_store.dispatches import Dispatches
@@ -60,15 +70,20 @@ from task_store.workers import Workers, new_worker_id
 
 __all__ = [
     "BATCH_BYTES",
+    "FIRST_ID",
     "FOREIGN_ERRORS",
+    "GONE_VERSION",
     "REVISIONS",
     "SCHEMA_REVISION",
+    "UNKNOWN_VERSION",
     "AttemptKey",
     "Attempts",
     "Base",
     "BatchLimit",
     "Changed",
     "ChangedMany",
+    "ChangedTasks",
+    "Changes",
     "Claim",
     "Claimed",
     "Claims",
@@ -83,6 +98,7 @@ __all__ = [
     "Dispatches",
     "Ended",
     "Ending",
+    "FinishedTask",
     "HeldRow",
     "KeyExpiredError",
     "KeyMismatchError",
@@ -95,6 +111,7 @@ __all__ = [
     "OldTask",
     "OnChanged",
     "Page",
+    "PresentTasks",
     "Queues",
     "RequestKey",
     "ScanPace",
@@ -108,6 +125,7 @@ __all__ = [
     "UnreadableJsonError",
     "UnstorableValuesError",
     "UnusableDatabaseError",
+    "WatchedTask",
     "Workers",
     "classify",
     "new_lease_token",

@@ -44,11 +44,12 @@ _WORDS: dict[str, Callable[[str], Any]] = {"status": TaskStatus, "priority": Pri
 
 def shown(model: type[Shown], row: Mapping[str, Any]) -> Shown:
     """Return as `model` what a row of `tasks` holds; the row may have more columns."""
-    values = {name: _value(name, row[name]) for name in model.model_fields}
+    values = {name: read_column(name, row[name]) for name in model.model_fields}
     return model.model_construct(**values)
 
 
-def _value(name: str, stored: Any) -> Any:
+def read_column(name: str, stored: Any) -> Any:
+    """Return what callers are shown of a column, given its name and what the driver returned."""
     if name in _WORDS:
         return _WORDS[name](stored)
     if name not in _JSON or stored is None:

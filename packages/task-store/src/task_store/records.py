@@ -57,11 +57,13 @@ class CreatedBatch:
 class TaskFilter:
     """Which tasks a list shows. An empty set or None filters nothing.
 
-    A task must have all pairs (key, value) of `labels`. `name` is a part of the name, in upper or lower case.
-    `created_from` is inclusive, `created_to` exclusive. `idempotency_key` is the key of the request that created the
-    task, alone or in a batch, within `scope`. `after` is the last id of the page before.
+    `ids` are at most `limits.FILTER_IDS_MAX`. A task must have all pairs (key, value) of `labels`. `name` is a part of
+    the name, in upper or lower case. `created_from` is inclusive, `created_to` exclusive. `idempotency_key` is the key
+    of the request that created the task, alone or in a batch, within `scope`. `after` is the last id of the page
+    before.
     """
 
+    ids: tuple[UUID, ...] = ()
     statuses: frozenset[TaskStatus] = frozenset()
     priorities: frozenset[Priority] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()

@@ -27,7 +27,7 @@ from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import _statements
 from task_store._models import Base
 from task_store._sql_layout import laid_out
-from task_store._statements import bulk, pages
+from task_store._statements import bulk, changes, pages
 from task_store._statements.parameters import given_name
 from task_store._statements.statement import Statement
 from task_store.records import TaskFilter
@@ -67,6 +67,7 @@ _MANY = TaskFilter(
 )
 _OF_A_QUEUE = TaskFilter(queue="reports")
 _BEGAN_AT = datetime(2026, 6, 1, tzinfo=UTC)
+_BY_IDS = TaskFilter(ids=(UUID("019dd6a4-0800-7000-8000-000000000001"), UUID("019dd6a4-0800-7000-8000-000000000002")))
 EXAMPLES: Mapping[str, Mapping[str, Statement]] = {
     "bulk.change": {
         "cancel those of a queue": bulk.change(CANCELLATION, _OF_A_QUEUE, items=1_000, began_at=None),
@@ -82,6 +83,10 @@ EXAMPLES: Mapping[str, Mapping[str, Statement]] = {
         "the newest tasks, whole": pages.page(TaskFilter(), is_full=True, items=50),
         "those of a key": pages.page(TaskFilter(idempotency_key="order-42"), is_full=False, items=50),
         "all that a list can ask for, summaries, oldest first": pages.page(_MANY, is_full=False, items=50),
+        "of these ids": pages.page(_BY_IDS, is_full=False, items=50),
+    },
+    "changes.present": {
+        "of a queue": changes.present(TaskFilter(queue="reports"), datetime(2026, 5, 1, tzinfo=UTC), items=1_001),
     },
     "pages.total": {
         "of all tasks": pages.total(TaskFilter()),

@@ -107,6 +107,26 @@ async def test_each_filter_finds_what_matches_and_nothing_else(
     assert await tasks.total(wanted) == Total(3, is_capped=False)
 
 
+@pytest.mark.parametrize("order", SortOrder)
+async def test_ids_find_these_tasks_alone_in_the_order_of_the_list(order: SortOrder, tasks: Tasks, table: Any) -> None:
+    ids = await table.fill(6)
+    wanted = TaskFilter(ids=(ids[4], uuid7(), ids[0], ids[2]), order=order)
+
+    pages = await walk(tasks, wanted, items=2)
+
+    found = sorted((ids[0], ids[2], ids[4]), reverse=order is NEWEST)
+    assert [task_id for page in pages for task_id in ids_of(page)] == found
+    assert await tasks.total(wanted) == Total(3, is_capped=False)
+
+
+async def test_a_task_must_match_the_other_filters_beside_its_id(tasks: Tasks, table: Any) -> None:
+    failed, other = await table.put(**FOUND), await table.put(**OTHER)
+
+    page = await tasks.page(TaskFilter(ids=(failed, other), statuses=frozenset({TaskStatus.FAILED})), items=10)
+
+    assert ids_of(page) == [failed]
+
+
 @pytest.mark.parametrize(
     "labels",
     [

@@ -25,6 +25,7 @@ from task_store import Base, Database, TaskFilter
 from task_store._statements import (
     bulk,
     cancel_rerun,
+    changes,
     checkpoint,
     claims,
     create,
@@ -181,6 +182,9 @@ def statements(known: Known) -> dict[str, Case]:
     }
     one = {"task_id": ids[0]}
     suspects = {**offered, "overdue": timedelta(seconds=2), "resting": [], "suspects": 4}
+    watched = {"id": ids, "version": [0] * len(ids), "bytes": 4 << 20}
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    lately = {"after_finished_at": "2020-01-01T00:00:00Z", "after_id": ids[0], "rows": 100}
     failed = TaskFilter(statuses=frozenset({TaskStatus.FAILED}))
     return {
         "claim by id": Case(claims.BY_ID, {"id": ids, "slots": 40, "bytes": 4 << 20, **me}, rows=2 * len(ids)),
@@ -236,6 +240,22 @@ def statements(known: Known) -> dict[str, Case]:
             is_hot=False,
         ),
         "purge": Case(purge.PURGE, {"age": timedelta(days=1), "id": ids}, rows=2 * len(ids)),
+        "changed": Case(changes.CHANGED, watched, rows=len(ids)),
+        "finished": Case(changes.FINISHED, lately, rows=2 * 100, is_hot=False),
+        "present": Case(
+            changes.present(TaskFilter(queue="default"), long_ago, items=1_001),
+            {},
+            rows=2 * (WAITING * 7 // 4 + WAITING + 3_000),
+            pages=90_000,
+            is_hot=False,
+        ),
+        "page of these ids": Case(
+            pages.page(TaskFilter(ids=tuple(ids), statuses=frozenset({TaskStatus.FAILED})), is_full=False, items=50),
+            {},
+            rows=2 * len(ids),
+            pages=400,
+            is_hot=False,
+        ),
         "first page": Case(pages.page(TaskFilter(), is_full=True, items=50), {}, rows=51, pages=200, is_hot=False),
         "page of the oldest": Case(
             pages.page(TaskFilter(order=SortOrder.OLDEST, after=ids[0], queue="default"), is_full=False, items=50),

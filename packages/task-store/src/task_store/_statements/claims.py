@@ -82,7 +82,7 @@ def _claim(picked: CTE, *more: ColumnElement[Any]) -> Update:
 # at the same moment skip one another's rows. Of these rows the first few are claimed, as their payloads,
 # labels and checkpoints fit together into `bytes`; the first one always is. The rest is returned beside each row, as
 # `left`.
-_asked = in_order("asked", "id", Uuid())
+_asked = in_order("asked", id=Uuid())
 _labels_bytes = func.octet_length(cast(TaskRow.labels, Text))
 _size = (TaskRow.payload_bytes + _labels_bytes + TaskRow.checkpoint_bytes).label("size")
 _locked = locked_row(_asked.c.id, _claimable(_is_no_suspect), _size, name="locked")

@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from task_contracts import SortOrder, Task, TaskState, TaskSummary, limits
@@ -43,19 +44,20 @@ UNSUCCESSFUL = sources(Event.RERUN)
 """What `ix_tasks_unsuccessful` holds."""
 
 
-def _columns(model: type[TaskState]) -> list[InstrumentedAttribute[Any]]:
+def columns_of(model: type[TaskState]) -> list[InstrumentedAttribute[Any]]:
+    """Return the columns of `tasks` that a model shows, in its order."""
     return [getattr(TaskRow, name) for name in model.model_fields]
 
 
-TASK_COLUMNS = _columns(Task)
-SUMMARY_COLUMNS = _columns(TaskSummary)
+TASK_COLUMNS = columns_of(Task)
+SUMMARY_COLUMNS = columns_of(TaskSummary)
 
 _this_one = TaskRow.id == parameter("task_id", Uuid())
 
 GET = Statement(select(*TASK_COLUMNS).where(_this_one), "Returns one task, whole.", indexes=("pk_tasks",))
 
 STATE = Statement(
-    select(*_columns(TaskState)).where(_this_one),
+    select(*columns_of(TaskState)).where(_this_one),
     "Returns the state of one task: nothing that may be large.",
     indexes=("pk_tasks",),
 )
@@ -146,7 +148,8 @@ def indexes(wanted: TaskFilter) -> tuple[str, ...]:
 
 
 def _is_unsuccessful(wanted: TaskFilter) -> bool:
-    return bool(wanted.statuses) and wanted.statuses <= UNSUCCESSFUL
+    # Given ids are looked up: PostgreSQL could otherwise read all of an index that it believes to be empty.
+    return bool(wanted.statuses) and wanted.statuses <= UNSUCCESSFUL and not wanted.ids
 
 
 def last_examined_id(wanted: TaskFilter) -> Select[UUID]:
@@ -174,6 +177,8 @@ def examined(wanted: TaskFilter) -> Subquery:
 def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
     """Return the conditions that an index serves: those on the id and the key, and that a task was unsuccessful."""
     bounds: list[ColumnElement[bool]] = []
+    if wanted.ids:
+        bounds.append(TaskRow.id == any_(literal(list(wanted.ids), ARRAY(Uuid()))))
     if wanted.after is not None:
         is_newest = wanted.order is SortOrder.NEWEST
         bounds.append(TaskRow.id < wanted.after if is_newest else TaskRow.id > wanted.after)
@@ -200,7 +205,7 @@ def _is_one_of_key(scope: str, key: str) -> ColumnElement[bool]:
 
 
 def match_conditions(seen: type[TaskRow], wanted: TaskFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions that a filter sets, but for those of the position in the list."""
+    """Return the conditions that a filter sets, but for its ids, its key and its place in the list."""
     conditions: list[ColumnElement[bool]] = [seen.labels.contains({key: value}) for key, value in wanted.labels]
     if wanted.statuses:
         conditions.append(seen.status.in_(sorted(wanted.statuses)))

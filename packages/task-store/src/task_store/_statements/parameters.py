@@ -38,10 +38,11 @@ def unnested(alias: str, /, **types: TypeEngine[Any]) -> TableValuedAlias:
     return func.unnest(*arrays).table_valued(*columns).render_derived(name=alias)
 
 
-def in_order(alias: str, name: str, kind: TypeEngine[Any]) -> TableValuedAlias:
-    """Return a relation `alias` made of one array parameter: the column `name`, and the `place` of each element."""
-    array = func.unnest(parameter(name, ARRAY(kind)))
-    return array.table_valued(column(name, kind), with_ordinality="place").render_derived(name=alias)
+def in_order(alias: str, /, **types: TypeEngine[Any]) -> TableValuedAlias:
+    """Return such a relation with a further column: the `place` of each element, from 1 on."""
+    arrays = (parameter(name, ARRAY(kind)) for name, kind in types.items())
+    columns = (column(name, kind) for name, kind in types.items())
+    return func.unnest(*arrays).table_valued(*columns, with_ordinality="place").render_derived(name=alias)
 
 
 def is_one_of(value: SQLColumnExpression[Any], name: str, kind: TypeEngine[Any]) -> ColumnElement[bool]:
