@@ -14,9 +14,10 @@ from task_api.app import create_app
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.parts import ApiParts
 from task_api.settings import ApiSettings
+from task_api.watch.watch import Watch
 from task_bus.signals import MemoryHub, open_signals
 from task_runtime.testing import plain_environment  # noqa: F401 # a fixture
-from task_store import Database, Tasks
+from task_store import Changes, Database, Tasks
 
 pytest_plugins = ["task_store.testing"]
 
@@ -47,12 +48,14 @@ def open_parts() -> OpenParts:
     ) -> AsyncIterator[ApiParts]:
         given = {"broker_url": "memory://", "queues": ("default", "reports"), **given}
         settings = ApiSettings(database_url=database_url, **given)
+        stop = asyncio.Event()
         async with (
             open_signals("memory://", name="test", hub=hub or MemoryHub()) as signals,
             Database(database_url) as database,
             Database(database_url, pool_size=1) as health,
+            Watch(Changes(database), signals, stop) as watch,
         ):
-            yield ApiParts(settings, Tasks(database), health, signals, deadlines=deadlines)
+            yield ApiParts(settings, Tasks(database), health, signals, watch, stop, deadlines)
 
     return opened
 

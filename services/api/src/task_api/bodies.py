@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from task_api.bulk_body import BulkBody
 from task_api.deadlines import DEADLINES
+from task_api.filters import EventFilter
 from task_api.problems import body_too_large, body_too_slow, encoded, not_json, too_many_errors
 from task_api.queries import refuse_any
 from task_contracts import TaskCreate, TaskUpdate, limits
@@ -44,6 +45,8 @@ UpdateBody = Annotated[TaskUpdate, _validator(TaskUpdate)]
 """The body of PATCH /tasks/{task_id}."""
 ManyBody = Annotated[BulkBody, _validator(BulkBody)]
 """The body of the calls that change many tasks."""
+EventBody = Annotated[EventFilter, _validator(EventFilter)]
+"""The body of POST /events."""
 
 
 class BodyRequest(Request):

@@ -80,6 +80,11 @@ CANCELLED_MANY = {
 }
 RERUN_MANY = CANCELLED_MANY | {"changed": 17, "cancel_requested": 0, "next_cursor": None}
 
+_STATE_JSON = TaskState.model_validate(STATE).model_dump_json()
+EVENT_CURSOR = "1793534400250000"
+TASK_EVENTS = f"retry: 2000\n\ndata: {_STATE_JSON}\nid: {STATE['version']}\n\n"
+TASKS_EVENTS = f"retry: 2000\n\nid: {EVENT_CURSOR}\n\ndata: {_STATE_JSON}\nid: {EVENT_CURSOR}\n\n"
+
 ETAG = 'W/"5"'
 
 UNKNOWN_TASK = task_not_found(UUID(NEW["id"]))
@@ -99,4 +104,6 @@ WRONG_BODY = invalid([FieldProblem(field="body.priority", message="Input should 
 WRONG_UPDATE = invalid([FieldProblem(field="body", message="give a priority, a run_at, or both")])
 WRONG_FILTER = invalid([FieldProblem(field="body.filter.type", message="must not be null or empty")])
 WRONG_QUERY = invalid([FieldProblem(field="query.limit", message="Input should be less than or equal to 200")])
+WRONG_EVENT_QUERY = invalid([FieldProblem(field="query.queue", message="String should match pattern")])
+WRONG_EVENT_BODY = invalid([FieldProblem(field="body.queue", message="String should match pattern")])
 WRONG_ID = invalid([FieldProblem(field="path.task_id", message="Input should be a valid UUID")])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +25,8 @@ from task_store import TaskFilter
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
-_ANY = "Any of these. In a query: repeated (`NEW` and once more `PENDING`), or separated by commas."
+_LISTED = "In a query: repeated, or separated by commas."
+_ANY = f"Any of these. {_LISTED}"
 _DIFFERENT_MAX = 20
 """More than there are words for a status or a priority."""
 _PARTS_MAX = 1_000
@@ -49,6 +52,12 @@ def _split_commas(values: Any, info: ValidationInfo) -> Any:
     return list(different)[:_DIFFERENT_MAX]
 
 
+def _split_ids(values: Any, info: ValidationInfo) -> Any:
+    if info.mode == "json" or not isinstance(values, list):
+        return values
+    return list(dict.fromkeys(",".join(map(str, values)).split(",", limits.FILTER_IDS_MAX)))
+
+
 def _split_label(value: Any) -> tuple[str, str]:
     key, colon, text = check_text(value).partition(":") if isinstance(value, str) else ("", "", "")
     if not colon or not 1 <= len(key) <= limits.LABEL_KEY_CHARS or len(text) > limits.LABEL_VALUE_CHARS:
@@ -59,6 +68,7 @@ def _split_label(value: Any) -> tuple[str, str]:
     return key, text
 
 
+Ids = Annotated[list[UUID], Field(max_length=limits.FILTER_IDS_MAX), BeforeValidator(_split_ids)]
 Statuses = Annotated[list[TaskStatus], BeforeValidator(_split_commas)]
 Priorities = Annotated[list[Priority], BeforeValidator(_split_commas)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_check_rfc3339), AfterValidator(_clamp)]
@@ -74,13 +84,13 @@ Label = Annotated[
 ]
 
 
-class FilterFields(BaseModel):
-    """Which tasks are meant. A task must match the filters of every kind; what is left out filters nothing."""
+class EventFilter(BaseModel):
+    """Which tasks a stream is about. A task must match the filters of every kind; what is left out filters nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    id: Ids = Field(default_factory=list, description=f"Any of these tasks, up to {limits.FILTER_IDS_MAX}. {_LISTED}")
     status: Statuses = Field(default_factory=list, description=_ANY)
-    priority: Priorities = Field(default_factory=list, description=_ANY)
     label: list[Label] = Field(
         default_factory=list,
         max_length=limits.LABELS_MAX,
@@ -89,6 +99,22 @@ class FilterFields(BaseModel):
     )
     type: TypeName | None = Field(None, description="The name of a handler.")
     queue: QueueName | None = Field(None, description="The name of a queue.")
+
+    def to_filter(self) -> TaskFilter:
+        """Return the filter that the store takes."""
+        return TaskFilter(
+            ids=tuple(self.id),
+            statuses=frozenset(self.status),
+            labels=tuple(self.label),
+            type=self.type,
+            queue=self.queue,
+        )
+
+
+class FilterFields(EventFilter):
+    """Which tasks are meant, by all that a list filters."""
+
+    priority: Priorities = Field(default_factory=list, description=_ANY)
     name: Annotated[Text, Field(min_length=1, max_length=limits.NAME_CHARS)] | None = Field(
         None, description="A part of the name, in any case."
     )
@@ -97,12 +123,9 @@ class FilterFields(BaseModel):
 
     def to_filter(self) -> TaskFilter:
         """Return the filter that the store takes."""
-        return TaskFilter(
-            statuses=frozenset(self.status),
+        return replace(
+            super().to_filter(),
             priorities=frozenset(self.priority),
-            labels=tuple(self.label),
-            type=self.type,
-            queue=self.queue,
             name=self.name,
             created_from=self.created_from,
             created_to=self.created_to,

@@ -25,6 +25,7 @@ says in `Retry-After` when to try again. Where `Host` is a name with a dot that 
 """
 TAGS = [
     {"name": "tasks", "description": "Create, read, list, change, cancel and rerun tasks."},
+    {"name": "events", "description": "Streams of changes, as server-sent events (`text/event-stream`)."},
     {"name": "health", "description": "For orchestrators and load balancers."},
 ]
 
@@ -46,9 +47,9 @@ def errors(*examples: ProblemError) -> Responses:
     return declared
 
 
-def header(description: str, *, is_sometimes: bool = False, **schema: Any) -> dict[str, Any]:
-    """Return the declaration of a header that the answer always has, or has sometimes."""
-    return {"description": description, "required": not is_sometimes, "schema": {"type": "string", **schema}}
+def header(description: str, *, is_optional: bool = False, **schema: Any) -> dict[str, Any]:
+    """Return the declaration of a header, which the answer always has unless it is optional."""
+    return {"description": description, "required": not is_optional, "schema": {"type": "string", **schema}}
 
 
 class DocumentedApi(FastAPI):
@@ -90,7 +91,8 @@ def _move_problems(document: dict[str, Any]) -> None:
             for response in operation["responses"].values():
                 content = response.get("content", {})
                 if PROBLEM_MEDIA_TYPE in content:
-                    content[PROBLEM_MEDIA_TYPE]["schema"] = content.pop("application/json")["schema"]
+                    (successes,) = content.keys() - {PROBLEM_MEDIA_TYPE}
+                    content[PROBLEM_MEDIA_TYPE]["schema"] = content.pop(successes)["schema"]
 
 
 def _fit(create: dict[str, Any], settings: ApiSettings) -> None:

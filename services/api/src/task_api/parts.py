@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.settings import ApiSettings
+from task_api.watch.watch import Watch
 from task_bus.signals import Signals
 from task_store import Database, Tasks
 
@@ -16,13 +17,15 @@ class ApiParts:
     """The parts of one application. Whoever makes them opens and closes them.
 
     `database` is what the health checks ask: give it a connection that no caller uses, so that readiness never waits
-    behind load. `stop` is set when the process begins to stop: readiness says so at once. `deadlines` are the usual
-    ones unless a test shortens them.
+    behind load. `watch` reads on the connections of callers, and ends its subscriptions at the same `stop`. `stop` is
+    set when the process begins to stop: readiness says so at once. `deadlines` are the usual ones unless a test
+    shortens them.
     """
 
     settings: ApiSettings
     tasks: Tasks
     database: Database
     signals: Signals
+    watch: Watch
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     deadlines: Deadlines = DEADLINES

@@ -15,9 +15,11 @@ from task_api.parts import ApiParts
 from task_api.server import Listener, listen, serve
 from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
+from task_api.watch.watch import Watch
 from task_bus.signals import open_signals, send_changed
 from task_runtime import ExitCode, Misconfigured, ShutdownSignals, get_logger, start_block
 from task_store import (
+    Changes,
     ContentionError,
     Database,
     DatabaseFacts,
@@ -91,8 +93,9 @@ async def _serve(
         _database(settings, settings.database_pool_size, on_changed=partial(send_changed, signals)) as database,
     ):
         tasks = Tasks(database)
-        parts = ApiParts(settings, tasks, health, signals, shutdown.stop, deadlines)
-        await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
+        async with Watch(Changes(database), signals, shutdown.stop) as watch:
+            parts = ApiParts(settings, tasks, health, signals, watch, shutdown.stop, deadlines)
+            await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):
             await tasks.aclose()
 

@@ -17,7 +17,7 @@ from task_api.problems import invalid
 from task_contracts import FieldProblem, IdempotencyKey, SortOrder, View, limits
 from task_store import TaskFilter
 
-_REPEATABLE = frozenset({"status", "priority", "label"})
+_REPEATABLE = frozenset({"id", "status", "priority", "label"})
 
 Cursor = Annotated[
     UUID,

@@ -42,3 +42,5 @@ class ApiSettings(ProcessSettings):
     """The type of a task that names none; empty makes type required."""
     database_pool_size: int = Field(5, ge=1, le=500)
     """Database connections for callers; lists use two of five at once. One more is for the health checks."""
+    streams_max: int = Field(1_000, ge=0)
+    """Streams of events open at once, at most; never more than half of the connections."""

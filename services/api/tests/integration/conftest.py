@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
 import httpx2
 import pytest
 
+from task_api.app import create_app
 from task_api.database import bring_up_to_date
 from task_api.parts import ApiParts
+from task_api.server import listen, serve
 from task_bus.signals import MemoryHub
 from task_contracts import Priority, Signal, SignalKind, TaskError
 from task_migrations import upgrade
@@ -97,6 +100,79 @@ async def client(
 
 
 @pytest.fixture
+async def live_client(parts: ApiParts) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a server on a socket: an endless answer needs one. The server is stopped after the test."""
+    listener, hurry = listen("127.0.0.1", 0), asyncio.Event()
+    serving = asyncio.create_task(serve(create_app(parts), listener, parts.stop, hurry))
+    async with httpx2.AsyncClient(base_url=listener.url, timeout=30) as client:
+        yield client
+    parts.stop.set()
+    async with asyncio.timeout(10):
+        await serving
+
+
+class Event(NamedTuple):
+    """An event of a stream, with the id from which a client that has it resumes."""
+
+    name: str
+    data: dict[str, Any]
+    id: str
+
+
+class EventReader:
+    """Reads a stream as the HTML standard has it; `lines` are all that were read."""
+
+    def __init__(self, answer: httpx2.Response) -> None:
+        self.answer = answer
+        self.last_id = ""
+        self.lines: list[str] = []
+        self._rest = answer.aiter_lines()
+
+    async def next(self) -> Event | None:
+        """Return the next event, which has data; None at the end of the stream."""
+        name, data = "message", None
+        async with asyncio.timeout(20):
+            async for line in self._rest:
+                self.lines.append(line)
+                match line.split(": ", 1):
+                    case ["event", value]:
+                        name = value
+                    case ["data", value]:
+                        data = value
+                    case ["id", value]:
+                        self.last_id = value
+                    case [""] if data is not None:
+                        return Event(name, json.loads(data), self.last_id)
+        return None
+
+    async def rest(self) -> list[Event]:
+        """Return the events up to the end of the stream."""
+        return [event async for event in self._events()]
+
+    async def _events(self) -> AsyncIterator[Event]:
+        while (event := await self.next()) is not None:
+            yield event
+
+
+OpenStream = Callable[..., AbstractAsyncContextManager[EventReader]]
+
+
+@pytest.fixture
+def open_stream(live_client: httpx2.AsyncClient) -> OpenStream:
+    """Open a stream: GET unless a body is given; `last_event_id` resumes."""
+
+    @asynccontextmanager
+    async def opened(path: str, last_event_id: str | None = None, **options: Any) -> AsyncIterator[EventReader]:
+        headers = {} if last_event_id is None else {"last-event-id": last_event_id}
+        method = "POST" if "json" in options else "GET"
+        async with live_client.stream(method, path, headers=headers, **options) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            yield EventReader(answer)
+
+    return opened
+
+
+@pytest.fixture
 def create(client: httpx2.AsyncClient) -> Callable[..., Awaitable[dict[str, Any]]]:
     """Create a task named "a task" and return it; any field can be given."""
 
@@ -135,6 +211,9 @@ class Worker:
 
     async def complete(self, task_id: str, result: str | None = None) -> None:
         assert await self._attempts.record(Ending.complete(await self.claim(task_id), result))
+
+    async def end(self, claim: Claim) -> None:
+        assert await self._attempts.record(Ending.complete(claim, None))
 
     async def fail(self, task_id: str) -> None:
         error = TaskError(code="handler_error", message="it broke", type="RuntimeError")

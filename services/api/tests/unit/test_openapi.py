@@ -23,6 +23,9 @@ ERRORS = {
     "rerun_task": {"404", "409", "422", "503"},
     "cancel_tasks": {"408", "413", "415", "422", "503"},
     "rerun_tasks": {"408", "413", "415", "422", "503"},
+    "stream_task_events": {"404", "422", "503"},
+    "stream_events": {"422", "503"},
+    "post_events": {"408", "413", "415", "422", "503"},
     "get_liveness": set(),
     "get_readiness": set(),
 }
@@ -37,6 +40,9 @@ SUCCESSES = {
     "rerun_task": {"200"},
     "cancel_tasks": {"200"},
     "rerun_tasks": {"200"},
+    "stream_task_events": {"200", "204"},
+    "stream_events": {"200"},
+    "post_events": {"200"},
     "get_liveness": {"200"},
     "get_readiness": {"200", "503"},
 }
@@ -61,7 +67,7 @@ def test_the_document_says_who_we_are(document: dict[str, Any]) -> None:
     assert document["info"]["version"] == version("task-api")
     assert document["info"]["description"]
     assert "servers" not in document
-    assert {tag["name"] for tag in document["tags"]} == {"tasks", "health"}
+    assert {tag["name"] for tag in document["tags"]} == {"tasks", "events", "health"}
 
 
 def test_every_operation_has_a_name_of_its_own_a_tag_and_a_text(operations: dict[str, Any]) -> None:
@@ -109,6 +115,22 @@ def test_a_batch_is_of_the_tasks_that_one_call_takes(document: dict[str, Any], o
     assert operations["create_tasks"]["requestBody"]["required"]
     assert tasks["items"] == {"$ref": "#/components/schemas/TaskCreate"}
     assert (tasks["minItems"], tasks["maxItems"]) == (1, 1000)
+
+
+@pytest.mark.parametrize("name", ["stream_task_events", "stream_events", "post_events"])
+def test_a_stream_is_declared_as_events_that_can_be_resumed(operations: dict[str, Any], name: str) -> None:
+    answer = operations[name]["responses"]["200"]
+
+    assert set(answer["content"]) == {"text/event-stream"}
+    assert set(answer["headers"]) == {"Cache-Control", "X-Accel-Buffering"}
+    assert "Last-Event-ID" in {parameter["name"] for parameter in operations[name]["parameters"]}
+
+
+@pytest.mark.parametrize("name", ["create_task", "get_task", "get_task_status"])
+def test_a_call_that_waits_declares_what_is_asked_and_what_is_heeded(operations: dict[str, Any], name: str) -> None:
+    for status in SUCCESSES[name]:
+        assert not operations[name]["responses"][status]["headers"]["Preference-Applied"]["required"]
+    assert "prefer" in {parameter["name"] for parameter in operations[name]["parameters"]}
 
 
 def test_a_page_is_of_summaries_or_of_whole_tasks(operations: dict[str, Any]) -> None:

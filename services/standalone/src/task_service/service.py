@@ -17,6 +17,7 @@ from task_api.app import create_app
 from task_api.database import bring_up_to_date
 from task_api.parts import ApiParts
 from task_api.server import Listener, listen, serve
+from task_api.watch.watch import Watch
 from task_bus import MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals, send_changed
 from task_runtime import ExitCode, LoopKeepsDyingError, Misconfigured, ShutdownSignals, get_logger
@@ -26,7 +27,7 @@ from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
 from task_service.reloading_worker import ReloadingWorker
 from task_service.start_block import StartBlock
-from task_store import Database, DatabaseFacts, OnChanged, StoreError, Tasks, UnusableDatabaseError
+from task_store import Changes, Database, DatabaseFacts, OnChanged, StoreError, Tasks, UnusableDatabaseError
 from task_store.embedded import EmbeddedPostgres
 from task_worker.handlers import HandlerError
 
@@ -111,9 +112,10 @@ class Service:
             self._database(
                 self._settings.api.database_pool_size, on_changed=partial(send_changed, signals)
             ) as database,
+            Watch(Changes(database), signals, shutdown.stop) as watch,
         ):
             tasks = Tasks(database)
-            app = create_app(ApiParts(self._settings.api, tasks, health, signals, shutdown.stop))
+            app = create_app(ApiParts(self._settings.api, tasks, health, signals, watch, shutdown.stop))
             drain = asyncio.Event()
             working = asyncio.create_task(self._worker(bus, signals).run(drain, shutdown.hurry))
             serving = asyncio.create_task(serve(app, self._listener, shutdown.stop, shutdown.hurry))

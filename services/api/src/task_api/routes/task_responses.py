@@ -10,12 +10,15 @@ from task_contracts import BulkResult, CreatedTasks, Task, TaskPage, TaskState, 
 _LOCATION = header("The path of the task.", examples=[f"/api/v1/tasks/{examples.NEW['id']}"])
 _REPLAYED = header(
     "There if the request repeats an earlier one: what is answered was created by that.",
-    is_sometimes=True,
+    is_optional=True,
     enum=["true"],
 )
 _ETAG = header("Stands for this version of the task.", examples=[examples.ETAG])
+_APPLIED = {
+    "Preference-Applied": header("How long the call was ready to wait.", is_optional=True, examples=["wait=30"]),
+}
 _READING: Responses = {
-    304: {"description": "The caller has this version", "headers": {"ETag": _ETAG}},
+    304: {"description": "The caller has this version", "headers": {"ETag": _ETAG, **_APPLIED}},
     **errors(examples.UNKNOWN_TASK, examples.WRONG_ID, unavailable()),
 }
 
@@ -25,6 +28,7 @@ CREATE_TASK: Responses = {
         "Stored: from now on it is not lost",
         examples.NEW,
         **{"Location": _LOCATION, "Idempotency-Replayed": _REPLAYED},
+        **_APPLIED,
     ),
     **errors(
         examples.TOO_SLOW,
@@ -58,8 +62,8 @@ LIST_TASKS: Responses = {
     200: answer(TaskPage[TaskSummary] | TaskPage[Task], "One page", examples.PAGE),
     **errors(examples.WRONG_QUERY, unavailable()),
 }
-GET_TASK: Responses = {200: answer(Task, "The task", examples.COMPLETED, ETag=_ETAG), **_READING}
-GET_TASK_STATUS: Responses = {200: answer(TaskState, "The status", examples.STATE, ETag=_ETAG), **_READING}
+GET_TASK: Responses = {200: answer(Task, "The task", examples.COMPLETED, ETag=_ETAG, **_APPLIED), **_READING}
+GET_TASK_STATUS: Responses = {200: answer(TaskState, "The status", examples.STATE, ETag=_ETAG, **_APPLIED), **_READING}
 CANCEL_TASK: Responses = {
     200: answer(Task, "It is CANCELLED", examples.CANCELLED),
     202: answer(Task, "It runs, and was asked to stop", examples.STOPPING),

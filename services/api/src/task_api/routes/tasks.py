@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -20,6 +22,7 @@ from task_api.etags import etag_of, expected_versions, matches
 from task_api.list_turns import ListTurns
 from task_api.new_tasks import NewTasks
 from task_api.parts import ApiParts
+from task_api.preferences import Prefer, applied, wait_seconds
 from task_api.problems import task_finished, task_not_found, version_mismatch, wrong_status
 from task_api.queries import ListQuery, refuse_repeats
 from task_api.request_keys import REPLAYED, IdempotencyKeyHeader, keyed
@@ -33,6 +36,7 @@ from task_api.routes.task_responses import (
     RERUN_TASK,
     UPDATE_TASK,
 )
+from task_api.waits import wait_until_ended
 from task_contracts import (
     CreatedTasks,
     Signal,
@@ -46,7 +50,7 @@ from task_contracts import (
     limits,
 )
 from task_contracts.lifecycle import CANCELLATION, Event, refusal
-from task_store import Changed, Created, Page
+from task_store import Changed, Created, Page, StoreError
 
 PREFIX = "/api/v1/tasks"
 
@@ -61,6 +65,8 @@ _PAGE_BY_VIEW: dict[View, TypeAdapter[TaskPage[Any]]] = {
     View.SUMMARY: TypeAdapter(TaskPage[TaskSummary]),
     View.FULL: TypeAdapter(TaskPage[Task]),
 }
+
+Read = TypeVar("Read", bound=TaskState)
 
 IfNoneMatch = Annotated[str | None, Header(description="The ETag of what the caller has.", examples=[examples.ETAG])]
 IfMatch = Annotated[
@@ -78,15 +84,21 @@ class TaskCalls:
         self._tasks = parts.tasks
         self._signals = parts.signals
         self._new_tasks = NewTasks(parts.settings, parts.signals)
+        self._watch = parts.watch
         self._seconds = parts.deadlines.request_seconds
         self._list_turns = list_turns
 
     async def create_task(
-        self, request: Request, body: CreateBody, idempotency_key: IdempotencyKeyHeader = None
+        self,
+        request: Request,
+        body: CreateBody,
+        idempotency_key: IdempotencyKeyHeader = None,
+        prefer: Prefer = None,
     ) -> Response:
         """Store a task. It runs as soon as a worker has a free slot, or at `run_at`.
 
         With an `Idempotency-Key` a repeat gets the task as it is now; without one it creates another task.
+        `Prefer: wait=N` waits for it to end.
         """
         (new,) = self._new_tasks.make([body], "body")
         # Not `answer_within`: a burst of large payloads may take longer, while others of it are answered.
@@ -98,7 +110,14 @@ class TaskCalls:
         task = created.task
         if not created.is_replay:
             self._new_tasks.signal_due([task])
-        headers = {"Location": f"{PREFIX}/{task.id}", **(REPLAYED if created.is_replay else {})}
+        wait = wait_seconds(prefer)
+        if wait and not task.status.is_terminal:
+            await wait_until_ended(self._watch, request.receive, task.id, wait)
+            # It is stored, so that is the answer, whatever has become of the database or of the task by now.
+            with suppress(StoreError, TimeoutError):
+                found = await answer_within(self._seconds, self._tasks.get(task.id))
+                task = task if found is None else found
+        headers = {"Location": f"{PREFIX}/{task.id}", **(REPLAYED if created.is_replay else {}), **applied(wait)}
         return _json(_TASK.dump_json(task), 201, **headers)
 
     async def create_tasks(
@@ -126,19 +145,21 @@ class TaskCalls:
         page = await answer_within(self._seconds, self._page(query))
         return _json(_PAGE_BY_VIEW[query.view].dump_json(page))
 
-    async def get_task(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
-        """Read a task."""
-        task = await answer_within(self._seconds, self._tasks.get(task_id))
-        if task is None:
-            raise task_not_found(task_id)
-        return _shown_or_304(if_none_match, task.version, _TASK, task)
+    async def get_task(
+        self, request: Request, task_id: UUID, if_none_match: IfNoneMatch = None, prefer: Prefer = None
+    ) -> Response:
+        """Read a task. `Prefer: wait=N` waits for it to end."""
+        wait = wait_seconds(prefer)
+        task = await self._read(self._tasks.get, request, task_id, wait)
+        return _shown_or_304(if_none_match, task.version, _TASK, task, **applied(wait))
 
-    async def get_task_status(self, task_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
-        """Read the status and the progress of a task, without its payload and result."""
-        state = await answer_within(self._seconds, self._tasks.state(task_id))
-        if state is None:
-            raise task_not_found(task_id)
-        return _shown_or_304(if_none_match, state.version, _STATE, state)
+    async def get_task_status(
+        self, request: Request, task_id: UUID, if_none_match: IfNoneMatch = None, prefer: Prefer = None
+    ) -> Response:
+        """Read the status and the progress of a task, without its payload and result. `Prefer: wait=N` waits."""
+        wait = wait_seconds(prefer)
+        state = await self._read(self._tasks.state, request, task_id, wait)
+        return _shown_or_304(if_none_match, state.version, _STATE, state, **applied(wait))
 
     async def cancel_task(self, task_id: UUID) -> Response:
         """Cancel a task: at once if it waits, by asking its worker to stop if it runs.
@@ -189,6 +210,22 @@ class TaskCalls:
             raise wrong_status(refusal(task.status, event))
         self._signals.send(Signal(kind=SignalKind.DUE, queue=task.queue))
         return _json(_TASK.dump_json(task), ETag=etag_of(task.version))
+
+    async def _read(
+        self,
+        read: Callable[[UUID], Coroutine[Any, Any, Read | None]],
+        request: Request,
+        task_id: UUID,
+        wait: int | None,
+    ) -> Read:
+        """Read a task; where the caller is ready to wait for its end, once more then."""
+        found = await answer_within(self._seconds, read(task_id))
+        if wait and found is not None and not found.status.is_terminal:
+            await wait_until_ended(self._watch, request.receive, task_id, wait)
+            found = await answer_within(self._seconds, read(task_id))
+        if found is None:
+            raise task_not_found(task_id)
+        return found
 
     async def _page(self, query: ListQuery) -> TaskPage[Any]:
         wanted = query.to_filter()
@@ -242,11 +279,13 @@ def _page_answer(page: Page, **total: Any) -> TaskPage[Any]:
     return TaskPage[Any].model_construct(items=list(page.items), next_cursor=following, **total)
 
 
-def _shown_or_304(if_none_match: str | None, version: int, adapter: TypeAdapter[Any], shown: BaseModel) -> Response:
+def _shown_or_304(
+    if_none_match: str | None, version: int, adapter: TypeAdapter[Any], shown: BaseModel, **headers: str
+) -> Response:
     etag = etag_of(version)
     if matches(if_none_match, etag):
-        return Response(None, 304, {**_UNSHARED, "ETag": etag})
-    return _json(adapter.dump_json(shown), ETag=etag)
+        return Response(None, 304, {**_UNSHARED, "ETag": etag, **headers})
+    return _json(adapter.dump_json(shown), 200, ETag=etag, **headers)
 
 
 def _json(content: bytes, status: int = 200, **headers: str) -> Response:

@@ -1,0 +1,1 @@
+"""Watches tasks for all waiting callers and open streams of this process."""
