@@ -21,8 +21,11 @@ from task_runtime import get_logger
 
 _log = get_logger(__name__)
 
-CONNECTIONS_MAX = 1_000
-"""The most connections of one process, however many files it may open: each may hold a head of 64 KiB."""
+CONNECTIONS_MAX = 2_500
+"""The most connections of one process, however many files it may open: each may hold a head of 64 KiB.
+
+Half of them may be streams: so there is room for 1,000 streams, and as many callers that wait.
+"""
 
 _SILENCE_SECONDS = 600.0
 """For so long the log does not repeat that connections were closed for others."""

@@ -60,9 +60,8 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_more)
         except asyncio.CancelledError:  # the server stops; for a request that is cancelled, uvicorn logs a traceback
-            if status:
-                raise
-            await _STOPPING(scope, receive, send_more)
+            if not status:
+                await _STOPPING(scope, receive, send_more)
         except Exception:  # the outermost frame of a request: it logs once, and the server goes on
             if status:  # an answer has begun: uvicorn logs the error, and closes the connection
                 raise

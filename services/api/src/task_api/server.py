@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -37,6 +37,8 @@ The client must be the one that closes: where the server closes while a request 
 
 
 _LAST_ANSWERS_SECONDS = 2.0
+_LAST_READ_SECONDS = 2.0
+"""How long a caller may read nothing of its answer once the server stops."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +127,29 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Look after each connection once a second, beside what uvicorn does ten times a second."""
         if counter % 10 == 0:
-            connections = [one for one in self.server_state.connections if isinstance(one, BoundedProtocol)]
-            _check(connections, self.server_state.bounds)
+            self._check()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop as uvicorn does, and wait for the last answers of the requests that it has cancelled."""
-        await super().shutdown(sockets=sockets)
+        self.server_state.bounds = replace(self.server_state.bounds, peer_seconds=_LAST_READ_SECONDS)
+        checking = asyncio.create_task(self._go_on_checking())
+        try:
+            await super().shutdown(sockets=sockets)
+        finally:
+            checking.cancel()
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=_LAST_ANSWERS_SECONDS)
+
+    async def _go_on_checking(self) -> None:
+        """Check while the server stops: a caller that reads nothing of a stream would hold it up to the end."""
+        while True:
+            await asyncio.sleep(_LAST_READ_SECONDS / 4)
+            self._check()
+
+    def _check(self) -> None:
+        connections = [one for one in self.server_state.connections if isinstance(one, BoundedProtocol)]
+        _check(connections, self.server_state.bounds)
 
     async def exit_after(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Stop the server when `stop` is set, and cancel what it still waits for when `hurry` is set."""
@@ -141,10 +157,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         await hurry.wait()
         self.force_exit = True
-        for task in list(self.server_state.tasks):
-            task.cancel()
         for connection in list(self.server_state.connections):
             connection.transport.abort()  # on Python 3.12 and later the listening socket waits for them
+        for task in list(self.server_state.tasks):
+            task.cancel()  # after that: of an answer to a caller that is gone uvicorn says nothing
 
 
 def _check(connections: list[BoundedProtocol], bounds: ConnectionBounds) -> None:

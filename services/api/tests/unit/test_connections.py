@@ -273,7 +273,7 @@ def _files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_files")
-@pytest.mark.parametrize(("files", "connections"), [(300, 150), (1_024, 512), (4_096, 1_000)])
+@pytest.mark.parametrize(("files", "connections"), [(300, 150), (1_024, 512), (10_000, 2_500)])
 def test_half_of_the_files_of_the_process_are_for_connections(files: int, connections: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
