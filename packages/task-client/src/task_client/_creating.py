@@ -11,7 +11,7 @@ from task_client._errors import ProblemError, TaskClientError
 from task_client._flows import ask, collect
 from task_client._repeats import RepeatPolicy
 from task_client._steps import Emit, Flow
-from task_contracts import CreatedTasks, FieldProblem, Task, TaskCreate
+from task_contracts import CreatedTasks, FieldProblem, Task, TaskCreate, TaskSummary
 
 KeyOf = Callable[[bytes, str | None], str]
 """Returns the key of a create, from its body and from the key that the caller gave."""

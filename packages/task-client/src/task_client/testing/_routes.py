@@ -13,12 +13,12 @@ from uuid import UUID
 import httpx2
 
 from task_client._bulk import Changed
-from task_client._creating import CreatedTasks
 from task_client.testing._answers import Held, RefusedError, invalid, shown
 from task_client.testing._requests import BatchBody, BulkBody, Filter, ListQuery, UpdateBody, body_of, query_of
 from task_client.testing._streams import EventStream
 from task_client.testing._tasks import FakeTasks, WrongStatusError
 from task_contracts import (
+    CreatedTasks,
     FieldProblem,
     Health,
     HealthStatus,
