@@ -10,21 +10,27 @@ from starlette.types import Receive
 from task_api.gone_callers import ended_with_caller
 from task_api.watch.subscription import EVER
 from task_api.watch.watch import Watch
+from task_contracts import TaskState
 from task_store import TaskFilter
 
 
-async def wait_until_ended(watch: Watch, receive: Receive, task_id: UUID, seconds: float) -> None:
-    """Return when the task has ended, or is gone, or the time is over, or the server stops, or the caller has gone.
+async def wait_until_ended(watch: Watch, receive: Receive, task_id: UUID, seconds: float) -> TaskState | None:
+    """Return when the task has ended, or the time is over, or the server stops, or the caller has gone.
 
-    While the database is away it goes on waiting.
+    Returns the state as it is then; None if it is not known: there is no such task any more, or the database is away.
+    While it is away the caller waits on.
     """
     end = time.monotonic() + seconds
+    state: TaskState | None = None
     async with (
         watch.subscribed(TaskFilter(ids=(task_id,)), EVER) as subscription,
         ended_with_caller(receive, subscription.end),
     ):
         while not subscription.is_ended and not subscription.gone and (now := time.monotonic()) < end:
             _, changes = subscription.take()
-            if any(change.state.status.is_terminal for change in changes):
-                return
+            for change in changes:
+                state = change.state
+            if state is not None and state.status.is_terminal:
+                return state
             await subscription.wait(end - now)
+        return None if subscription.gone or watch.is_failing else state

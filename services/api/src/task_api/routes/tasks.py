@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ from task_api.list_turns import ListTurns
 from task_api.new_tasks import NewTasks
 from task_api.parts import ApiParts
 from task_api.preferences import Prefer, applied, wait_seconds
-from task_api.problems import task_finished, task_not_found, version_mismatch, wrong_status
+from task_api.problems import ProblemError, task_finished, task_not_found, version_mismatch, wrong_status
 from task_api.queries import ListQuery, refuse_repeats
 from task_api.request_keys import REPLAYED, IdempotencyKeyHeader, keyed
 from task_api.routes.task_responses import (
@@ -111,12 +111,10 @@ class TaskCalls:
         if not created.is_replay:
             self._new_tasks.signal_due([task])
         wait = wait_seconds(prefer)
-        if wait and not task.status.is_terminal:
-            await wait_until_ended(self._watch, request.receive, task.id, wait)
+        if wait:
             # It is stored, so that is the answer, whatever has become of the database or of the task by now.
-            with suppress(StoreError, TimeoutError):
-                found = await answer_within(self._seconds, self._tasks.get(task.id))
-                task = task if found is None else found
+            with suppress(StoreError, TimeoutError, ProblemError):
+                task = await self._awaited_task(request, task, wait)
         headers = {"Location": f"{PREFIX}/{task.id}", **(REPLAYED if created.is_replay else {}), **applied(wait)}
         return _json(_TASK.dump_json(task), 201, **headers)
 
@@ -150,7 +148,7 @@ class TaskCalls:
     ) -> Response:
         """Read a task. `Prefer: wait=N` waits for it to end."""
         wait = wait_seconds(prefer)
-        task = await self._read(self._tasks.get, request, task_id, wait)
+        task = await self._awaited_task(request, await self._found(self._tasks.get(task_id), task_id), wait)
         return _shown_or_304(if_none_match, task.version, _TASK, task, **applied(wait))
 
     async def get_task_status(
@@ -158,7 +156,9 @@ class TaskCalls:
     ) -> Response:
         """Read the status and the progress of a task, without its payload and result. `Prefer: wait=N` waits."""
         wait = wait_seconds(prefer)
-        state = await self._read(self._tasks.state, request, task_id, wait)
+        state = await self._found(self._tasks.state(task_id), task_id)
+        awaited = await self._wait(request, state, wait)
+        state = await self._found(self._tasks.state(task_id), task_id) if awaited is None else awaited
         return _shown_or_304(if_none_match, state.version, _STATE, state, **applied(wait))
 
     async def cancel_task(self, task_id: UUID) -> Response:
@@ -211,18 +211,20 @@ class TaskCalls:
         self._signals.send(Signal(kind=SignalKind.DUE, queue=task.queue))
         return _json(_TASK.dump_json(task), ETag=etag_of(task.version))
 
-    async def _read(
-        self,
-        read: Callable[[UUID], Coroutine[Any, Any, Read | None]],
-        request: Request,
-        task_id: UUID,
-        wait: int | None,
-    ) -> Read:
-        """Read a task; where the caller is ready to wait for its end, once more then."""
-        found = await answer_within(self._seconds, read(task_id))
-        if wait and found is not None and not found.status.is_terminal:
-            await wait_until_ended(self._watch, request.receive, task_id, wait)
-            found = await answer_within(self._seconds, read(task_id))
+    async def _awaited_task(self, request: Request, task: Task, wait: int | None) -> Task:
+        """Wait for the end of a task, and return it as it is then: read again only if it has changed."""
+        awaited = await self._wait(request, task, wait)
+        if awaited is not None and awaited.version == task.version:
+            return task
+        return await self._found(self._tasks.get(task.id), task.id)
+
+    async def _wait(self, request: Request, state: TaskState, wait: int | None) -> TaskState | None:
+        if not wait or state.status.is_terminal:
+            return state
+        return await wait_until_ended(self._watch, request.receive, state.id, wait)
+
+    async def _found(self, reading: Coroutine[Any, Any, Read | None], task_id: UUID) -> Read:
+        found = await answer_within(self._seconds, reading)
         if found is None:
             raise task_not_found(task_id)
         return found

@@ -76,7 +76,8 @@ class Watch:
         itself are told what is found."""
         self._beginning: dict[Subscription, None] = {}
         self._reads = 0
-        self._is_failing = False
+        self.is_failing = False
+        """The last reading got no answer: what was handed out may be old."""
         self._cursor: datetime | None = None
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -219,11 +220,11 @@ class Watch:
                 read = await self._read_some()
                 now = now or read.now - timedelta(seconds=read_at - began)
         except (StoreError, TimeoutError) as error:
-            if not self._is_failing:
+            if not self.is_failing:
                 _log.warning("watch_without_database", reason=str(error) or type(error).__name__)
-            self._is_failing = True
+            self.is_failing = True
             return False
-        self._is_failing = False
+        self.is_failing = False
         oldest = min(began, self._ids.oldest_read, self._scan.complete_at if self._filters else began)
         self._cursor = now - timedelta(seconds=began - oldest)
         self._greet()
