@@ -221,7 +221,8 @@ class TaskClient:
             filters: which tasks.
 
         Raises:
-            ValidationFailedError: a filter is wrong, or there is none.
+            ValidationFailedError: a filter is wrong, or there is none, or labels are empty.
+            ValueError: a filter is None or an empty list: it would not filter.
 
         """
         return self._change_many("cancel", filters, every, dry_run, on_progress)
@@ -239,7 +240,7 @@ class TaskClient:
         Only what had ended when it began is run again, and nothing twice.
 
         Raises:
-            ValidationFailedError: a filter is wrong, or there is none.
+            ValidationFailedError, ValueError: as `cancel_many`.
 
         """
         return self._change_many("rerun", filters, every, dry_run, on_progress)
@@ -350,6 +351,7 @@ class TaskClient:
 
         Raises:
             ValidationFailedError: a filter is wrong.
+            ValueError: a filter is None or an empty list: it would not filter.
 
         """
         return self._iterate(pages(calls.page(filters, view), page_of(view), self._repeats))

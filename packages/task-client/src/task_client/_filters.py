@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
@@ -52,30 +52,41 @@ class TaskFilters(BulkFilters, total=False):
 
 
 def as_params(filters: Mapping[str, object]) -> Params:
-    """Return filters as the query of a request."""
+    """Return filters as the query of a request.
+
+    Raises:
+        ValueError: a filter is None or "any of" nothing, which would not filter: it is to be left out, or is a mistake.
+
+    """
     return tuple(pair for name, value in filters.items() for pair in _pairs(name, value))
 
 
 def as_json(filters: Mapping[str, object]) -> dict[str, JsonValue]:
-    """Return filters as a JSON object: of what may repeat, a list."""
+    """Return filters as a JSON object: of what may repeat, a list; empty labels stay, for the service to refuse.
+
+    Raises:
+        ValueError: as `as_params`.
+
+    """
     found: dict[str, JsonValue] = {}
-    for name, text in as_params(filters):
-        if name in _REPEATED:
-            values = found.setdefault(name, [])
-            assert isinstance(values, list)  # noqa: S101 # nothing else is put under these names
-            values.append(text)
-        else:
-            found[name] = text
+    for name, value in filters.items():
+        key = "label" if name == "labels" else name
+        texts = [text for _, text in _pairs(name, value)]
+        found[key] = [*texts] if key in _REPEATED else texts[0]
     return found
 
 
-def _pairs(name: str, value: object) -> Iterator[tuple[str, str]]:
+def _pairs(name: str, value: object) -> list[tuple[str, str]]:
     match value:
+        case None:
+            raise ValueError(f"{name} is None: leave it out if it filters nothing")
         case datetime():
-            yield name, value.isoformat()
+            return [(name, value.isoformat())]
         case Mapping():
-            yield from (("label", f"{key}:{text}") for key, text in value.items())
+            return [("label", f"{key}:{text}") for key, text in value.items()]
         case Iterable() if not isinstance(value, str):
-            yield from ((name, str(one)) for one in value)
+            if pairs := [(name, str(one)) for one in value]:
+                return pairs
+            raise ValueError(f"{name} is empty: leave it out if it filters nothing")
         case _:
-            yield name, str(value)
+            return [(name, str(value))]

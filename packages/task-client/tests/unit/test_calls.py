@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -98,6 +99,21 @@ def test_filters_in_a_body_are_lists_where_a_query_may_repeat_them() -> None:
     }
     every = calls.change_many("cancel", {}, is_all=True, is_dry_run=False)
     assert json.loads(every.content or b"") == {"all": True, "dry_run": False}
+
+
+@pytest.mark.parametrize("filters", [{"status": []}, {"id": iter(())}, {"priority": None}, {"queue": None}])
+def test_a_filter_that_would_not_filter_is_a_mistake(filters: Any) -> None:
+    with pytest.raises(ValueError, match="leave it out"):
+        calls.page(filters, View.SUMMARY)
+    with pytest.raises(ValueError, match="leave it out"):
+        calls.change_many("cancel", {**filters, "type": "a"}, is_all=False, is_dry_run=False)
+
+
+def test_labels_that_are_empty_filter_a_list_by_nothing_and_are_left_to_the_service_where_tasks_change() -> None:
+    changed = calls.change_many("cancel", {"type": "a", "labels": {}}, is_all=False, is_dry_run=False)
+
+    assert calls.page({"labels": {}}, View.SUMMARY).params == ()
+    assert json.loads(changed.content or b"")["filter"] == {"type": "a", "label": []}
 
 
 def test_a_change_sends_only_what_changes() -> None:

@@ -196,6 +196,8 @@ async def test_many_are_cancelled_and_run_again_with_progress(ask: Any, fake: Fa
     assert done == [1_000, 1_500, 1_000, 1_499]
     with pytest.raises(ValidationFailedError):
         await ask("cancel_many")
+    with pytest.raises(ValidationFailedError):
+        await ask("cancel_many", queue="default", labels={})
     assert await ask("cancel_many", every=True, dry_run=True) == 1_500
 
 

@@ -178,6 +178,10 @@ class Routes:
         """Change a page of the tasks that match. The cursor is the number of the latest change when it all began."""
         if not body.filter.model_fields_set and not body.all:
             raise invalid([FieldProblem(field="body.filter", message='is empty; for all tasks send "all": true')])
+        if empty := [name for name in body.filter.model_fields_set if not getattr(body.filter, name)]:
+            raise invalid(
+                [FieldProblem(field=f"body.filter.{name}", message="is empty: leave it out") for name in empty]
+            )
         began = self._tasks.changes if body.cursor is None else int(body.cursor)
         matching = [
             task.id
