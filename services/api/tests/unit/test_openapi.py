@@ -98,7 +98,7 @@ def test_headers_that_callers_rely_on_are_declared(operations: dict[str, Any]) -
 
 @pytest.mark.parametrize("name", ["create_task", "create_tasks"])
 def test_a_key_may_be_sent_and_a_repeat_says_so(operations: dict[str, Any], name: str) -> None:
-    (key,) = operations[name]["parameters"]
+    key, *_ = operations[name]["parameters"]
     replayed = operations[name]["responses"]["201"]["headers"]["Idempotency-Replayed"]
 
     assert (key["name"], key["in"], key["required"]) == ("Idempotency-Key", "header", False)
