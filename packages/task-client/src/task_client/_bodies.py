@@ -11,12 +11,10 @@ from typing import Required, TypeAlias, TypedDict
 from pydantic import ValidationError
 
 from task_client._errors import ValidationFailedError
-from task_contracts import FieldProblem, Priority, Problem, ProblemCode, TaskCreate
+from task_contracts import FieldProblem, Priority, Problem, ProblemCode, TaskCreate, limits
 
-BATCH_TASKS = 1_000
-BATCH_BYTES = (4 << 20) - (64 << 10)
-"""What the service takes (4 MiB), less some room."""
-BATCH_NODES = 100_000
+BATCH_BYTES = limits.BATCH_BODY_BYTES - (64 << 10)
+"""What the service takes, less some room."""
 _BEGIN, _END = b'{"tasks":[', b"]}"
 _NODES_AROUND = 2
 """The object and its list."""
@@ -64,9 +62,9 @@ class Batch:
     def has_room(self, body: bytes, nodes: int) -> bool:
         """Whether one more task fits; the first one always does."""
         return not self.bodies or (
-            len(self.bodies) < BATCH_TASKS
+            len(self.bodies) < limits.BATCH_TASKS_MAX
             and self.size + len(body) + 1 <= BATCH_BYTES
-            and self.nodes + nodes <= BATCH_NODES
+            and self.nodes + nodes <= limits.BATCH_JSON_NODES
         )
 
     def add(self, body: bytes, nodes: int) -> None:

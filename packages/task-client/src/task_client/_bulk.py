@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pydantic import BaseModel
-
 from task_client import _calls as calls
 from task_client._call import Call
 from task_client._flows import ask
 from task_client._repeats import RepeatPolicy
 from task_client._steps import Flow
-
-
-class Changed(BaseModel):
-    """The answer of one call over many tasks."""
-
-    changed: int
-    next_cursor: str | None = None
-    start_cursor: str | None = None
-    """Of a dry run: where to begin."""
+from task_contracts import BulkResult
 
 
 def count(call: Call, repeats: RepeatPolicy) -> Flow[int]:
     """Make a dry run, and return how many tasks would be changed."""
-    answer = yield from ask(call, Changed, repeats)
+    answer = yield from ask(call, BulkResult, repeats)
     return answer.changed
 
 
@@ -36,11 +26,11 @@ def change_many(
     It begins at the cursor of a dry run, which says when it began: so that each request, the first one too, may be
     repeated and changes nothing twice.
     """
-    cursor = (yield from ask(dry_run, Changed, repeats)).start_cursor
+    cursor = (yield from ask(dry_run, BulkResult, repeats)).start_cursor
     changed = 0
     while True:
         call = change if cursor is None else calls.change_more(change, cursor)
-        answer = yield from ask(call, Changed, repeats)
+        answer = yield from ask(call, BulkResult, repeats)
         changed += answer.changed
         if on_progress is not None:
             on_progress(changed)

@@ -185,8 +185,6 @@ class WaitTimeoutError(TaskClientError):
         return f"task {self.task_id} has not ended after {self.timeout_seconds:g} s: {known}"
 
 
-_IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
-
 _CLASS_BY_STATUS: dict[int, type[ProblemError]] = {
     HTTPStatus.NOT_FOUND: NotFoundError,
     HTTPStatus.CONFLICT: ConflictError,
@@ -200,7 +198,7 @@ def class_of(problem: Problem) -> type[ProblemError]:
     """Return the class of error that a problem is raised as."""
     if problem.code == ProblemCode.TASK_FINISHED:
         return TaskFinishedError
-    if problem.code == _IDEMPOTENCY_MISMATCH:
+    if problem.code == ProblemCode.IDEMPOTENCY_MISMATCH:
         return KeyMismatchError
     return _CLASS_BY_STATUS.get(problem.status, ProblemError)
 

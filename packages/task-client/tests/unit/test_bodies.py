@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from task_client import TaskCreate, ValidationFailedError
-from task_client._bodies import BATCH_BYTES, BATCH_NODES, BATCH_TASKS, as_create, batches
-from task_contracts import check_json
+from task_client._bodies import BATCH_BYTES, as_create, batches
+from task_contracts import check_json, limits
 
 
 def sizes(tasks: Any) -> list[int]:
@@ -42,7 +42,7 @@ def test_a_batch_stays_below_the_values_that_the_service_takes() -> None:
 
     assert [len(batch.bodies) for batch in found] == [10, 10, 5]
     assert [batch.nodes for batch in found] == [nodes_of(json.loads(batch.content)) for batch in found]
-    assert all(batch.nodes <= BATCH_NODES for batch in found)
+    assert all(batch.nodes <= limits.BATCH_JSON_NODES for batch in found)
 
 
 def test_a_task_that_is_too_large_goes_alone_to_be_refused() -> None:
@@ -62,12 +62,12 @@ def test_tasks_are_taken_as_they_are_needed() -> None:
 
     next(batches(endless()))
 
-    assert taken == BATCH_TASKS + 1
+    assert taken == limits.BATCH_TASKS_MAX + 1
 
 
 def test_a_wrong_task_is_named_by_its_index_in_all_of_them() -> None:
     found = batches({"name": "a" if n != 1_500 else ""} for n in range(2_000))
-    assert len(next(found).bodies) == BATCH_TASKS
+    assert len(next(found).bodies) == limits.BATCH_TASKS_MAX
 
     with pytest.raises(ValidationFailedError) as raised:
         next(found)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx2
@@ -264,7 +265,7 @@ async def test_head_is_answered_and_ends(live_client: httpx2.AsyncClient, path: 
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
 
-MANY_IDS = ",".join(str(an_id()) for _ in range(1_001))
+MANY_IDS = ",".join(str(UUID(int=number)) for number in range(1_001))
 
 
 @pytest.mark.parametrize(

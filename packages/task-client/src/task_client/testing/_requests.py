@@ -8,9 +8,9 @@ from uuid import UUID
 import httpx2
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from task_client._bodies import BATCH_TASKS, field_problems
+from task_client._bodies import field_problems
 from task_client.testing._answers import RefusedError, invalid
-from task_contracts import FieldProblem, Priority, SortOrder, Task, TaskCreate, TaskStatus, View, limits
+from task_contracts import FieldProblem, Priority, SortOrder, Task, TaskBatch, TaskStatus, View, limits
 
 Model = TypeVar("Model", bound=BaseModel)
 _FORBID = ConfigDict(extra="forbid", frozen=True)
@@ -61,14 +61,6 @@ class ListQuery(Filter):
     include_total: bool = False
 
 
-class BatchBody(BaseModel):
-    """The body of POST /tasks/batch."""
-
-    model_config = _FORBID
-
-    tasks: list[TaskCreate] = Field(min_length=1, max_length=BATCH_TASKS)
-
-
 class BulkBody(BaseModel):
     """The body of POST /tasks/cancel and POST /tasks/rerun."""
 
@@ -99,7 +91,7 @@ def body_of(request: httpx2.Request, model: type[Model]) -> Model:
     """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise RefusedError(415, "unsupported_media_type", "send JSON, as application/json")
-    bytes_max = (4 << 20) if model is BatchBody else limits.BODY_BYTES
+    bytes_max = limits.BATCH_BODY_BYTES if model is TaskBatch else limits.BODY_BYTES
     if len(request.content) > bytes_max:
         raise RefusedError(413, "body_too_large", f"the body may have {bytes_max} bytes")
     try:

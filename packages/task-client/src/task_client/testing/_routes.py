@@ -12,12 +12,12 @@ from uuid import UUID
 
 import httpx2
 
-from task_client._bulk import Changed
 from task_client.testing._answers import Held, RefusedError, invalid, shown
-from task_client.testing._requests import BatchBody, BulkBody, Filter, ListQuery, UpdateBody, body_of, query_of
+from task_client.testing._requests import BulkBody, Filter, ListQuery, UpdateBody, body_of, query_of
 from task_client.testing._streams import EventStream
 from task_client.testing._tasks import FakeTasks, WrongStatusError
 from task_contracts import (
+    BulkResult,
     CreatedTasks,
     FieldProblem,
     Health,
@@ -25,6 +25,7 @@ from task_contracts import (
     ProblemCode,
     SortOrder,
     Task,
+    TaskBatch,
     TaskCreate,
     TaskPage,
     TaskState,
@@ -112,7 +113,7 @@ class Routes:
         return shown(task, 201, {"location": f"{_PREFIX}/tasks/{task.id}", **replayed})
 
     def _create_batch(self, request: httpx2.Request) -> Answer:
-        body = body_of(request, BatchBody)
+        body = body_of(request, TaskBatch)
         for index, task in enumerate(body.tasks):
             if task.queue not in self._queues:
                 raise self._unknown_queue(f"body.tasks.{index}.queue")
@@ -132,7 +133,9 @@ class Routes:
         content = hashlib.sha256(f"{call} {body}".encode()).hexdigest()
         known, ids = self._ids_by_key.get(key, (content, []))
         if known != content:
-            raise RefusedError(422, "idempotency_mismatch", "this key was used for another body or another call")
+            raise RefusedError(
+                422, ProblemCode.IDEMPOTENCY_MISMATCH, "this key was used for another body or another call"
+            )
         if ids:
             return [self._tasks.get(task_id) for task_id in ids], {"idempotency-replayed": "true"}
         created = create()
@@ -189,11 +192,11 @@ class Routes:
             if number <= began and is_possible(task) and body.filter.matches(task)
         ]
         if body.dry_run:
-            return shown(Changed(changed=min(len(matching), limits.TOTAL_MAX), start_cursor=str(began)))
+            return shown(BulkResult(changed=min(len(matching), limits.TOTAL_MAX), start_cursor=str(began)))
         for task_id in matching[: body.limit]:
             change(task_id)
         has_more = len(matching) > body.limit
-        return shown(Changed(changed=min(len(matching), body.limit), next_cursor=str(began) if has_more else None))
+        return shown(BulkResult(changed=min(len(matching), body.limit), next_cursor=str(began) if has_more else None))
 
     def _can_cancel(self, task: Task) -> bool:
         return task.status in sources(*CANCELLATION) and task.cancel_requested_at is None
