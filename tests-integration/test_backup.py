@@ -146,6 +146,9 @@ async def test_after_a_restore_what_had_not_ended_when_the_dump_was_made_runs_an
     assert all(after[task_id] == before[task_id] for task_id in (completed, failed, cancelled, scheduled))
     assert {note.task_id for note in elsewhere.journal.notes()} == {*running, *waiting}
     assert (await again.http.get(f"{TASKS}/{accepted_later['id']}")).status_code == 404
+    (in_sql,) = await elsewhere.tables.rows("""SELECT create_task('{"name": "a task"}')::text AS id""")
+    elsewhere.accepted.ids.add(UUID(in_sql["id"]))
+    await again.reaches(in_sql["id"], "COMPLETED")
     await again.cancel(scheduled)
     await elsewhere.check()
 

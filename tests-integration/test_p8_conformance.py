@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from harness.api import TASKS, Api, Json
@@ -330,6 +331,23 @@ async def test_a_task_of_later_that_is_changed_to_now_starts_now(api: Api) -> No
 
     assert (answer.status_code, answer.headers["etag"]) == (200, 'W/"2"')
     assert (await api.reaches(task["id"], "COMPLETED"))["priority"] == "HIGH"
+
+
+async def test_a_task_created_in_a_transaction_runs_once_that_commits(api: Api, world: World) -> None:
+    create = """SELECT create_task('{"name": "in SQL", "payload": {"text": "hello"}, "queue": "reports"}')"""
+    connection = await asyncpg.connect(world.database_url, timeout=SECONDS)
+    async with connection.transaction():
+        kept = str(await connection.fetchval(create))
+        inner = connection.transaction()
+        await inner.start()
+        undone = await connection.fetchval(create)
+        await inner.rollback()
+    await connection.close()
+
+    world.accepted.ids.add(UUID(kept))
+    done = await api.reaches(kept, "COMPLETED")
+    assert (done["result"], done["type"], done["attempt"]) == ({"text": "hello"}, "echo", 1)
+    assert (await api.http.get(f"{TASKS}/{undone}")).status_code == 404
 
 
 async def test_every_queue_that_is_served_is_worked_on(api: Api) -> None:

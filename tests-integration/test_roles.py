@@ -13,6 +13,7 @@ import pytest
 
 from harness.compose import ROOT
 from task_migrations import upgrade
+from task_store import Database, Queues
 from task_store.testing import PrivatePostgres
 
 pytestmark = pytest.mark.private_servers
@@ -92,8 +93,10 @@ async def test_a_member_of_task_producer_creates_tasks_by_the_function_and_sees_
     await upgrade(as_role(server, "task_migrator"))
     run_script(server, tmp_path)
     await execute(server, f"CREATE ROLE shop LOGIN PASSWORD '{PASSWORD}' IN ROLE task_producer")
+    async with Database(as_role(server, "task_api")) as database:
+        await Queues(database).add(["default"], default_type=None)
+        await Queues(database).add(["default"], default_type="echo")
     api = await asyncpg.connect(as_role(server, "task_api"), timeout=10)
-    await api.execute("INSERT INTO queues VALUES ('default', 'echo')")
 
     shop = await asyncpg.connect(as_role(server, "shop"), timeout=10)
     task_id = await shop.fetchval(CREATE)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -59,6 +60,16 @@ def test_a_cancel_and_a_purge_are_within_the_rights(stack: Compose, client: Task
 
     assert client.cancel(task.id).status is TaskStatus.CANCELLED
     assert sql(stack, "task_worker", f"DELETE FROM tasks WHERE id = '{task.id}' RETURNING 1").split()[0] == "1"
+
+
+def test_task_producer_creates_a_task_that_runs_and_sees_none(stack: Compose, client: TaskClient) -> None:
+    create = "SELECT create_task(json_build_object('name', 'in SQL', 'type', 'echo'))"
+
+    created = sql(stack, "postgres", f"SET ROLE task_producer; {create}").split()[-1]
+
+    assert client.wait(UUID(created), 60).status is TaskStatus.COMPLETED
+    assert "permission denied" in sql(stack, "postgres", "SET ROLE task_producer; SELECT FROM tasks")
+    assert "permission denied" in sql(stack, "task_worker", create)
 
 
 def test_passwords_can_be_changed(stack: Compose, client: TaskClient) -> None:
