@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 
 from task_store import Database, NotExecutedError, Queues
@@ -48,14 +49,17 @@ async def test_the_default_type_of_the_last_api_counts(database: Database, table
 
 
 async def test_two_apis_that_start_at_once_add_theirs_in_one_order(
-    database: Database, table: Any, waiting_for_lock: Callable[[int], Awaitable[None]]
+    database: Database,
+    table: Any,
+    connect: Callable[[], Awaitable[asyncpg.Connection]],
+    waiting_for_lock: Callable[[int], Awaitable[None]],
 ) -> None:
-    async with table.connection.transaction():
-        await table.execute("INSERT INTO queues VALUES ('b', 'other')")
-        adding = asyncio.create_task(Queues(database).add(["c", "b", "a"], default_type="echo"))
+    other = await connect()  # not the one that looks for locks: it would see one moment throughout its transaction
+    async with asyncio.TaskGroup() as group, other.transaction():
+        await other.execute("INSERT INTO queues VALUES ('b', 'other')")
+        group.create_task(Queues(database).add(["c", "b", "a"], default_type="echo"))
         await waiting_for_lock(1)
-        await table.execute("INSERT INTO queues VALUES ('c', 'other')")  # else each would now wait for the other
-    await adding
+        await other.execute("INSERT INTO queues VALUES ('c', 'other')")  # else each would now wait for the other
 
     rows = await table.fetch(ALL)
     assert [(row["name"], row["default_type"]) for row in rows] == [("a", "echo"), ("b", "echo"), ("c", "echo")]
