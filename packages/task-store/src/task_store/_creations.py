@@ -19,7 +19,7 @@ from uuid import UUID
 import orjson
 from uuid_utils.compat import uuid7
 
-from task_contracts import Task, TaskSummary
+from task_contracts import Task, TaskCreate, TaskSummary
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._batcher import Batcher
 from task_store._statements import create, pages
@@ -37,6 +37,12 @@ _TRIES = 3
 _KEY_INDEX = "ix_tasks_idempotency_key"
 
 Shown = TypeVar("Shown", Task, TaskSummary)
+
+_BEGINNING: dict[str, Any] = {"status": LIFECYCLE[Event.CREATE].target, "attempt": 0, "version": 1}
+_FRESH = {model: model.model_construct(**_BEGINNING) for model in (Task, TaskSummary)}
+"""What a new task holds of which nobody was asked. A copy of it takes half the time of a model made anew."""
+_ASKED = {model: tuple(name for name in TaskCreate.model_fields if name in model.model_fields) for model in _FRESH}
+"""What a new task holds as it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +166,11 @@ def _key_columns(batch: Sequence[_Creation]) -> dict[str, list[Any]]:
 
 
 def _new(model: type[Shown], one: _Creation, row: Mapping[str, Any]) -> Shown:
-    asked = one.new.asked
-    fields = {name: getattr(asked, name) for name in type(asked).model_fields if name in model.model_fields}
-    status = LIFECYCLE[Event.CREATE].target
+    asked = {name: getattr(one.new.asked, name) for name in _ASKED[model]}
     times = {"created_at": row["created_at"], "due_at": row["due_at"]}
-    return model.model_construct(
-        **{**fields, **times, "id": one.id, "type": one.new.type, "status": status, "attempt": 0, "version": 1}
-    )
+    fresh: Any = _FRESH[model]
+    copied: Shown = fresh.model_copy(update={**asked, **times, "id": one.id, "type": one.new.type})
+    return copied
 
 
 def _searched(request: RequestKey) -> dict[str, str]:

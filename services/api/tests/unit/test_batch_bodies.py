@@ -67,6 +67,7 @@ async def test_body_of_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyP
         ('[1, "[]"]', 3),
         ("[ [ ] ]", 2),
         ('{"a": 1, "b": {}}', 3),
+        ('[",,,,,,[[[[[{{{{{"]', 2),
         ('["a, [b, {c", "\\"", "\\\\", "]"]', 5),
         ('{"a\\",": [1, "x,y", null]}', 5),
     ],
