@@ -45,7 +45,7 @@ def _clamp(moment: datetime) -> datetime:
 
 
 def _split_commas(values: Any, info: ValidationInfo) -> Any:
-    if info.mode == "json" or not isinstance(values, list):  # in JSON a list is one already
+    if info.mode == "json" or not values or not isinstance(values, list):  # in JSON a list is one already
         return values
     different = dict.fromkeys(",".join(map(str, values)).split(",", _PARTS_MAX))
     # Where there are more, one of these is wrong; each wrong one costs time, and a query has room for thousands.
@@ -53,7 +53,7 @@ def _split_commas(values: Any, info: ValidationInfo) -> Any:
 
 
 def _split_ids(values: Any, info: ValidationInfo) -> Any:
-    if info.mode == "json" or not isinstance(values, list):
+    if info.mode == "json" or not values or not isinstance(values, list):
         return values
     return list(dict.fromkeys(",".join(map(str, values)).split(",", limits.FILTER_IDS_MAX)))
 

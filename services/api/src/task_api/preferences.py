@@ -7,6 +7,7 @@ from typing import Annotated
 from urllib.request import parse_http_list
 
 from fastapi import Header
+from pydantic import WithJsonSchema
 
 from task_contracts import limits
 
@@ -14,10 +15,11 @@ _SECONDS = re.compile(r'[0-9]+|"[0-9]+"', re.ASCII)
 
 Prefer = Annotated[
     list[str] | None,
+    WithJsonSchema({"type": "string"}),  # the header may be sent more than once, and is one list then
     Header(
         description="`wait=N`: answer when the task has ended, or after N seconds (at most"
         f" {limits.WAIT_SECONDS_MAX}; more is taken as that) with the task as it is then. Anything else is ignored.",
-        examples=[["wait=30"]],
+        examples=["wait=30"],
     ),
 ]
 

@@ -107,6 +107,16 @@ async def test_only_what_matches_every_filter_is_sent(
     assert sorted(seen) == sorted(task["id"] for task in (*tasks, every))
 
 
+async def test_an_empty_filter_is_every_task(live_client: httpx2.AsyncClient, open_stream: Any, create: Create) -> None:
+    task = await create()
+
+    async with open_stream(EVENTS, json={"id": [], "status": [], "label": [], "type": None, "queue": None}) as stream:
+        await live_client.delete(f"{TASKS}/{task['id']}")
+        event = await stream.next()
+
+    assert event.data["id"] == task["id"]
+
+
 async def test_a_stream_of_a_thousand_ids(live_client: httpx2.AsyncClient, open_stream: Any, create: Create) -> None:
     ids = [(await create())["id"] for _ in range(3)]
     others = [str(an_id()) for _ in range(997)]

@@ -14,17 +14,21 @@ import pytest
 from task_api.app import create_app
 from task_api.parts import ApiParts
 from task_api.server import listen, serve
+from task_api.streams import event_stream
+from task_contracts import limits
 
 HERE = Path(__file__).parent
-OPERATIONS = 12
+OPERATIONS = 15
 BY_DESIGN = "use_after_free"
 """DELETE cancels a task, and a cancelled task can still be read."""
 SECONDS = 240
 
 
 @pytest.fixture
-async def url(parts: ApiParts) -> AsyncIterator[str]:
-    """The URL of the application on a real socket."""
+async def url(parts: ApiParts, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """The URL of the application on a real socket. Its streams end soon, and nobody waits for long."""
+    monkeypatch.setattr(limits, "WAIT_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(event_stream, "STREAM_SECONDS", 0.05)
     listener = listen("127.0.0.1", 0)
     serving = asyncio.create_task(serve(create_app(parts), listener, parts.stop, asyncio.Event()))
     yield listener.url

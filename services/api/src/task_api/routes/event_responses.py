@@ -14,9 +14,21 @@ _HEADERS = {
     "X-Accel-Buffering": header("No proxy holds events back."),
 }
 
+_TEXT = {"type": "string"}
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "data": _TEXT | {"contentMediaType": "application/json"},
+        "event": _TEXT | {"enum": ["message", "reset"]},
+        "id": _TEXT,
+        "retry": {"type": "integer"},
+    },
+}
+"""One event: OpenAPI 3.1 has no word for a schema of each, and readers that know event streams take it as that."""
+
 
 def _stream(description: str, example: str) -> dict[str, Any]:
-    content = {MEDIA_TYPE: {"schema": {"type": "string"}, "example": example}}
+    content = {MEDIA_TYPE: {"schema": _EVENT, "example": example}}
     return {"description": description, "content": content, "headers": _HEADERS}
 
 

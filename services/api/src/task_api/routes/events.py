@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
+from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
 from task_api import examples
@@ -26,21 +27,25 @@ from task_api.streams.task_stream import TaskStream
 
 EVENTS = "/api/v1/events"
 
+_VERSION = "^[0-9]{1,10}$"
+_HEADER = "Last-Event-ID"
+
+# The published schema of each has no null, which a header cannot be.
 LastVersion = Annotated[
-    str | None,
+    Annotated[str, Field(pattern=_VERSION)] | None,
+    WithJsonSchema({"type": "string", "pattern": _VERSION}),
     Header(
-        alias="Last-Event-ID",
+        alias=_HEADER,
         description="The `id` of the last event that the caller has: it is not sent again.",
-        pattern="^[0-9]{1,10}$",
         examples=["4"],
     ),
 ]
 LastCursor = Annotated[
-    str | None,
+    Annotated[str, Field(pattern=cursors.PATTERN)] | None,
+    WithJsonSchema({"type": "string", "pattern": cursors.PATTERN}),
     Header(
-        alias="Last-Event-ID",
+        alias=_HEADER,
         description="The last `id` of an earlier stream: what has changed since is sent first.",
-        pattern=cursors.PATTERN,
         examples=[examples.EVENT_CURSOR],
     ),
 ]

@@ -209,21 +209,25 @@ class Watch:
         """
         self._wake.clear()
         began = time.monotonic()
+        now = None
+        todo: dict[UUID, bool] = {}
         try:
             self._ask(self._ids.unread_since(began - _AGAIN_SECONDS, _AGAIN_IDS))
             if self._filters and self._is_scan_due(began):
                 async for ids in self._scan.look():
                     self._pending.update(dict.fromkeys(ids, True))
-            now = None
-            while self._pending or now is None:
+            todo, self._pending = self._pending, {}  # what is heard of from here on is read by the next reading
+            while todo or now is None:
                 read_at = time.monotonic()
-                read = await self._read_some()
+                read = await self._read_first(todo)
                 now = now or read.now - timedelta(seconds=read_at - began)
         except (StoreError, TimeoutError) as error:
             if not self.is_failing:
                 _log.warning("watch_without_database", reason=str(error) or type(error).__name__)
             self.is_failing = True
             return False
+        finally:
+            self._pending = {**todo, **self._pending}
         self.is_failing = False
         oldest = min(began, self._ids.oldest_read, self._scan.complete_at if self._filters else began)
         self._cursor = now - timedelta(seconds=began - oldest)
@@ -234,22 +238,16 @@ class Watch:
         is_wanted = any(one.began_at > self._scan.complete_at for one in self._beginning if not one.wanted.ids)
         return is_wanted or self._scan.complete_at <= now - _AGAIN_SECONDS
 
-    async def _read_some(self) -> ChangedTasks:
-        """Read the first of what is pending, and hand out what has changed."""
-        batch = dict(islice(self._pending.items(), self._limit.items))
-        for task_id in batch:  # before the statement: what is heard of while it runs is read again
-            del self._pending[task_id]
+    async def _read_first(self, todo: dict[UUID, bool]) -> ChangedTasks:
+        """Read the first of `todo`, hand out what has changed, and take out what was answered."""
+        batch = dict(islice(todo.items(), self._limit.items))
         self._reads += 1
         number, began_at = self._reads, time.monotonic()
         try:
             read = await self.changes.read({task_id: self._version(task_id) for task_id in batch})
-        except BaseException as error:
-            self._pending = {**batch, **self._pending}
-            if isinstance(error, DatabaseUnavailableError):
-                self._limit.unanswered(len(batch))
+        except DatabaseUnavailableError:
+            self._limit.unanswered(len(batch))
             raise
-        left = dict(islice(batch.items(), read.asked, None))
-        self._pending = {**left, **self._pending}
         self._limit.answered(len(batch))
         cursor = self._cursor or read.now
         matches = 0
@@ -260,7 +258,10 @@ class Watch:
                 await asyncio.sleep(0)
         for task_id in read.gone:
             self._ids.deliver_gone(task_id, number)
-        self._note_read(batch.keys() - left.keys(), number, began_at)
+        answered = set(islice(batch, read.asked))
+        self._note_read(answered, number, began_at)
+        for task_id in answered:
+            del todo[task_id]
         return read
 
     def _ask(self, ids: Iterable[UUID]) -> None:
