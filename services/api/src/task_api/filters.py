@@ -55,7 +55,7 @@ def _split_commas(values: Any, info: ValidationInfo) -> Any:
 def _split_ids(values: Any, info: ValidationInfo) -> Any:
     if info.mode == "json" or not values or not isinstance(values, list):
         return values
-    return list(dict.fromkeys(",".join(map(str, values)).split(",", limits.FILTER_IDS_MAX)))
+    return ",".join(map(str, values)).split(",", limits.FILTER_IDS_MAX)
 
 
 def _split_label(value: Any) -> tuple[str, str]:
