@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-TASKS = "/api/v1/tasks"
+API = "/api/v1"
+TASKS = f"{API}/tasks"
 PAGE = (Path(__file__).parents[4] / "docs" / "api.md").read_text(encoding="utf-8")
 STATUS_BY_SECTION = {"Change a waiting task": "NEW", "Rerun one": "PENDING", "Cancel or rerun many": None}
 Create = Callable[..., Awaitable[dict[str, Any]]]
@@ -27,7 +28,7 @@ def commands(title: str) -> list[str]:
 
 async def run(client: httpx2.AsyncClient, command: str, task_id: str) -> httpx2.Response:
     """Send what curl would."""
-    words = iter(shlex.split(command.replace("$API", TASKS).replace("$TASK", task_id)))
+    words = iter(shlex.split(command.replace("$API", API).replace("$TASK", task_id)))
     method, path, body, headers = "GET", "", None, {}
     for word in words:
         match word:
@@ -75,7 +76,7 @@ async def test_the_loop_over_cursors_changes_all(client: httpx2.AsyncClient, cre
             request = httpx2.Request("POST", f"http://test{url}")
             return httpx2.Response(200, json={"changed": 2, "next_cursor": following}, request=request)
 
-    exec(code, {"http": Http(), "api": TASKS})  # the page's own
+    exec(code, {"http": Http(), "api": API})  # the page's own
 
     assert [(url, body.get("cursor")) for url, body in calls] == [
         (f"{TASKS}/rerun", None),

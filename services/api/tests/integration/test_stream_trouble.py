@@ -15,6 +15,7 @@ import pytest
 from task_api.app import create_app
 from task_api.connections import ConnectionBounds
 from task_api.parts import ApiParts
+from task_api.request_middleware import RequestMiddleware
 from task_api.server import listen, serve
 from task_contracts.testing import an_id
 from task_migrations import upgrade
@@ -159,14 +160,23 @@ async def test_a_reader_that_stopped_reading_does_not_hold_up_a_server_that_stop
     listener, hurry = listen("127.0.0.1", 0), asyncio.Event()
     listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
+    counts = [0]
+
     async def endless(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while not parts.stop.is_set():
             await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+            counts[-1] += 1
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    serving = asyncio.create_task(serve(endless, listener, parts.stop, hurry))
+    serving = asyncio.create_task(serve(RequestMiddleware(endless), listener, parts.stop, hurry))
     deaf = await open_deaf(listener.url, "/")
+
+    async def is_stuck() -> bool:
+        counts.append(counts[-1])
+        return counts[-1] > 0 and len(set(counts[-20:])) == 1
+
+    await until(is_stuck)
     parts.stop.set()
     if is_hurried:
         hurry.set()
