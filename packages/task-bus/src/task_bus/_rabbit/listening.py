@@ -19,7 +19,7 @@ from task_contracts import Signal, SignalKind
 _log = logging.getLogger(__name__)
 
 _PREFETCH = 50
-"""Signals that are on their way at once: each busy worker may send a hundred a second."""
+"""Signals that are on their way at once: each busy process may send twenty a second."""
 
 
 class RabbitListening:

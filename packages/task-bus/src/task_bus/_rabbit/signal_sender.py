@@ -5,7 +5,7 @@
 - Signals are sent one at a time, and those that come before the broker has confirmed the last are merged. So the
   broker sets the pace, and `add` never waits for it.
 - With `needs_listener`, nothing is sent or kept for a second after the broker has returned a signal, since nobody
-  listens. Then one is tried again. While somebody listens, a few go at once and then one each 20 ms, however many come.
+  listens. Then one is tried again. While somebody listens, a few go at once and then one each 50 ms, however many come.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ class BrokerTimings:
     """Deadline for declaring everything and starting all consumers on a new connection."""
     call_seconds: float = 5
     """Deadline for one call to the broker: starting or ending a consumer, a question about a queue, a signal."""
-    gather_seconds: float = 0.02
+    gather_seconds: float = 0.05
     """Interval between messages with ids of changed tasks, after a few at once: what changes meanwhile goes into the
-    next (decision 0016)."""
+    next (decision 0020)."""
     quiet_seconds: float = 1
     """How long changes are not told after the broker has returned a message of them, since nobody listens."""
     flush_seconds: float = 1
