@@ -13,7 +13,8 @@ HANDLERS = """
 import time
 from task_worker import Context, TaskCreate, handler
 
-MAILS = [TaskCreate(name="mail", type="echo", labels={"of": "mails"}, payload={"to": to}) for to in ("ann", "bob", "bob")]
+TO = ("ann", "bob", "bob")
+MAILS = [TaskCreate(name="mail", type="echo", labels={"of": "mails"}, payload={"to": to}) for to in TO]
 
 @handler("mails")
 @handler("mails.process", in_process=True)
