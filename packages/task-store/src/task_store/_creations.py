@@ -39,8 +39,16 @@ _KEY_INDEX = "ix_tasks_idempotency_key"
 Shown = TypeVar("Shown", Task, TaskSummary)
 
 _BEGINNING: dict[str, Any] = {"status": LIFECYCLE[Event.CREATE].target, "attempt": 0, "version": 1}
-_FRESH = {model: model.model_construct(**_BEGINNING) for model in (Task, TaskSummary)}
-"""What a new task holds of which nobody was asked. A copy of it takes half the time of a model made anew."""
+
+
+def _fresh(model: type[Shown]) -> Shown:
+    """Return what a new task holds of which nobody was asked, with a place for the rest: JSON has the same order."""
+    places = {name: None for name, field in model.model_fields.items() if field.is_required()}
+    return model.model_construct(**{**places, **_BEGINNING})
+
+
+_FRESH = {model: _fresh(model) for model in (Task, TaskSummary)}
+"""A copy of it takes half the time of a model made anew."""
 _ASKED = {model: tuple(name for name in TaskCreate.model_fields if name in model.model_fields) for model in _FRESH}
 """What a new task holds as it was asked for."""
 

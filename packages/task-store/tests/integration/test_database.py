@@ -88,7 +88,8 @@ async def test_operator_sees_whose_connection_it_is(postgres_server: PostgresSer
 async def test_each_call_is_a_transaction_of_its_own(database: Database) -> None:
     query = sql("SELECT pg_current_xact_id()::text AS number, pg_backend_pid() AS pid")
 
-    first, second = (await database.fetch(query))[0], (await database.fetch(query))[0]
+    async with Database(database.url, pool_size=1) as alone:  # else the two may have a connection each
+        first, second = (await alone.fetch(query))[0], (await alone.fetch(query))[0]
 
     assert first["number"] != second["number"]
     assert first["pid"] == second["pid"]

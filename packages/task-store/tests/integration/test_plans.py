@@ -253,7 +253,7 @@ def statements(known: Known) -> dict[str, Case]:
             pages.page(TaskFilter(ids=tuple(ids), statuses=frozenset({TaskStatus.FAILED})), is_full=False, items=50),
             {},
             rows=2 * len(ids),
-            pages=400,
+            pages=600,
             is_hot=False,
         ),
         "first page": Case(pages.page(TaskFilter(), is_full=True, items=50), {}, rows=51, pages=200, is_hot=False),

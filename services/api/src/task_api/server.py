@@ -142,10 +142,15 @@ class _Server(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks, timeout=_LAST_ANSWERS_SECONDS)
 
     async def _go_on_checking(self) -> None:
-        """Check while the server stops: a caller that reads nothing of a stream would hold it up to the end."""
+        """Check while the server stops: a caller that reads nothing of a stream would hold it up to the end.
+
+        So would one whose connection was made after uvicorn had told all others that the server stops.
+        """
         while True:
             await asyncio.sleep(_LAST_READ_SECONDS / 4)
             self._check()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()  # once more changes nothing
 
     def _check(self) -> None:
         connections = [one for one in self.server_state.connections if isinstance(one, BoundedProtocol)]
