@@ -76,13 +76,18 @@ def check_json(value: object) -> JsonValue:
         # Read past what a subclass overrides, as orjson writes it: an own `__iter__` may hide something, or never end.
         if isinstance(node, dict):
             nodes = _count(nodes, dict.__len__(node))
-            stack.extend((item, depth + 1, (*path, _check_key(key, path))) for key, item in dict.items(node))
-        elif isinstance(node, list):
-            nodes = _count(nodes, list.__len__(node))
-            stack.extend((item, depth + 1, (*path, str(i))) for i, item in enumerate(list.__iter__(node)))
-        elif type(node) is tuple:
-            nodes = _count(nodes, len(node))
-            stack.extend((item, depth + 1, (*path, str(i))) for i, item in enumerate(node))
+            for key, item in dict.items(node):
+                _check_key(key, path)
+                if depth == limits.JSON_DEPTH or not _is_plain(item):
+                    stack.append((item, depth + 1, (*path, key)))
+        elif isinstance(node, list) or type(node) is tuple:
+            nodes = _count(nodes, list.__len__(node) if isinstance(node, list) else len(node))
+            items = list.__iter__(node) if isinstance(node, list) else node
+            stack.extend(
+                (item, depth + 1, (*path, str(place)))
+                for place, item in enumerate(items)
+                if depth == limits.JSON_DEPTH or not _is_plain(item)
+            )
         else:
             _check_scalar(node, path)
     return value  # type: ignore[return-value] # the walk above has just shown it
@@ -95,15 +100,25 @@ def _count(nodes: int, members: int) -> int:
     return nodes
 
 
-def _check_key(key: object, path: tuple[str, ...]) -> str:
+def _is_plain(node: object) -> bool:
+    """Return whether this is one of the values that most JSON consists of, which need no closer look."""
+    if type(node) is str:
+        return node.isascii() and "\x00" not in node
+    if type(node) is int:
+        return -limits.INTEGER_BOUND < node < limits.INTEGER_BOUND
+    return node is None or node is True or node is False
+
+
+def _check_key(key: object, path: tuple[str, ...]) -> None:
     if type(key) is not str:
         raise UnstorableJsonError(path, f"has a key of type {type(key).__name__}, not a string")
     if len(key) > limits.JSON_KEY_CHARS:
         raise UnstorableJsonError(path, f"has a key longer than {limits.JSON_KEY_CHARS} characters")
-    try:
-        return check_text(key)
-    except ValueError as error:
-        raise UnstorableJsonError(path, f"has a key that {error}") from None
+    if not _is_plain(key):
+        try:
+            check_text(key)
+        except ValueError as error:
+            raise UnstorableJsonError(path, f"has a key that {error}") from None
 
 
 def _check_scalar(node: object, path: tuple[str, ...]) -> None:

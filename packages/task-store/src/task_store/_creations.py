@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -48,9 +51,10 @@ def _fresh(model: type[Shown]) -> Shown:
 
 
 _FRESH = {model: _fresh(model) for model in (Task, TaskSummary)}
-"""A copy of it takes half the time of a model made anew."""
+"""A copy of it takes half the time of a model made anew, and less than `model_copy`."""
 _ASKED = {model: tuple(name for name in TaskCreate.model_fields if name in model.model_fields) for model in _FRESH}
 """What a new task holds as it was asked for."""
+_ASKED_OF = {model: attrgetter(*names) for model, names in _ASKED.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +65,12 @@ class _Creation:
     new: NewTask
     labels: bytes
     payload: bytes
-    key: str | None
     request: RequestKey | None
 
     @classmethod
-    def of(cls, task_id: UUID, new: NewTask, request: RequestKey | None = None, place: int = 1) -> _Creation:
-        """Return the creation of the task at this place of its request, counted from 1."""
-        labels, payload = orjson.dumps(new.asked.labels), orjson.dumps(new.asked.payload)
-        key = None if request is None else request.key if place == 1 else f"{request.key} {place}"
-        return cls(task_id, new, labels, payload, key, request)
+    def of(cls, task_id: UUID, new: NewTask, request: RequestKey | None = None) -> _Creation:
+        """Return the creation of a task, for a request that has a key or none."""
+        return cls(task_id, new, orjson.dumps(new.asked.labels), orjson.dumps(new.asked.payload), request)
 
 
 class Creations:
@@ -102,20 +103,21 @@ class Creations:
         """Create the tasks of a batch, or return those that were created with this key."""
         async with self._batch_turns:
             ids = sorted(uuid7() for _ in news)  # the order of the tasks, wherever they are listed
-            batch = [_Creation.of(*given, request, place) for place, given in enumerate(zip(ids, news, strict=True), 1)]
+            values = _batch_values(ids, news, request)
             for _ in range(_TRIES):
-                rows = await self._insert_batch(batch)
+                rows = await self._insert_batch(values)
                 if rows:
-                    row_by_id = {row["id"]: row for row in rows}
-                    return CreatedBatch(tuple(_new(TaskSummary, one, row_by_id[one.id]) for one in batch), False)
+                    created_at = rows[0]["created_at"]
+                    items = [_new(TaskSummary, *given, created_at) for given in zip(ids, news, strict=True)]
+                    return CreatedBatch(tuple(items), is_replay=False)
                 if request is None:
                     break
                 rows = await self._database.fetch(pages.GET_BATCH, _searched(request))
                 if rows:
-                    items = _repeated(TaskSummary, rows, request)
-                    if len(items) < len(batch):
+                    replayed = _repeated(TaskSummary, rows, request)
+                    if len(replayed) < len(news):
                         raise KeyExpiredError("some tasks of the batch that was created with this key were purged")
-                    return CreatedBatch(items, is_replay=True)
+                    return CreatedBatch(replayed, is_replay=True)
         raise _purged_again_and_again()
 
     async def aclose(self) -> None:
@@ -124,19 +126,18 @@ class Creations:
         await self._keyed.aclose()
 
     async def _insert_plain(self, batch: Sequence[_Creation]) -> list[Task]:
-        row_by_id = await self._insert_gathered(create.CREATE, _columns(batch))
-        return [_new(Task, one, row_by_id[one.id]) for one in batch]
+        created_at = await self._insert_gathered(create.CREATE, _columns(batch))
+        return [_new(Task, one.id, one.new, created_at[one.id]) for one in batch]
 
     async def _insert_keyed(self, batch: Sequence[_Creation]) -> list[Task | None]:
-        row_by_id = await self._insert_gathered(create.CREATE_KEYED, _columns(batch) | _key_columns(batch))
-        return [_new(Task, one, row_by_id[one.id]) if one.id in row_by_id else None for one in batch]
+        created_at = await self._insert_gathered(create.CREATE_KEYED, _columns(batch) | _key_columns(batch))
+        return [_new(Task, one.id, one.new, created_at[one.id]) if one.id in created_at else None for one in batch]
 
-    async def _insert_gathered(self, statement: Statement, values: Mapping[str, Any]) -> dict[UUID, Mapping[str, Any]]:
-        return {row["id"]: row for row in await self._database.fetch(statement, values)}
+    async def _insert_gathered(self, statement: Statement, values: Mapping[str, Any]) -> dict[UUID, datetime]:
+        return {row["id"]: row["created_at"] for row in await self._database.fetch(statement, values)}
 
-    async def _insert_batch(self, batch: Sequence[_Creation]) -> Sequence[Mapping[str, Any]]:
-        """Return the rows of a batch; none where there is a task of its key."""
-        values = _columns(batch) | _key_columns(batch) | {"first_id": batch[0].id}
+    async def _insert_batch(self, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """Return the one row of a stored batch; none where there is a task of its key."""
         try:
             try:
                 return await self._database.fetch(create.CREATE_BATCH, values)
@@ -153,31 +154,55 @@ def _size_bytes(one: _Creation) -> int:
 
 
 def _columns(batch: Sequence[_Creation]) -> dict[str, list[Any]]:
-    asked = [one.new.asked for one in batch]
-    plain = ("name", "description", "queue", "run_at", "timeout_seconds", "max_attempts")
     return {
+        **_asked_columns([one.new for one in batch]),
         "id": [one.id for one in batch],
-        "type": [one.new.type for one in batch],
-        "priority": [str(one.priority) for one in asked],
         "labels": [one.labels.decode() for one in batch],
         "payload": [one.payload.decode() for one in batch],
-        **{name: [getattr(one, name) for one in asked] for name in plain},
     }
 
 
 def _key_columns(batch: Sequence[_Creation]) -> dict[str, list[Any]]:
     return {
-        "idempotency_key": [one.key for one in batch],
+        "idempotency_key": [one.request and one.request.key for one in batch],
         "request_hash": [one.request and one.request.request_hash for one in batch],
         "scope": [one.request.scope if one.request else "" for one in batch],
     }
 
 
-def _new(model: type[Shown], one: _Creation, row: Mapping[str, Any]) -> Shown:
-    asked = {name: getattr(one.new.asked, name) for name in _ASKED[model]}
-    times = {"created_at": row["created_at"], "due_at": row["due_at"]}
+def _batch_values(ids: Sequence[UUID], news: Sequence[NewTask], request: RequestKey | None) -> dict[str, Any]:
+    return {
+        **_asked_columns(news),
+        "id": ids,
+        "labels": [orjson.dumps(new.asked.labels).decode() for new in news],
+        "payload": [orjson.dumps(new.asked.payload).decode() for new in news],
+        "idempotency_key": request and request.key,
+        "request_hash": request and request.request_hash,
+        "scope": request.scope if request else "",
+    }
+
+
+def _asked_columns(news: Sequence[NewTask]) -> dict[str, list[Any]]:
+    plain = ("name", "description", "queue", "run_at", "timeout_seconds", "max_attempts")
+    asked = [new.asked for new in news]
+    return {
+        "type": [new.type for new in news],
+        "priority": [str(one.priority) for one in asked],
+        **{name: [getattr(one, name) for one in asked] for name in plain},
+    }
+
+
+def _new(model: type[Shown], task_id: UUID, new: NewTask, created_at: datetime) -> Shown:
+    run_at = new.asked.run_at
     fresh: Any = _FRESH[model]
-    copied: Shown = fresh.model_copy(update={**asked, **times, "id": one.id, "type": one.new.type})
+    copied: Shown = copy(fresh)
+    copied.__dict__.update(zip(_ASKED[model], _ASKED_OF[model](new.asked), strict=True))
+    copied.__dict__.update(
+        id=task_id,
+        type=new.type,
+        created_at=created_at,
+        due_at=created_at if run_at is None else max(run_at, created_at),
+    )
     return copied
 
 

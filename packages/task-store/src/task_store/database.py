@@ -142,7 +142,8 @@ class Database:
             raise classify(error) from error
 
     def _tell(self, rows: Sequence[dict[str, Any]], on_changed: OnChanged) -> None:
-        if ids := [row["id"] for row in rows if row.get("event", row) is not None]:
+        changed = [row for row in rows if row.get("event", row) is not None]
+        if ids := [task_id for row in changed for task_id in row.get("ids") or (row["id"],)]:
             on_changed(ids)
 
     async def require_writable(self) -> None:

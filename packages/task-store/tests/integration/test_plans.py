@@ -201,7 +201,7 @@ def statements(known: Known) -> dict[str, Case]:
         "held among": Case(workers.HELD_AMONG, {"worker_id": ME, "id": held_ids}, rows=HELD),
         "create": Case(create.CREATE, new, rows=0),
         "create keyed": Case(create.CREATE_KEYED, new | keys, rows=0),
-        "create batch": Case(create.CREATE_BATCH, new | keys | {"first_id": new["id"][0]}, rows=0),
+        "create batch": Case(create.CREATE_BATCH, new | {name: column[0] for name, column in keys.items()}, rows=0),
         "get by key": Case(pages.GET_BY_KEY, {"scope": "", "idempotency_key": "key-7"}, rows=1, pages=10),
         "get batch": Case(pages.GET_BATCH, {"scope": "", "idempotency_key": "key-7"}, rows=50, pages=200),
         "page of a key": Case(

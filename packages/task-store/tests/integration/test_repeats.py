@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -417,3 +418,15 @@ async def test_purge_spares_a_task_with_a_key_for_a_day(
     await table.put("COMPLETED", **columns)
 
     assert await purge(workers, timedelta(minutes=1)) == purged
+
+
+@pytest.mark.parametrize("key", [None, request()])
+async def test_batch_tells_all_its_tasks_once(database: Database, new_task: NewTasks, key: RequestKey | None) -> None:
+    told: list[list[UUID]] = []
+
+    async with Database(database.url, on_changed=told.append) as telling:
+        created = await Tasks(telling).create_batch([new_task() for _ in range(5)], key)
+        if key is not None:
+            assert (await Tasks(telling).create_batch([new_task() for _ in range(5)], key)).is_replay
+
+    assert [sorted(ids) for ids in told] == [[task.id for task in created.items]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,7 @@ async def turns_of_others(body: bytes) -> int:
 async def test_others_have_a_turn_after_each_task_that_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.dumps({"tasks": [{"name": "a"}] * 1000}).encode()
     monkeypatch.setattr(batch_bodies, "_SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(batch_bodies, "_SMALL_BYTES", 0)
 
     assert await turns_of_others(body) >= 1000
 
@@ -50,6 +52,29 @@ async def test_small_batch_is_read_without_a_pause(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(batch_bodies, "_SLICE_SECONDS", 60.0)
 
     assert await turns_of_others(b'{"tasks": [{"name": "a"}]}') == 0
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [{"name": "é", "payload": {"text": "\u2028", "n": [1, 1.5, None, True, 10**18]}, "labels": {"a": "b"}}],
+        [{"name": "a", "run_at": "2026-11-01T12:00:00+02:00", "timeout_seconds": 2, "max_attempts": 3}] * 3,
+        [{"name": "a"}, {"name": ""}, {"name": "a", "payload": {"n": 1 << 64}}, {"nome": "a"}, 7],
+    ],
+)
+async def test_small_batch_is_read_as_a_large_one(monkeypatch: pytest.MonkeyPatch, tasks: list[Any]) -> None:
+    body = json.dumps({"tasks": tasks}).encode()
+
+    async def read() -> Any:
+        try:
+            return list((await read_batch(body)).tasks)
+        except ProblemError as error:
+            return error.problem
+
+    small = await read()
+    monkeypatch.setattr(batch_bodies, "_SMALL_BYTES", 0)
+
+    assert small == await read()
 
 
 async def test_body_of_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,11 @@ from sqlalchemy import (
     Integer,
     Text,
     Uuid,
+    case,
     cast,
     exists,
     func,
+    literal_column,
     select,
     union_all,
 )
@@ -28,7 +30,7 @@ from sqlalchemy.types import DateTime, TypeEngine
 
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_store._models import TaskRow
-from task_store._statements.parameters import parameter, unnested
+from task_store._statements.parameters import in_order, parameter, unnested
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant
 
@@ -51,7 +53,7 @@ _ARRAYS = "The arrays have one length; `labels` and `payload` are JSON texts."
 
 def _insert_from(asked: FromClause, *conditions: ColumnElement[bool], order_by: tuple[str, ...] = ()) -> Insert:
     columns = {
-        **{column.name: column for column in asked.c},
+        **{column.name: column for column in asked.c if column.name != "place"},
         "labels": cast(asked.c.labels, JSONB),
         "payload": cast(asked.c.payload, JSON),
         "payload_bytes": func.octet_length(asked.c.payload),
@@ -64,7 +66,7 @@ def _insert_from(asked: FromClause, *conditions: ColumnElement[bool], order_by: 
     return insert(TaskRow).from_select(list(columns), rows.order_by(*(asked.c[name] for name in order_by)))
 
 
-_STORED = (TaskRow.id, TaskRow.created_at, TaskRow.due_at)
+_STORED = (TaskRow.id, TaskRow.created_at)
 
 CREATE = Statement(
     _insert_from(unnested("asked", **_TYPES)).returning(*_STORED),
@@ -81,14 +83,27 @@ CREATE_KEYED = Statement(
     tells_changes=True,
 )
 
-_batch = select(*unnested("asked", **_TYPES, **_KEY_TYPES).c).cte("batch")
-_is_first = _batch.c.id == parameter("first_id", Uuid())
-_first = _insert_from(_batch, _is_first).on_conflict_do_nothing().returning(*_STORED).cte("first")
-_others = _insert_from(_batch, ~_is_first, exists(select(_first.c.id))).returning(*_STORED).cte("others")
+_asked = in_order("asked", **_TYPES)
+_key = parameter("idempotency_key", Text())
+_batch = select(
+    *(_asked.c[name] for name in _TYPES),
+    _asked.c.place,
+    # So that no other request can have the key of one of the others: no caller can send a space.
+    case((_asked.c.place == 1, _key), else_=_key + literal_column("' '") + cast(_asked.c.place, Text())).label(
+        "idempotency_key"
+    ),
+    *(parameter(name, _KEY_TYPES[name]).label(name) for name in ("scope", "request_hash")),
+).cte("batch")
+_first = _insert_from(_batch, _batch.c.place == 1).on_conflict_do_nothing().returning(*_STORED).cte("first")
+_others = _insert_from(_batch, _batch.c.place > 1, exists(select(_first.c.id))).returning(*_STORED).cte("others")
+_stored = union_all(select(*_first.c), select(*_others.c)).subquery("stored")
 
 CREATE_BATCH = Statement(
-    union_all(select(*_first.c), select(*_others.c)),
-    "Stores the tasks of a batch, unless there is one of the key of the first: then none, and returns nothing. Fails"
-    f" where there is one of the key of another. {_ARRAYS}",
+    select(func.array_agg(_stored.c.id).label("ids"), func.max(_stored.c.created_at).label("created_at")).having(
+        func.count() > 0
+    ),
+    "Stores the tasks of a batch, unless there is one of the key of the first: then none, and returns nothing. The"
+    " n-th has the key and n. Fails where there is one of the key of another. Returns one row."
+    f" {_ARRAYS}",
     tells_changes=True,
 )

@@ -16,8 +16,8 @@ class Statement:
         purpose: what it does and returns, and what its parameters must fulfil beyond their types.
         indexes: the indexes and primary keys by which it finds its rows; `test_plans.py` holds those of `tasks` to it.
         scans: the tables that it reads as a whole.
-        tells_changes: whether `Database` tells the ids of the rows that it returns: they are tasks whose version it
-            changed. Where it returns others too, those have an `event` of NULL.
+        tells_changes: whether `Database` tells the ids that it returns, in `id` or many in `ids`: they are tasks whose
+            version it changed. Where it returns others too, those have an `event` of NULL.
 
     """
 
