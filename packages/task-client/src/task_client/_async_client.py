@@ -236,7 +236,8 @@ class AsyncTaskClient:
         if dry_run:
             return await self._run(count(look, self._repeats))
         change = calls.change_many(verb, filters, is_all=every, is_dry_run=False)
-        return await self._run(change_many(look, change, self._repeats, on_progress))
+        begin = look if verb == "rerun" else None
+        return await self._run(change_many(begin, change, self._repeats, on_progress))
 
     async def _ask(self, call: Call, model: type[Model]) -> Model:
         return await self._run(ask(call, model, self._repeats))

@@ -19,14 +19,14 @@ def count(call: Call, repeats: RepeatPolicy) -> Flow[int]:
 
 
 def change_many(
-    dry_run: Call, change: Call, repeats: RepeatPolicy, on_progress: Callable[[int], object] | None
+    dry_run: Call | None, change: Call, repeats: RepeatPolicy, on_progress: Callable[[int], object] | None
 ) -> Flow[int]:
     """Change page after page, and return how many tasks were changed.
 
-    It begins at the cursor of a dry run, which says when it began: so that each request, the first one too, may be
-    repeated and changes nothing twice.
+    With a dry run it begins at its cursor, which says when it began: so that each request, the first one too, may be
+    repeated and changes nothing twice. A first cancel may be repeated without one.
     """
-    cursor = (yield from ask(dry_run, BulkResult, repeats)).start_cursor
+    cursor = None if dry_run is None else (yield from ask(dry_run, BulkResult, repeats)).start_cursor
     changed = 0
     while True:
         call = change if cursor is None else calls.change_more(change, cursor)

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from task_client._call import Call
 from task_client._filters import as_json, as_params
 from task_contracts import JsonValue, Priority, View
+
+Id = TypeVar("Id", UUID, UUID | str)
 
 _TASKS = "/api/v1/tasks"
 _EVENTS = "/api/v1/events"
@@ -137,7 +139,7 @@ def as_id(task_id: UUID | str) -> UUID:
     return task_id if isinstance(task_id, UUID) else UUID(task_id)
 
 
-def in_queries(ids: Iterable[UUID]) -> list[tuple[UUID, ...]]:
+def in_queries(ids: Iterable[Id]) -> list[tuple[Id, ...]]:
     """Return ids in groups, each of which fits into the query of a list."""
     every = tuple(ids)
     return [every[first : first + IDS_IN_A_QUERY] for first in range(0, len(every), IDS_IN_A_QUERY)]

@@ -113,8 +113,8 @@ class TaskClient:
         Args:
             tasks: any iterable of `TaskCreate` or mappings of its fields.
             key: makes a repeat of all of it safe: with the same tasks, it returns those that are there and creates the
-                others. Its first request has this key, the further ones `key.2`, `key.3` … Without it the client makes
-                one for each request.
+                others. At most 245 characters: its first request has this key, the further ones `key.2`, `key.3` …
+                Without it the client makes one.
 
         Raises:
             ValidationFailedError: a task is wrong. Its `errors` name the index in all of `tasks`, as
@@ -421,7 +421,8 @@ class TaskClient:
         if dry_run:
             return self._run(count(look, self._repeats))
         change = calls.change_many(verb, filters, is_all=every, is_dry_run=False)
-        return self._run(change_many(look, change, self._repeats, on_progress))
+        begin = look if verb == "rerun" else None
+        return self._run(change_many(begin, change, self._repeats, on_progress))
 
     def _ask(self, call: Call, model: type[Model]) -> Model:
         return self._run(ask(call, model, self._repeats))

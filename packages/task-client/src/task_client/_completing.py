@@ -26,13 +26,15 @@ from task_client._errors import NotFoundError, TaskClientError, WaitTimeoutError
 from task_client._flows import ask_once
 from task_client._repeats import Patience, RepeatPolicy
 from task_client._steps import SILENT_SECONDS, Emit, Flow, Hear, Listen, StreamNews, Unlisten, Wait
-from task_contracts import Problem, ProblemCode, Task, TaskPage, TaskState, TaskStatus, TaskSummary, View
+from task_contracts import BackOff, Problem, ProblemCode, Task, TaskPage, TaskState, TaskStatus, TaskSummary, View
 
 IDS_OF_A_STREAM = 1_000
 STREAMS_MAX = 10
 RESET = "reset"
 """The event after which changes may have been missed."""
 _LOOK_SECONDS = 1.0
+_REOPENING = BackOff(first_seconds=2.0, longest_seconds=2.0, jitter=0.5)
+"""As the service asks for by `retry`."""
 _IDS_OF_A_LOOK = 500
 _GATHERED_MAX = 100
 _NEWS_MAX = 1_000
@@ -151,7 +153,7 @@ class Completion:
         """Return the seconds until a stream is opened again. What is wrong with the service itself, the lists say."""
         asked = trouble(news, calls.events({}))
         if asked is None:
-            return 0.0 if watch.heard_at is not None else _LOOK_SECONDS
+            return reopening_seconds() if watch.heard_at is not None else _LOOK_SECONDS
         return max(asked.retry_after or 0.0, _LOOK_SECONDS if asked.is_transient else math.inf)
 
     def _unwatched_slice(self) -> Iterator[UUID]:
@@ -202,6 +204,11 @@ class Completion:
             else:
                 self._patience.answered()
                 return answer
+
+
+def reopening_seconds() -> float:
+    """Return the seconds until a stream that ended by itself is opened again: others may do so at the same moment."""
+    return _REOPENING.pause_seconds(1)
 
 
 def state_of(event: httpx2.ServerSentEvent) -> TaskState | None:

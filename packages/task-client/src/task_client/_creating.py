@@ -11,12 +11,14 @@ from task_client._errors import ProblemError, TaskClientError
 from task_client._flows import ask, collect
 from task_client._repeats import RepeatPolicy
 from task_client._steps import Emit, Flow
-from task_contracts import CreatedTasks, FieldProblem, Task, TaskCreate, TaskSummary
+from task_contracts import CreatedTasks, FieldProblem, Task, TaskCreate, TaskSummary, limits
 
 KeyOf = Callable[[bytes, str | None], str]
 """Returns the key of a create, from its body and from the key that the caller gave."""
 _INDEX = re.compile(r"\bbody\.tasks\.(\d{1,6})\b")
 """How the service names a task of a batch."""
+KEY_CHARS = limits.IDEMPOTENCY_KEY_CHARS - 10
+"""The longest key of many tasks: the first batch has the key itself, the n-th has `.n` behind it."""
 
 
 def create(task: TaskCreate, key: str | None, key_of: KeyOf, repeats: RepeatPolicy) -> Flow[Task]:
@@ -27,15 +29,33 @@ def create(task: TaskCreate, key: str | None, key_of: KeyOf, repeats: RepeatPoli
 
 
 def create_lazily(tasks: Iterable[NewTask], key: str | None, key_of: KeyOf, repeats: RepeatPolicy) -> Flow[None]:
-    """Create tasks in batches, each sent when its tasks are needed, and emit their summaries."""
+    """Create tasks in batches, each sent when its tasks are needed, and emit their summaries.
+
+    All batches have keys that are made of one, which an error names: with it the whole of it can be repeated.
+
+    Raises:
+        ValueError: the key is too long to be numbered.
+
+    """
+    if key is not None and len(key) > KEY_CHARS:
+        raise ValueError(f"the key of many tasks has at most {KEY_CHARS} characters, not {len(key)}")
+    base = key
     for number, batch in enumerate(batches(tasks), start=1):
         content = batch.content
-        batch_key = key_of(content, None if key is None else _numbered(key, number))
+        if number == 1:
+            base = batch_key = key_of(content, key)
+        else:
+            batch_key = f"{base}.{number}"
         call = calls.create_batch(content, batch_key, is_key_known=key is not None)
         try:
             created = yield from ask(call, CreatedTasks, repeats)
         except ProblemError as error:
-            raise _renumbered(error, batch) from error.__cause__
+            renumbered = _renumbered(error, batch)
+            renumbered.key = base
+            raise renumbered from error.__cause__
+        except TaskClientError as error:
+            error.key = base
+            raise
         for summary in created.items:
             yield Emit(summary)
 
@@ -58,11 +78,6 @@ def create_many(
     return created
 
 
-def _numbered(key: str, number: int) -> str:
-    """Return the key of a batch: the caller's own for the first, so that it can be looked up."""
-    return key if number == 1 else f"{key}.{number}"
-
-
 def _renumbered(error: ProblemError, batch: Batch) -> ProblemError:
     """Return a refusal of a batch with the index in all tasks in the place of the one in the batch."""
 
@@ -72,5 +87,5 @@ def _renumbered(error: ProblemError, batch: Batch) -> ProblemError:
     fields = [FieldProblem(field=in_all(one.field), message=one.message) for one in error.errors]
     problem = error.problem.model_copy(update={"errors": fields, "detail": in_all(error.detail)})
     renumbered = type(error)(problem, error.retry_after, error.is_repeat_safe)
-    renumbered.request, renumbered.key = error.request, error.key
+    renumbered.request = error.request
     return renumbered

@@ -39,7 +39,7 @@ class TaskClientError(Exception):
     request: str = ""
     """The method and the URL that were called, without query and password; empty where none was."""
     key: str | None = None
-    """The Idempotency-Key that a create was sent with: the same create with `key=` this cannot be done twice."""
+    """Of a create: the same call with `key=` this and the same tasks cannot be done twice."""
     created: tuple[TaskSummary, ...] = ()
     """What `create_many` or `map` had created before the error."""
 

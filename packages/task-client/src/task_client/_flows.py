@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import httpx2
@@ -27,13 +28,13 @@ _LOGGED_FROM = 2
 def ask(call: Call, model: type[Model], repeats: RepeatPolicy) -> Flow[Model]:
     """Make one call, and repeat it after a pause where it may be repeated and that may help.
 
-    A connection that was dropped costs a call that may be repeated one more request, at once and not counted.
+    A connection that was dropped costs a call that reads, or may be repeated, one more request: at once, not counted.
 
     Raises:
         TaskClientError: the one of the last try.
 
     """
-    tries, is_drop_excused = 0, call.is_repeated
+    tries, is_drop_excused = 0, call.is_repeated or call.method == "GET"
     while True:
         tries += 1
         try:
@@ -82,11 +83,21 @@ def page_of(view: View) -> type[TaskPage[Any]]:
 
 def collect(flow: Flow[None], items: list[Item]) -> Flow[None]:
     """Go through a flow, and put what it emits into `items`."""
+
+    def keep(item: Item) -> Flow[None]:
+        items.append(item)
+        yield from ()
+
+    yield from for_each(flow, keep)
+
+
+def for_each(flow: Flow[None], then: Callable[[Item], Flow[None]]) -> Flow[None]:
+    """Go through a flow, and in the place of each item that it emits go through what `then` makes of it."""
     try:
         step = next(flow)
         while True:
             if isinstance(step, Emit):
-                items.append(step.item)
+                yield from then(step.item)
                 step = next(flow)
             else:
                 step = flow.send((yield step))

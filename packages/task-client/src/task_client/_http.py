@@ -41,6 +41,8 @@ def client_options(base_url: str, timeout_seconds: float, headers: Mapping[str, 
             **(headers or {}),
         },
         "follow_redirects": False,
+        # An answer that is held back, or a stream, keeps its connection: nobody else may have to wait for one.
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=100),
         "trust_env": False,
         # Without TLS there is nothing to verify, and no need to load the certificates (tens of milliseconds).
         "verify": _tls() if url.scheme == "https" else False,

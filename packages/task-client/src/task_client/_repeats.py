@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from task_client._errors import NoAnswerError, RequestTimeoutError, TaskClientError
+from task_client._errors import NoAnswerError, ProblemError, RequestTimeoutError, TaskClientError
 from task_contracts import BackOff
 
 _log = logging.getLogger("task_client")
@@ -66,7 +66,9 @@ class Patience:
 
         """
         self._failures += 1
-        if not error.is_transient or (not self._had_answer and self._failures >= self._repeats.tries):
+        # Once there was an answer, a wait of hours does not end by one error of the service: it only reads.
+        may_pass = error.is_transient or (self._had_answer and isinstance(error, ProblemError) and error.status >= 500)
+        if not may_pass or (not self._had_answer and self._failures >= self._repeats.tries):
             raise error
         if self._failures == 1:
             log_trouble(error)

@@ -12,8 +12,8 @@ import httpx2
 
 from task_client import _calls as calls
 from task_client._call import Call
-from task_client._completing import RESET, state_of, trouble
-from task_client._flows import ask, collect, pages
+from task_client._completing import RESET, reopening_seconds, state_of, trouble
+from task_client._flows import ask, for_each, pages
 from task_client._repeats import Patience, RepeatPolicy
 from task_client._steps import SILENT_SECONDS, Emit, Flow, Hear, Listen, StreamNews, Unlisten, Wait
 from task_contracts import TaskPage, TaskState, TaskStatus, TaskSummary, View
@@ -60,8 +60,10 @@ class Changes(ABC):
                 continue
             if news.is_over:
                 error = trouble(news, call)
-                if error is not None or not lives:
-                    yield Wait(_LOOK_SECONDS if error is None else self._patience.failed(error))
+                if error is not None:
+                    yield Wait(self._patience.failed(error))
+                else:
+                    yield Wait(reopening_seconds() if lives else _LOOK_SECONDS)
                 return
             self._patience.answered()
             lives = True
@@ -123,7 +125,12 @@ class ChangesOfMany(Changes):
 
     def __init__(self, filters: Mapping[str, Any], repeats: RepeatPolicy) -> None:
         super().__init__(repeats)
-        self._filters = filters
+        asked = filters.get("id")
+        self._ids = () if asked is None else (asked,) if isinstance(asked, str | UUID) else tuple(asked)
+        self._filters = {**filters, "id": self._ids} if self._ids else filters
+        wanted = filters.get("status", _ACTIVE)
+        wanted = {wanted} if isinstance(wanted, str) else {*wanted}
+        self._statuses = tuple(status for status in _ACTIVE if status in wanted)
 
     def _call(self) -> Call:
         return calls.events(self._filters, self._last_event_id)
@@ -132,8 +139,9 @@ class ChangesOfMany(Changes):
         yield from ()
 
     def _look_after_reset(self) -> Flow[None]:
-        active = calls.page({"status": _ACTIVE, **self._filters}, View.SUMMARY)
-        found: list[TaskSummary] = []
-        yield from collect(pages(active, TaskPage[TaskSummary], self._repeats), found)
-        for summary in found:
-            yield from self._show(summary)
+        if not self._statuses:
+            return
+        for group in calls.in_queries(self._ids) or [()]:
+            active = {**self._filters, "status": self._statuses, **({"id": group} if group else {})}
+            listed = pages(calls.page(active, View.SUMMARY), TaskPage[TaskSummary], self._repeats)
+            yield from for_each(listed, self._show)

@@ -62,6 +62,19 @@ async def test_refusals_are_told_apart(connect: Callable[..., Any], service: Any
         await client("create", TaskCreate(name="a task", queue="elsewhere"))
 
 
+async def test_waits_beyond_a_hundred_leave_connections_for_others(service: Any) -> None:
+    async with AsyncTaskClient(service.url, timeout_seconds=5) as client:
+        task = await client.create(name="a task", type="slow")
+        waits = [asyncio.create_task(client.wait(task.id, 60)) for _ in range(130)]
+        await asyncio.sleep(1)
+        beside = await client.status(task.id)
+        await client.cancel(task.id)
+        ends = await asyncio.gather(*waits)
+
+    assert beside.status is TaskStatus.NEW
+    assert {end.status for end in ends} == {TaskStatus.CANCELLED}
+
+
 async def test_calls_one_after_another_share_a_connection(connect: Callable[..., Any], service: Any) -> None:
     client = connect(service.url)
     for _ in range(20):

@@ -21,6 +21,7 @@ from task_client import (
     UnavailableError,
     ValidationFailedError,
 )
+from task_client.testing import FakeService
 from task_contracts import PROBLEM_MEDIA_TYPE, Problem, Task, TaskCreate, TaskPage, TaskStatus, TaskSummary, View
 from task_contracts.testing import a_task, an_id
 
@@ -284,14 +285,16 @@ async def test_health_says_that_the_process_answers(connect: Callable[..., Any])
     assert str(service.requests[0].url) == "http://service.test/health/live"
 
 
-@pytest.mark.parametrize("trouble", [httpx2.ConnectError("refused"), httpx2.ReadError("reset")])
-async def test_health_is_asked_for_once(connect: Callable[..., Any], trouble: Exception) -> None:
+@pytest.mark.parametrize(("trouble", "requests"), [(httpx2.ConnectError("refused"), 1), (httpx2.ReadError("reset"), 2)])
+async def test_health_is_asked_for_once_but_for_a_dropped_connection(
+    connect: Callable[..., Any], trouble: Exception, requests: int
+) -> None:
     service = Service(trouble)
     for method in ("health", "ready"):
         with pytest.raises(ConnectionFailedError):
             await connect(answer=service)(method)
 
-    assert len(service.requests) == 2
+    assert len(service.requests) == 2 * requests
 
 
 @pytest.mark.parametrize(
@@ -335,3 +338,34 @@ async def test_an_application_in_this_process_can_be_the_transport() -> None:
 
     async with AsyncTaskClient("http://service.test", transport=httpx2.ASGITransport(application)) as client:
         assert (await client.health()).is_ready
+
+
+async def test_key_of_an_error_makes_a_repeat_of_all_tasks_safe(connect: Callable[..., Any]) -> None:
+    fake = FakeService()
+    tasks = [{"name": f"task {n}"} for n in range(1_500)]
+    cut: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        answered = fake.answer(request)
+        if len(json.loads(request.content)["tasks"]) == 500 and not cut:
+            cut.append(request)
+            raise httpx2.ReadTimeout("cut")
+        return answered
+
+    talk = connect(answer=answer)
+    with pytest.raises(RequestTimeoutError, match="to repeat it safely, pass key=") as lost:
+        await talk("create_many", tasks)
+    again = await talk("create_many", tasks, key=lost.value.key)
+
+    assert len(lost.value.created) == 1_000
+    assert len(again) == len(fake.tasks) == 1_500
+    assert [one.id for one in again[:1_000]] == [one.id for one in lost.value.created]
+
+
+async def test_key_that_is_too_long_for_many_tasks_is_refused_before_any_request(connect: Callable[..., Any]) -> None:
+    service = Service(httpx2.ConnectError("refused"))
+
+    with pytest.raises(ValueError, match="at most 245 characters"):
+        await connect(answer=service)("create_many", [{"name": "a"}] * 1_500, key="k" * 246)
+
+    assert service.requests == []

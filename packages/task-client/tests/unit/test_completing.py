@@ -382,3 +382,48 @@ def test_changes_of_a_task_that_does_not_exist_are_an_error() -> None:
 
     with pytest.raises(NotFoundError):
         world.run(ChangesOfOne(an_id(), REPEATS).run())
+
+
+def test_after_a_reset_tasks_that_have_ended_are_no_news() -> None:
+    running, failed = a_task(version=4), a_task(version=3, status=TaskStatus.FAILED)
+    for status, expected in (
+        (TaskStatus.FAILED, []),
+        ([TaskStatus.FAILED, running.status], [(running.id, 4)]),
+    ):
+        world = World(running, failed)
+        world.news.extend([lambda: reset(1), lambda: StreamNews(1, is_over=True), stop])
+        with pytest.raises(StoppedError):
+            world.run(ChangesOfMany({"status": status}, REPEATS).run())
+
+        assert states(world) == expected
+
+
+def test_after_a_reset_many_ids_are_listed_in_short_queries() -> None:
+    tasks = [a_task() for _ in range(250)]
+    world = World(*tasks)
+    world.news.append(lambda: reset(1))
+    world.run(ChangesOfMany({"id": (task.id for task in tasks)}, REPEATS).run(), count=250)
+
+    assert len(states(world)) == 250
+    assert max(len(query.get_list("id")) for query in world.lists) == 100
+
+
+def test_a_stream_that_ends_by_itself_is_opened_again_after_a_pause() -> None:
+    task = a_task()
+    world = World(task)
+    for _ in range(5):
+        world.news.extend([lambda: told(1, task), lambda: StreamNews(1, is_over=True)])
+    world.news.append(stop)
+    with pytest.raises(StoppedError):
+        world.run(ChangesOfMany({}, REPEATS).run())
+
+    assert len(world.listened) == 6
+    assert world.now >= 1_005
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop() -> StreamNews:
+    raise StoppedError

@@ -17,20 +17,16 @@ _FORBID = ConfigDict(extra="forbid", frozen=True)
 _REPEATED = frozenset({"id", "status", "priority", "label"})
 
 
-class Filter(BaseModel):
-    """Which tasks. An empty one means all."""
+class EventFilter(BaseModel):
+    """Of which tasks a stream tells. An empty one means all."""
 
     model_config = _FORBID
 
     id: frozenset[UUID] = Field(default=frozenset(), max_length=1_000)
     status: list[TaskStatus] = Field(default_factory=list)
-    priority: list[Priority] = Field(default_factory=list)
     label: list[Annotated[str, Field(pattern="^[^:]+:")]] = Field(default_factory=list)
     type: str | None = None
     queue: str | None = None
-    name: str | None = None
-    created_from: AwareDatetime | None = None
-    created_to: AwareDatetime | None = None
 
     def matches(self, task: Task) -> bool:
         """Whether a task meets all that is given."""
@@ -39,10 +35,26 @@ class Filter(BaseModel):
             (
                 not self.id or task.id in self.id,
                 not self.status or task.status in self.status,
-                not self.priority or task.priority in self.priority,
                 all(task.labels.get(key) == text for key, text in pairs),
                 self.type in {None, task.type},
                 self.queue in {None, task.queue},
+            )
+        )
+
+
+class Filter(EventFilter):
+    """Which tasks a list has, or a change in bulk. An empty one means all."""
+
+    priority: list[Priority] = Field(default_factory=list)
+    name: str | None = None
+    created_from: AwareDatetime | None = None
+    created_to: AwareDatetime | None = None
+
+    def matches(self, task: Task) -> bool:
+        """Whether a task meets all that is given."""
+        return super().matches(task) and all(
+            (
+                not self.priority or task.priority in self.priority,
                 self.name is None or self.name.lower() in task.name.lower(),
                 self.created_from is None or task.created_at >= self.created_from,
                 self.created_to is None or task.created_at < self.created_to,

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx2
 
 from task_client.testing._answers import Held, RefusedError, invalid, shown
-from task_client.testing._requests import BulkBody, Filter, ListQuery, UpdateBody, body_of, query_of
+from task_client.testing._requests import BulkBody, EventFilter, ListQuery, UpdateBody, body_of, query_of
 from task_client.testing._streams import EventStream
 from task_client.testing._tasks import FakeTasks, WrongStatusError
 from task_contracts import (
@@ -57,8 +57,7 @@ class Routes:
         except RefusedError as refused:
             return refused.answer()
         except WrongStatusError as wrong:
-            code = ProblemCode.TASK_FINISHED if wrong.status.is_terminal else "wrong_status"
-            return RefusedError(409, code, str(wrong)).answer()
+            return RefusedError(409, wrong.code, str(wrong)).answer()
         except KeyError as missing:
             return RefusedError(404, ProblemCode.TASK_NOT_FOUND, f"no task has the id {missing.args[0]}").answer()
 
@@ -69,7 +68,9 @@ class Routes:
         match path.removeprefix(f"{_PREFIX}/").split("/"):
             case ["events"]:
                 is_get = request.method == "GET"
-                return self._events(request, query_of(request, Filter) if is_get else body_of(request, Filter))
+                return self._events(
+                    request, query_of(request, EventFilter) if is_get else body_of(request, EventFilter)
+                )
             case ["tasks"] if request.method == "GET":
                 return self._page(query_of(request, ListQuery))
             case ["tasks"]:
@@ -179,6 +180,8 @@ class Routes:
         self, body: BulkBody, change: Callable[[UUID], Task], is_possible: Callable[[Task], bool]
     ) -> Answer:
         """Change a page of the tasks that match. The cursor is the number of the latest change when it all began."""
+        if body.filter.model_fields_set and body.all:
+            raise invalid([FieldProblem(field="body", message='has a filter and "all": true: send one of them')])
         if not body.filter.model_fields_set and not body.all:
             raise invalid([FieldProblem(field="body.filter", message='is empty; for all tasks send "all": true')])
         if empty := [name for name in body.filter.model_fields_set if not getattr(body.filter, name)]:
@@ -229,7 +232,7 @@ class Routes:
         )
         return _event_stream(stream)
 
-    def _events(self, request: httpx2.Request, filters: Filter) -> Answer:
+    def _events(self, request: httpx2.Request, filters: EventFilter) -> Answer:
         given = request.headers.get("last-event-id", "")
         after = int(given) if given.isdecimal() else self._tasks.changes
         return _event_stream(EventStream(self._tasks, after, filters.matches, lambda _, number: number, ends=False))

@@ -12,7 +12,17 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
-from task_contracts import ErrorCode, Progress, Task, TaskCreate, TaskError, TaskStatus, UnstorableJsonError, check_json
+from task_contracts import (
+    ErrorCode,
+    ProblemCode,
+    Progress,
+    Task,
+    TaskCreate,
+    TaskError,
+    TaskStatus,
+    UnstorableJsonError,
+    check_json,
+)
 from task_contracts.lifecycle import CANCELLATION, LIFECYCLE, Event, refusal, sources
 
 Handler: TypeAlias = Callable[[dict[str, Any]], object]
@@ -25,7 +35,7 @@ class WrongStatusError(Exception):
 
     def __init__(self, status: TaskStatus, *events: Event) -> None:
         super().__init__(refusal(status, *events))
-        self.status = status
+        self.code = ProblemCode.TASK_FINISHED if events == CANCELLATION else ProblemCode.WRONG_STATUS
 
 
 class FakeTasks:
@@ -143,7 +153,7 @@ class FakeTasks:
             attempt=0,
             version=1,
             created_at=now,
-            due_at=create.run_at or now,
+            due_at=max(create.run_at or now, now),
         )
 
     def _run(self, task: Task) -> None:
