@@ -16,21 +16,13 @@ from pydantic import BeforeValidator
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from task_api.problems import make_problem, respond
-from task_contracts import ProblemCode
+from task_api.problems import HOST_NOT_ALLOWED, NO_HOST, respond
 
 _NAME = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
 _HOST = re.compile(rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>{_NAME})\.?)(?::[0-9]*)?", re.ASCII)
 
-_NO_HOST = respond(
-    make_problem(ProblemCode.VALIDATION, "a request names one host, as in Host: 127.0.0.1:9000", status=400)
-)
-_NOT_ALLOWED = respond(
-    make_problem(
-        ProblemCode.HOST_NOT_ALLOWED,
-        "this service does not have the name in Host; TASK_API_ALLOWED_HOSTS lists the names with a dot that it has",
-    )
-)
+_NO_HOST = respond(NO_HOST)
+_NOT_ALLOWED = respond(HOST_NOT_ALLOWED)
 
 
 class HostCheck:

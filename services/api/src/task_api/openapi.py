@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from task_api.problems import ProblemError
+from task_api.problems import OF_EVERY_CALL, ProblemError
 from task_api.settings import ApiSettings
 from task_contracts import PROBLEM_MEDIA_TYPE, Problem
 
@@ -68,6 +68,7 @@ class DocumentedApi(FastAPI):
         if not self.openapi_schema:
             document = super().openapi()
             _move_problems(document)
+            _add_problems_of_every_call(document)
             _fit(document["components"]["schemas"]["TaskCreate"], self._settings)
             self.openapi_schema = document
         return self.openapi_schema
@@ -93,6 +94,17 @@ def _move_problems(document: dict[str, Any]) -> None:
                 if PROBLEM_MEDIA_TYPE in content:
                     (successes,) = content.keys() - {PROBLEM_MEDIA_TYPE}
                     content[PROBLEM_MEDIA_TYPE]["schema"] = content.pop(successes)["schema"]
+
+
+def _add_problems_of_every_call(document: dict[str, Any]) -> None:
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for problem in OF_EVERY_CALL:
+                declared = _declaration(problem, {})
+                content = declared["content"][PROBLEM_MEDIA_TYPE]
+                content["schema"] = {"$ref": f"#/components/schemas/{declared.pop('model').__name__}"}
+                content["examples"][problem.code] = {"value": problem.model_dump(mode="json")}
+                operation["responses"].setdefault(str(problem.status), declared)
 
 
 def _fit(create: dict[str, Any], settings: ApiSettings) -> None:

@@ -66,6 +66,16 @@ def make_problem(code: ProblemCode, detail: str, errors: Sequence[FieldProblem] 
     return Problem(type="about:blank", title=title, status=status, detail=detail, code=code, errors=list(errors))
 
 
+NO_HOST = make_problem(ProblemCode.VALIDATION, "a request names one host, as in Host: 127.0.0.1:9000", status=400)
+HOST_NOT_ALLOWED = make_problem(
+    ProblemCode.HOST_NOT_ALLOWED,
+    "this service does not have the name in Host; TASK_API_ALLOWED_HOSTS lists the names with a dot that it has",
+)
+INTERNAL = make_problem(ProblemCode.INTERNAL, "something failed in the server; it is in its log")
+OF_EVERY_CALL = (NO_HOST, HOST_NOT_ALLOWED, INTERNAL)
+"""What any call may answer, whatever it does."""
+
+
 def invalid(errors: Sequence[FieldProblem], count: int | None = None) -> ProblemError:
     """Return the 422 that names each wrong field; there must be at least one. `errors` are the first of `count`."""
     fields = ", ".join(dict.fromkeys(error.field for error in errors))

@@ -11,13 +11,12 @@ from time import perf_counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from task_api.problems import answer, make_problem, respond, unavailable
-from task_contracts import ProblemCode
+from task_api.problems import INTERNAL, answer, respond, unavailable
 from task_runtime import get_logger
 
 _log = get_logger(__name__)
 
-_FAILURE = respond(make_problem(ProblemCode.INTERNAL, "something failed in the server; it is in its log"))
+_FAILURE = respond(INTERNAL)
 _STOPPING = answer(unavailable("the server stops; try again later"))
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9]{1,15})?")
