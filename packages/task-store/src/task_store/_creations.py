@@ -45,7 +45,7 @@ _BEGINNING: dict[str, Any] = {"status": LIFECYCLE[Event.CREATE].target, "attempt
 
 
 def _fresh(model: type[Shown]) -> Shown:
-    """Return what a new task holds of which nobody was asked, with a place for the rest: JSON has the same order."""
+    """Return a new task with its fixed values, and None for what is filled in later; fields in the model's order."""
     places = {name: None for name, field in model.model_fields.items() if field.is_required()}
     return model.model_construct(**{**places, **_BEGINNING})
 
@@ -94,10 +94,10 @@ class Creations:
             created = await self._keyed.submit(one, seconds=seconds)
             if created is not None:
                 return Created(created, is_replay=False)
-            rows = await self._database.fetch(pages.GET_BY_KEY, _searched(request))
+            rows = await self._database.fetch(pages.GET_BY_KEY, _key_parameters(request))
             if rows:
                 return Created(_repeated(Task, rows, request)[0], is_replay=True)
-        raise _purged_again_and_again()
+        raise _purged_each_time()
 
     async def create_batch(self, news: Sequence[NewTask], request: RequestKey | None) -> CreatedBatch:
         """Create the tasks of a batch, or return those that were created with this key."""
@@ -112,13 +112,13 @@ class Creations:
                     return CreatedBatch(tuple(items), is_replay=False)
                 if request is None:
                     break
-                rows = await self._database.fetch(pages.GET_BATCH, _searched(request))
+                rows = await self._database.fetch(pages.GET_BATCH, _key_parameters(request))
                 if rows:
                     replayed = _repeated(TaskSummary, rows, request)
                     if len(replayed) < len(news):
                         raise KeyExpiredError("some tasks of the batch that was created with this key were purged")
                     return CreatedBatch(replayed, is_replay=True)
-        raise _purged_again_and_again()
+        raise _purged_each_time()
 
     async def aclose(self) -> None:
         """Wait until every task that is being created has its answer."""
@@ -206,7 +206,7 @@ def _new(model: type[Shown], task_id: UUID, new: NewTask, created_at: datetime) 
     return copied
 
 
-def _searched(request: RequestKey) -> dict[str, str]:
+def _key_parameters(request: RequestKey) -> dict[str, str]:
     return {"scope": request.scope, "idempotency_key": request.key}
 
 
@@ -222,5 +222,5 @@ def _repeated(model: type[Shown], rows: Sequence[Mapping[str, Any]], request: Re
     return tuple(shown(model, row) for row in rows)
 
 
-def _purged_again_and_again() -> ContentionError:
+def _purged_each_time() -> ContentionError:
     return ContentionError("the tasks of this key were purged each time before they could be read")

@@ -39,13 +39,13 @@ class WatchedTask:
 class ChangedTasks:
     """What `Changes.read` returns: the tasks at another version, and the ids of no task, by the clock `now`.
 
-    Only the first `asked` ids were answered: what changed of the others did not fit into one answer.
+    Only the first `answered` ids were answered: what changed of the others did not fit into one answer.
     """
 
     now: datetime
     tasks: tuple[WatchedTask, ...]
     gone: tuple[UUID, ...]
-    asked: int
+    answered: int
 
 
 @dataclass(frozen=True, slots=True)

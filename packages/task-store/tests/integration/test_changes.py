@@ -29,7 +29,7 @@ async def test_what_is_at_another_version_is_returned_with_what_filters_look_at(
     assert [(one.state.id, one.state.version) for one in read.tasks] == [(newer, 5), (older, 2), (unknown, 1)]
     first = read.tasks[0]
     assert (first.queue, first.type, first.labels, first.state.progress.percent) == ("reports", "build", {"a": "b"}, 4)
-    assert (read.gone, read.asked) == ((), 4)
+    assert (read.gone, read.answered) == ((), 4)
 
 
 async def test_a_task_that_does_not_exist_is_gone_until_that_is_known(watching: Changes) -> None:
@@ -46,7 +46,7 @@ async def test_the_time_is_the_databases_and_comes_with_nothing_else(watching: C
     read = await watching.read({})
 
     assert before <= read.now <= await table.now()
-    assert (read.tasks, read.gone, read.asked) == ((), (), 0)
+    assert (read.tasks, read.gone, read.answered) == ((), (), 0)
 
 
 async def test_an_answer_has_a_bounded_size_and_says_how_far_it_goes(
@@ -58,7 +58,7 @@ async def test_an_answer_has_a_bounded_size_and_says_how_far_it_goes(
     read = await watching.read({ids[0]: 2, ids[1]: 1, ids[2]: 2, ids[3]: 1, ids[4]: 1})
 
     assert [one.state.id for one in read.tasks] == [ids[1], ids[3]]
-    assert read.asked == 4
+    assert read.answered == 4
 
 
 async def test_one_task_fits_however_large(watching: Changes, table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ async def test_one_task_fits_however_large(watching: Changes, table: Any, monkey
 
     read = await watching.read(dict.fromkeys(ids, UNKNOWN_VERSION))
 
-    assert ([one.state.id for one in read.tasks], read.asked) == ([ids[0]], 1)
+    assert ([one.state.id for one in read.tasks], read.answered) == ([ids[0]], 1)
 
 
 async def test_json_that_cannot_be_read_hides_no_neighbour(watching: Changes, table: Any) -> None:

@@ -119,7 +119,7 @@ class Watch:
         self._beginning[subscription] = None
         if subscription.wanted.ids:
             self._ids.add(subscription)
-            self._ask(subscription.wanted.ids)
+            self._queue(subscription.wanted.ids)
         else:
             self._filters.add(subscription)
         if self._stop.is_set():
@@ -212,7 +212,7 @@ class Watch:
         now = None
         todo: dict[UUID, bool] = {}
         try:
-            self._ask(self._ids.unread_since(began - _AGAIN_SECONDS, _AGAIN_IDS))
+            self._queue(self._ids.unread_since(began - _AGAIN_SECONDS, _AGAIN_IDS))
             if self._filters and self._is_scan_due(began):
                 async for ids in self._scan.look():
                     self._pending.update(dict.fromkeys(ids, True))
@@ -231,7 +231,7 @@ class Watch:
         self.is_failing = False
         oldest = min(began, self._ids.oldest_read, self._scan.complete_at if self._filters else began)
         self._cursor = now - timedelta(seconds=began - oldest)
-        self._greet()
+        self._mark_ready()
         return True
 
     def _is_scan_due(self, now: float) -> bool:
@@ -258,13 +258,13 @@ class Watch:
                 await asyncio.sleep(0)
         for task_id in read.gone:
             self._ids.deliver_gone(task_id, number)
-        answered = set(islice(batch, read.asked))
+        answered = set(islice(batch, read.answered))
         self._note_read(answered, number, began_at)
         for task_id in answered:
             del todo[task_id]
         return read
 
-    def _ask(self, ids: Iterable[UUID]) -> None:
+    def _queue(self, ids: Iterable[UUID]) -> None:
         for task_id in ids:
             self._pending.setdefault(task_id, False)
 
@@ -294,7 +294,7 @@ class Watch:
             if number > subscription.reads_before:
                 subscription.unread = {task_id for task_id in subscription.unread if task_id not in read}
 
-    def _greet(self) -> None:
+    def _mark_ready(self) -> None:
         """Those who have begun are ready if all they watch was read since."""
         for subscription in tuple(self._beginning):
             is_scanned = subscription.wanted.ids or subscription.began_at <= self._scan.complete_at
