@@ -16,12 +16,22 @@ from task_api.app import create_app
 from task_api.connections import ConnectionBounds
 from task_api.parts import ApiParts
 from task_api.request_middleware import RequestMiddleware
+from task_api.routes.events import EventCalls
 from task_api.server import listen, serve
 from task_contracts.testing import an_id
 from task_migrations import upgrade
 from task_store.testing import PrivatePostgres
 
 TASKS, EVENTS = "/api/v1/tasks", "/api/v1/events"
+
+
+@pytest.mark.parametrize(("connections", "most"), [(6, 3), (5_000, 7)])
+async def test_streams_take_no_more_than_half_of_the_connections(
+    open_parts: Any, database_url: str, monkeypatch: pytest.MonkeyPatch, connections: int, most: int
+) -> None:
+    monkeypatch.setattr("task_api.routes.events.most_connections", lambda: connections)
+    async with open_parts(database_url, streams_max=7) as parts:
+        assert EventCalls(parts)._places.most == most
 
 
 @pytest.fixture
