@@ -8,6 +8,7 @@ statement is a transaction of its own, with a deadline. Every error is a `StoreE
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._connecting import open_engine
 from task_store._models import Base
+from task_store.activity import Activities, ActivityCounts, ActivityWriter, LiveWorkers, QueueCounts, QueueNow
 from task_store.attempts import Attempts
 from task_store.batch_limit import BATCH_BYTES, BatchLimit
 from task_store.changes import (
@@ -61,6 +62,7 @@ from task_store.records import (
     RequestKey,
     TaskFilter,
     Total,
+    WorkerPlace,
 )
 from task_store.scan_pace import ScanPace
 from task_store.schema import REVISIONS, SCHEMA_REVISION, why_no_migration
@@ -76,6 +78,9 @@ __all__ = [
     "REVISIONS",
     "SCHEMA_REVISION",
     "UNKNOWN_VERSION",
+    "Activities",
+    "ActivityCounts",
+    "ActivityWriter",
     "AttemptKey",
     "Attempts",
     "Base",
@@ -104,6 +109,7 @@ __all__ = [
     "KeyMismatchError",
     "Lane",
     "LiveOffers",
+    "LiveWorkers",
     "MarkedTask",
     "NewTask",
     "NotExecutedError",
@@ -112,6 +118,8 @@ __all__ = [
     "OnChanged",
     "Page",
     "PresentTasks",
+    "QueueCounts",
+    "QueueNow",
     "Queues",
     "RequestKey",
     "ScanPace",
@@ -126,6 +134,7 @@ __all__ = [
     "UnstorableValuesError",
     "UnusableDatabaseError",
     "WatchedTask",
+    "WorkerPlace",
     "Workers",
     "classify",
     "new_lease_token",

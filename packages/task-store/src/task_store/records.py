@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -129,6 +131,16 @@ class CountedMany:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerPlace:
+    """Where a worker runs, for those who look: its host and process, its version, and how many tasks at once."""
+
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    version: str = ""
+    slots: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What a worker offers: each of its types on each of its queues.
 
@@ -137,6 +149,7 @@ class Offer:
 
     queues: tuple[str, ...]
     schema_by_type: dict[str, dict[str, Any] | None]
+    place: WorkerPlace = field(default_factory=WorkerPlace)
 
     @property
     def types(self) -> list[str]:
@@ -165,6 +178,9 @@ class Claim:
     timeout_seconds: float | None
     max_attempts: int | None
     lease_token: UUID
+    created_at: datetime
+    due_at: datetime
+    started_at: datetime
 
     @property
     def body_bytes(self) -> int:

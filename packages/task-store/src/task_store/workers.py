@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -45,11 +45,15 @@ class Workers:
 
         """
         values = {"worker_id": worker_id, "queues": list(offer.queues), "types": offer.types, "lease": lease}
-        await self._database.fetch(workers.REGISTER, values)
+        await self._database.fetch(workers.REGISTER, {**values, **asdict(offer.place)})
 
-    async def renew(self, worker_id: UUID, lease: timedelta) -> bool:
-        """Renew the lease to `lease` from now; False if this worker is dead and must register under a new id."""
-        return bool(await self._database.fetch(workers.RENEW, {"worker_id": worker_id, "lease": lease}))
+    async def renew(self, worker_id: UUID, lease: timedelta, *, in_flight: int = 0) -> bool:
+        """Renew the lease to `lease` from now; False if this worker is dead and must register under a new id.
+
+        `in_flight` is how many tasks it has, for those who look.
+        """
+        values = {"worker_id": worker_id, "lease": lease, "in_flight": in_flight}
+        return bool(await self._database.fetch(workers.RENEW, values))
 
     async def held_rows(self, worker_id: UUID) -> list[HeldRow]:
         """Return the tasks that a worker holds, as the database has it."""

@@ -18,6 +18,7 @@ from task_contracts import Priority
 from task_contracts.testing import a_create
 from task_store import (
     Attempts,
+    Base,
     Claim,
     Claims,
     Database,
@@ -78,8 +79,8 @@ async def pool(store_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def database(pool: Database) -> Database:
     """The shared database, empty."""
-    for name in ("tasks", "workers", "task_types", "queues"):
-        await pool.fetch(Statement(text(f"DELETE FROM {name}")))
+    for one in reversed(Base.metadata.sorted_tables):
+        await pool.fetch(Statement(text(f"DELETE FROM {one.name}")))
     return pool
 
 

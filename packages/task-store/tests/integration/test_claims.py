@@ -51,8 +51,12 @@ async def test_claim_brings_all_that_a_handler_and_its_context_need(
             timeout_seconds=2.5,
             max_attempts=4,
             lease_token=token,
+            created_at=task.created_at,
+            due_at=task.due_at,
+            started_at=claimed[0].started_at,
         )
     ]
+    assert claimed[0].started_at >= task.created_at
     assert isinstance(claimed[0].priority, Priority)
 
 

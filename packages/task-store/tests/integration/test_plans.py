@@ -23,6 +23,7 @@ from task_contracts import Priority, SortOrder, TaskStatus, limits
 from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import Base, Database, TaskFilter
 from task_store._statements import (
+    activity,
     bulk,
     cancel_rerun,
     changes,
@@ -202,6 +203,10 @@ def statements(known: Known) -> dict[str, Case]:
         "create": Case(create.CREATE, new, rows=0),
         "create keyed": Case(create.CREATE_KEYED, new | keys, rows=0),
         "create batch": Case(create.CREATE_BATCH, new | {name: column[0] for name, column in keys.items()}, rows=0),
+        "count waiting": Case(
+            activity.COUNT_WAITING, {"queue": "default", "priority": "LOW"}, rows=40_000, pages=60_000
+        ),
+        "count running": Case(activity.COUNT_RUNNING, {}, rows=3_000),
         "get by key": Case(pages.GET_BY_KEY, {"scope": "", "idempotency_key": "key-7"}, rows=1, pages=10),
         "get batch": Case(pages.GET_BATCH, {"scope": "", "idempotency_key": "key-7"}, rows=50, pages=200),
         "page of a key": Case(

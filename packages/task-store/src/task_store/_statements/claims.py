@@ -73,6 +73,9 @@ def _claim(picked: CTE, *more: ColumnElement[Any]) -> Update:
             TaskRow.timeout_seconds,
             TaskRow.max_attempts,
             TaskRow.lease_token,
+            TaskRow.created_at,
+            TaskRow.due_at,
+            TaskRow.started_at,
             *more,
         )
     )

@@ -51,6 +51,10 @@ REGISTER = Statement(
         id=_me,
         queues=parameter("queues", ARRAY(Text)),
         types=parameter("types", ARRAY(Text)),
+        host=parameter("host", Text()),
+        pid=parameter("pid", Integer()),
+        version=parameter("version", Text()),
+        slots=parameter("slots", Integer()),
         started_at=NOW,
         expires_at=NOW + _lease,
         reaches_broker=False,
@@ -59,8 +63,12 @@ REGISTER = Statement(
 )
 
 RENEW = Statement(
-    update(WorkerRow).values(expires_at=NOW + _lease).where(_is_mine).returning(WorkerRow.id),
-    "Prolongs the lease of a worker to `lease` from now, also one that has expired. Returns no row if it is dead.",
+    update(WorkerRow)
+    .values(expires_at=NOW + _lease, in_flight=parameter("in_flight", Integer()))
+    .where(_is_mine)
+    .returning(WorkerRow.id),
+    "Prolongs the lease of a worker to `lease` from now, also one that has expired, and notes how many tasks it has."
+    " Returns no row if it is dead.",
     indexes=("pk_workers",),
 )
 

@@ -126,7 +126,8 @@ class Table:
 
     async def clear(self) -> None:
         """Delete all rows."""
-        await self.execute("DELETE FROM tasks; DELETE FROM workers; DELETE FROM task_types; DELETE FROM queues")
+        for table in reversed(Base.metadata.sorted_tables):
+            await self.execute(f"DELETE FROM {table.name}")  # noqa: S608 # our own names
 
     async def _insert(self, table: str, row: Row) -> None:
         values = await self._values(row)
