@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -59,6 +60,7 @@ def a_claim() -> Callable[..., Claim]:
             "timeout_seconds": None,
             "max_attempts": None,
             "lease_token": uuid4(),
+            **dict.fromkeys(("created_at", "due_at", "started_at"), datetime(2026, 1, 1, tzinfo=UTC)),
         }
         if "payload" in fields:
             fields["payload_text"] = json.dumps(fields.pop("payload"))

@@ -15,13 +15,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from importlib.metadata import version
 from uuid import UUID
 
 from task_bus import TaskBus
 from task_bus.signals import Signals, send_changed
 from task_contracts import Signal, SignalKind
 from task_runtime import ExitCode, Supervisor, get_logger
-from task_store import Attempts, Claims, Offer, StoreError, Workers
+from task_runtime.observers import Observers
+from task_store import (
+    Activities,
+    ActivityCounts,
+    ActivityWriter,
+    Attempts,
+    Claims,
+    Offer,
+    StoreError,
+    WorkerPlace,
+    Workers,
+)
 from task_worker import exits
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.recorder import Recorder
@@ -81,12 +93,19 @@ class Worker:
         self._timings = timings or WorkerTimings()
         self._databases = WorkerDatabases(settings, self._timings, on_changed=partial(send_changed, signals))
         self._workers = Workers(self._databases.pool)
+        counts = ActivityCounts()
+        self._observer = Observers([counts])
+        self._activity = ActivityWriter(Activities(self._databases.pool), counts)
         self._wake_ups = WakeUps(signals, settings.serves[0])
         self._lease = Lease(settings.lease_seconds)
         self._is_drain_known = False
         self._in_flight = InFlight(claim_seconds=2 * self._timings.statement_seconds)
 
-        offer = Offer(settings.serves, {name: handler.payload_schema() for name, handler in handlers.items()})
+        offer = Offer(
+            settings.serves,
+            {name: handler.payload_schema() for name, handler in handlers.items()},
+            WorkerPlace(version=version("task-worker"), slots=settings.concurrency),
+        )
         databases = self._databases
         claims = Claims(databases.pool, databases.poll, databases.slow, offer, settings.priority_weights)
         recorder = Recorder(Attempts(databases.pool), self._timings.record, on_waiting=self._wake_ups.task_due)
@@ -102,6 +121,7 @@ class Worker:
             "whole_scan": WholeScan(claims, buffer, slots, self._timings.claim.poll.overdue).run,
             "progress": recorder.write_progress,
             "offers": OfferRefresher(self._workers, offer).run,
+            "activity": self._activity.run,
             **self._leader.loops(),
         }
         self._needs_processes = any(handler.mode is ExecutionMode.PROCESS for handler in handlers.values())
@@ -184,6 +204,7 @@ class Worker:
         await self._heartbeat.stop()
         if is_asked and not self._is_drain_known:
             await self._tell_database(self._workers.drain)
+        await self._activity.write()
         await self._tell_database(self._workers.retire)
         self._wake_ups.offers_changed()
         self._executor.close()
@@ -226,6 +247,7 @@ class Worker:
                 report=recorder.report,
                 write_checkpoint=recorder.write_checkpoint,
                 processes=self._processes,
+                observer=self._observer,
                 timings=self._timings.attempt,
             ),
             in_flight=self._in_flight,

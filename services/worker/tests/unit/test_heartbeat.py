@@ -193,7 +193,7 @@ class Renewals:
     def __init__(self, *answers: Exception | bool) -> None:
         self.answers = list(answers)
 
-    async def renew(self, *_: object) -> bool:
+    async def renew(self, *_: object, **__: object) -> bool:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

@@ -21,13 +21,15 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 from task_contracts import Progress
+from task_contracts.lifecycle import Event
 from task_runtime import get_logger, owned_by
+from task_runtime.observers import Kind, Observer, Observers
 from task_store import AttemptKey, Claim, Ended, Ending, UnreadableJsonError
 from task_worker.attempt.checkpoints import Checkpoints, WriteCheckpoint
 from task_worker.attempt.ending import decide_ending
@@ -65,8 +67,8 @@ class AttemptServices:
 
     `record` writes an ending, `release` gives back a task that is not run, `report` takes progress, and
     `write_checkpoint` writes what an attempt keeps for the next. `processes` run handlers that are marked
-    `in_process`; their owner closes them. `make_context` makes the context for a handler. `threads` run plain handlers;
-    if left out, there is a thread for each slot.
+    `in_process`; their owner closes them. `observer` is told of begins and ends. `make_context` makes the context for a
+    handler. `threads` run plain handlers; if left out, there is a thread for each slot.
     """
 
     record: Callable[[Attempt, Ending], Awaitable[Ended | None]]
@@ -75,6 +77,7 @@ class AttemptServices:
     write_checkpoint: WriteCheckpoint
     processes: ProcessPool
     timings: AttemptTimings
+    observer: Observer = field(default_factory=Observers)
     make_context: Callable[..., Context] = Context
     threads: futures.Executor | None = None
 
@@ -122,6 +125,7 @@ class Executor:
         )
         self._in_flight.take(attempt)
         self._slots.take(claim.body_bytes)
+        self._services.observer.started(_kind(claim), (claim.started_at - claim.due_at).total_seconds())
         self._spawn(self._attempt(attempt, handler))
 
     def release(self, key: AttemptKey) -> None:
@@ -147,6 +151,8 @@ class Executor:
         task.add_done_callback(self._tasks.discard)
 
     async def _attempt(self, attempt: Attempt, handler: Handler) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         worker_id = self._lease.worker_id  # None where it was found dead just now
         bind_contextvars(
             task_id=str(attempt.claim.id), attempt=attempt.claim.attempt, worker_id=worker_id and str(worker_id)
@@ -169,9 +175,15 @@ class Executor:
         try:
             ended = await self._services.record(attempt, ending)
             self._log_ending(attempt, ending, ended)
+            if ended is not None:
+                self._observe_end(attempt.claim, ended.event, loop.time() - began)
         finally:
             self._in_flight.drop(attempt)
             self._slots.recorded(attempt.claim.body_bytes + ending_bytes)
+
+    def _observe_end(self, claim: Claim, event: Event, run_seconds: float) -> None:
+        waited = (claim.started_at - claim.created_at).total_seconds()
+        self._services.observer.ended(_kind(claim), event, run_seconds, waited + run_seconds)
 
     def _log_ending(self, attempt: Attempt, ending: Ending, ended: Ended | None) -> None:
         fields = {"type": attempt.claim.type, "wanted": str(ending.event)}
@@ -256,6 +268,10 @@ class Executor:
             checkpoint_text=claim.checkpoint_text,
             api_url=self._defaults.api_url,
         )
+
+
+def _kind(claim: Claim) -> Kind:
+    return Kind(claim.queue, claim.priority, claim.type)
 
 
 async def _close(context: Context) -> None:

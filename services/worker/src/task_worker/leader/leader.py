@@ -8,12 +8,13 @@ from typing import TypeAlias
 
 from task_bus import TaskBus
 from task_bus.signals import Signals
-from task_store import Dispatches, Workers
+from task_store import Activities, Dispatches, QueueCounts, Workers
 from task_worker.connections import WorkerDatabases
 from task_worker.leader.broker_queues import BrokerQueues
 from task_worker.leader.dispatch import Dispatch
 from task_worker.leader.election import LeaderElection, Leadership
 from task_worker.leader.purge import Purge
+from task_worker.leader.queue_counts import QueueCounting
 from task_worker.leader.queue_window import QueueWindows
 from task_worker.leader.reject import Reject
 from task_worker.leader.sweep import Sweep
@@ -59,6 +60,9 @@ class Leader:
             "sweep": Sweep(workers, slow, lease, leadership).run,
             "reject": Reject(slow, lease, leadership).run,
             "purge": Purge(workers, slow, leadership, retention).run,
+            "queue_counts": QueueCounting(
+                QueueCounts(databases.slow), Activities(database), settings.queues, leadership
+            ).run,
         }
 
     def loops(self) -> dict[str, Loop]:

@@ -151,7 +151,7 @@ class Heartbeat:
     async def _renew(self, workers: Workers, worker_id: UUID) -> bool:
         """Renew the lease; return False if this worker was declared dead."""
         sent_at = time.monotonic()
-        if await workers.renew(worker_id, self._lease.duration):
+        if await workers.renew(worker_id, self._lease.duration, in_flight=len(self._in_flight)):
             self._lease.renewed(sent_at)
             return True
         _log.error("worker_found_dead", worker_id=str(worker_id))

@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, ParamSpec
 from uuid import uuid4
 
@@ -167,4 +168,7 @@ def _claim(asked: TaskCreate, type_: str, attempt: int, checkpointed: object) ->
         timeout_seconds=asked.timeout_seconds,
         max_attempts=asked.max_attempts,
         lease_token=uuid4(),
+        created_at=(now := datetime.now(UTC)),
+        due_at=now,
+        started_at=now,
     )
