@@ -17,7 +17,7 @@ from task_api.settings import ApiSettings
 from task_api.watch.watch import Watch
 from task_bus.signals import MemoryHub, open_signals
 from task_runtime.testing import plain_environment  # noqa: F401 # a fixture
-from task_store import Changes, Database, Tasks
+from task_store import Activities, Changes, Database, Tasks
 
 pytest_plugins = ["task_store.testing"]
 
@@ -55,7 +55,7 @@ def open_parts() -> OpenParts:
             Database(database_url, pool_size=1) as health,
             Watch(Changes(database), signals, stop) as watch,
         ):
-            yield ApiParts(settings, Tasks(database), health, signals, watch, stop, deadlines)
+            yield ApiParts(settings, Tasks(database), Activities(database), health, signals, watch, stop, deadlines)
 
     return opened
 

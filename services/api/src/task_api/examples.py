@@ -85,6 +85,35 @@ EVENT_CURSOR = "1793534400250000"
 TASK_EVENTS = f"retry: 2000\n\ndata: {_STATE_JSON}\nid: {STATE['version']}\n\n"
 TASKS_EVENTS = f"retry: 2000\n\nid: {EVENT_CURSOR}\n\ndata: {_STATE_JSON}\nid: {EVENT_CURSOR}\n\n"
 
+_RATE = {
+    "accepted": 120,
+    "started": 118,
+    "completed": 115,
+    "failed": 1,
+    "cancelled": 0,
+    "retried": 2,
+    "mean_wait_seconds": 0.012,
+    "mean_run_seconds": 0.85,
+}
+RATES = [{"seconds": 60 * minutes, **_RATE} for minutes in (1, 5, 15)]
+_NOW = {"waiting": 12, "waiting_is_capped": False, "running": 8, "oldest_wait_seconds": 1.5}
+_WORKERS = {"live_workers": 2, "slots": 80}
+STATS = {"at": _FINISHED, **_NOW, **_WORKERS, "rates": RATES}
+QUEUE = {
+    "queue": "default",
+    **_NOW,
+    **_WORKERS,
+    "priorities": [{"priority": "HIGH", **_NOW, "oldest_due_at": _FINISHED, "at": _FINISHED}],
+}
+DEMAND = {
+    "queue": "default",
+    "demand": 20,
+    "waiting": 12,
+    "running": 8,
+    "oldest_wait_seconds": 1.5,
+    "desired_workers": 1,
+}
+
 ETAG = 'W/"5"'
 
 UNKNOWN_TASK = task_not_found(UUID(NEW["id"]))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from task_api.fields import ERRORS_MAX
 from task_api.problems import invalid, unknown_queue
 from task_api.settings import ApiSettings
 from task_bus.signals import Signals
 from task_contracts import FieldProblem, Signal, SignalKind, TaskCreate, TaskSummary
+from task_runtime.observers import Kind, Observer
 from task_store import NewTask
 
 
 class NewTasks:
-    """What the settings say of new tasks, and the signals that tell workers of them."""
+    """What the settings say of new tasks, and who is told of them: workers, by signals, and those who count."""
 
-    def __init__(self, settings: ApiSettings, signals: Signals) -> None:
+    def __init__(self, settings: ApiSettings, signals: Signals, observer: Observer) -> None:
+        self._observer = observer
         self._default_type = settings.default_type
         self._signals = signals
         self._due_by_queue = {queue: Signal(kind=SignalKind.DUE, queue=queue) for queue in settings.queues}
@@ -42,7 +45,9 @@ class NewTasks:
             raise invalid(errors, len(typeless))
         return made
 
-    def signal_due(self, created: Iterable[TaskSummary]) -> None:
-        """Send one wake-up for each queue of those tasks that are due."""
+    def tell(self, created: Sequence[TaskSummary]) -> None:
+        """Tell of tasks that were stored: all are counted, and each queue in which some are due has one wake-up."""
+        for kind, count in Counter(Kind(task.queue, task.priority, task.type) for task in created).items():
+            self._observer.accepted(kind, count)
         for queue in dict.fromkeys(task.queue for task in created if task.due_at <= task.created_at):
             self._signals.send(self._due_by_queue[queue])

@@ -98,6 +98,11 @@ def unknown_queue(known: Sequence[str], fields: Sequence[str] = ("body.queue",))
     return ProblemError(make_problem(ProblemCode.UNKNOWN_QUEUE, detail, errors))
 
 
+def no_such_queue(known: Sequence[str]) -> ProblemError:
+    """Return the 404 for a path that names a queue that does not exist."""
+    return ProblemError(make_problem(ProblemCode.NOT_FOUND, f"there is no such queue; there are: {', '.join(known)}"))
+
+
 def idempotency_mismatch() -> ProblemError:
     """Return the 422 for a key that belongs to another request."""
     detail = (

@@ -18,7 +18,11 @@ from task_api.startup_warnings import api_startup_warnings
 from task_api.watch.watch import Watch
 from task_bus.signals import open_signals, send_changed
 from task_runtime import ExitCode, Misconfigured, ShutdownSignals, get_logger, start_block
+from task_runtime.observers import Observers
 from task_store import (
+    Activities,
+    ActivityCounts,
+    ActivityWriter,
     Changes,
     ContentionError,
     Database,
@@ -93,8 +97,13 @@ async def _serve(
         _database(settings, settings.database_pool_size, on_changed=partial(send_changed, signals)) as database,
     ):
         tasks = Tasks(database)
-        async with Watch(Changes(database), signals, shutdown.stop) as watch:
-            parts = ApiParts(settings, tasks, health, signals, watch, shutdown.stop, deadlines)
+        activities, counts = Activities(database), ActivityCounts()
+        async with (
+            ActivityWriter(activities, counts),
+            Watch(Changes(database), signals, shutdown.stop) as watch,
+        ):
+            observers = Observers([counts])
+            parts = ApiParts(settings, tasks, activities, health, signals, watch, shutdown.stop, deadlines, observers)
             await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):
             await tasks.aclose()

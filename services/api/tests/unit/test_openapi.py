@@ -27,6 +27,9 @@ ERRORS = {
     "stream_task_events": {"404", "422", "503"},
     "stream_events": {"422", "503"},
     "post_events": {"408", "413", "415", "422", "503"},
+    "get_stats": {"503"},
+    "list_queues": {"503"},
+    "get_demand": {"404", "422", "503"},
     "get_liveness": set(),
     "get_readiness": set(),
 }
@@ -44,6 +47,9 @@ SUCCESSES = {
     "stream_task_events": {"200", "204"},
     "stream_events": {"200"},
     "post_events": {"200"},
+    "get_stats": {"200"},
+    "list_queues": {"200"},
+    "get_demand": {"200"},
     "get_liveness": {"200"},
     "get_readiness": {"200", "503"},
 }
@@ -68,7 +74,7 @@ def test_the_document_says_who_we_are(document: dict[str, Any]) -> None:
     assert document["info"]["version"] == version("task-api")
     assert document["info"]["description"]
     assert "servers" not in document
-    assert {tag["name"] for tag in document["tags"]} == {"tasks", "events", "health"}
+    assert {tag["name"] for tag in document["tags"]} == {"tasks", "events", "insight", "health"}
 
 
 def test_every_operation_has_a_name_of_its_own_a_tag_and_a_text(operations: dict[str, Any]) -> None:

@@ -21,13 +21,25 @@ from task_api.watch.watch import Watch
 from task_bus import MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals, send_changed
 from task_runtime import ExitCode, LoopKeepsDyingError, Misconfigured, ShutdownSignals, get_logger
+from task_runtime.observers import Observers
 from task_service.embedded_database import embedded_database
 from task_service.exit_policy import ExitPolicy
 from task_service.handler_reloader import HandlerReloader
 from task_service.options import Options, Settings
 from task_service.reloading_worker import ReloadingWorker
 from task_service.start_block import StartBlock
-from task_store import Changes, Database, DatabaseFacts, OnChanged, StoreError, Tasks, UnusableDatabaseError
+from task_store import (
+    Activities,
+    ActivityCounts,
+    ActivityWriter,
+    Changes,
+    Database,
+    DatabaseFacts,
+    OnChanged,
+    StoreError,
+    Tasks,
+    UnusableDatabaseError,
+)
 from task_store.embedded import EmbeddedPostgres
 from task_worker.handlers import HandlerError
 
@@ -112,10 +124,21 @@ class Service:
             self._database(
                 self._settings.api.database_pool_size, on_changed=partial(send_changed, signals)
             ) as database,
+            ActivityWriter(activities := Activities(database), counts := ActivityCounts()),
             Watch(Changes(database), signals, shutdown.stop) as watch,
         ):
             tasks = Tasks(database)
-            app = create_app(ApiParts(self._settings.api, tasks, health, signals, watch, shutdown.stop))
+            parts = ApiParts(
+                self._settings.api,
+                tasks,
+                activities,
+                health,
+                signals,
+                watch,
+                shutdown.stop,
+                observer=Observers([counts]),
+            )
+            app = create_app(parts)
             drain = asyncio.Event()
             working = asyncio.create_task(self._worker(bus, signals).run(drain, shutdown.hurry))
             serving = asyncio.create_task(serve(app, self._listener, shutdown.stop, shutdown.hurry))

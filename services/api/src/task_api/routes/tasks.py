@@ -84,7 +84,7 @@ class TaskCalls:
     def __init__(self, parts: ApiParts, list_turns: ListTurns) -> None:
         self._tasks = parts.tasks
         self._signals = parts.signals
-        self._new_tasks = NewTasks(parts.settings, parts.signals)
+        self._new_tasks = NewTasks(parts.settings, parts.signals, parts.observer)
         self._watch = parts.watch
         self._seconds = parts.deadlines.request_seconds
         self._list_turns = list_turns
@@ -110,7 +110,7 @@ class TaskCalls:
             created = await self._tasks.create_keyed(new, key, seconds=self._seconds)
         task = created.task
         if not created.is_replay:
-            self._new_tasks.signal_due([task])
+            self._new_tasks.tell([task])
         wait = wait_seconds(prefer)
         if wait:
             # It is stored, so that is the answer, whatever has become of the database or of the task by now.
@@ -135,7 +135,7 @@ class TaskCalls:
             key = keyed(request, idempotency_key, sent)
         created = await answer_within(self._seconds, self._tasks.create_batch(news, key))
         if not created.is_replay:
-            self._new_tasks.signal_due(created.items)
+            self._new_tasks.tell(created.items)
         answer = CreatedTasks.model_construct(items=list(created.items))
         return _json(_CREATED.dump_json(answer), 201, **(REPLAYED if created.is_replay else {}))
 
