@@ -28,7 +28,25 @@ from task_client._repeats import NEVER, RepeatPolicy
 from task_client._steps import Done, Emit, Flow, Hear, Listen, Send, Step, StepOutcome, Unlisten, Wait, advance
 from task_client._waiting import wait
 from task_client._watching import ChangesOfMany, ChangesOfOne
-from task_contracts import Health, Priority, Task, TaskPage, TaskState, TaskSummary, View
+from task_contracts import (
+    Attempt,
+    Demand,
+    ErrorGroup,
+    Explanation,
+    Health,
+    ItemList,
+    Priority,
+    QueueState,
+    Stats,
+    Task,
+    TaskPage,
+    TaskState,
+    TaskSummary,
+    TypeInfo,
+    Version,
+    View,
+    WorkerInfo,
+)
 
 Result = TypeVar("Result")
 
@@ -168,6 +186,42 @@ class AsyncTaskClient:
         if task_id is not None:
             return self._iterate(ChangesOfOne(calls.as_id(task_id), self._repeats).run())
         return self._iterate(ChangesOfMany(filters, self._repeats).run())
+
+    async def attempts(self, task_id: UUID | str) -> list[Attempt]:
+        """Return every attempt of a task: see `TaskClient.attempts`."""
+        return (await self._ask(calls.attempts(task_id), ItemList[Attempt])).items
+
+    async def explain(self, task_id: UUID | str) -> Explanation:
+        """Return why a task is where it is: see `TaskClient.explain`."""
+        return await self._ask(calls.explain(task_id), Explanation)
+
+    async def stats(self) -> Stats:
+        """Return what waits, what runs and what happened in the last minutes: see `TaskClient.stats`."""
+        return await self._ask(calls.look("stats"), Stats)
+
+    async def queues(self) -> list[QueueState]:
+        """Return what waits and runs in each queue: see `TaskClient.queues`."""
+        return (await self._ask(calls.look("queues"), ItemList[QueueState])).items
+
+    async def demand(self, queue: str, *, target_wait_seconds: float | None = None) -> Demand:
+        """Return how many workers a queue wants: see `TaskClient.demand`."""
+        return await self._ask(calls.demand(queue, target_wait_seconds), Demand)
+
+    async def errors(self) -> list[ErrorGroup]:
+        """Return the failures of the last day in groups of one kind: see `TaskClient.errors`."""
+        return (await self._ask(calls.look("errors"), ItemList[ErrorGroup])).items
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the live workers: see `TaskClient.workers`."""
+        return (await self._ask(calls.look("workers"), ItemList[WorkerInfo])).items
+
+    async def types(self) -> list[TypeInfo]:
+        """Return the types that workers offer: see `TaskClient.types`."""
+        return (await self._ask(calls.look("types"), ItemList[TypeInfo])).items
+
+    async def version(self) -> Version:
+        """Return what runs there: see `TaskClient.version`."""
+        return await self._ask(calls.look("version"), Version)
 
     @overload
     def list(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from task_client._call import Call
@@ -15,8 +16,9 @@ from task_contracts import JsonValue, Priority, View
 
 Id = TypeVar("Id", UUID, UUID | str)
 
-_TASKS = "/api/v1/tasks"
-_EVENTS = "/api/v1/events"
+_API = "/api/v1"
+_TASKS = f"{_API}/tasks"
+_EVENTS = f"{_API}/events"
 _EVENT_STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
 IDS_IN_A_QUERY = 100
 """More ids go into a body: a proxy may refuse a URL of more than 8 KiB."""
@@ -117,6 +119,27 @@ def events(filters: Mapping[str, object], last_event_id: str | None = None) -> C
     if sum(name == "id" for name, _ in params) <= IDS_IN_A_QUERY:
         return Call("GET", _EVENTS, params, headers=headers)
     return Call("POST", _EVENTS, content=_encoded(as_json(filters)), headers=headers)
+
+
+def attempts(task_id: UUID | str) -> Call:
+    """GET every attempt of a task."""
+    return Call("GET", f"{_path(task_id)}/attempts", is_repeated=True)
+
+
+def explain(task_id: UUID | str) -> Call:
+    """GET why a task is where it is."""
+    return Call("GET", f"{_path(task_id)}/explain", is_repeated=True)
+
+
+def demand(queue: str, target_wait_seconds: float | None) -> Call:
+    """GET how many workers a queue wants."""
+    params = () if target_wait_seconds is None else (("target_wait_seconds", f"{target_wait_seconds:g}"),)
+    return Call("GET", f"{_API}/queues/{quote(queue, safe='')}/demand", params, is_repeated=True)
+
+
+def look(what: Literal["stats", "queues", "errors", "workers", "types", "version"]) -> Call:
+    """GET what the service says of itself."""
+    return Call("GET", f"{_API}/{what}", is_repeated=True)
 
 
 def live() -> Call:

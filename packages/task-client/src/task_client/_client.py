@@ -28,7 +28,25 @@ from task_client._steps import Done, Emit, Flow, Hear, Listen, Send, Step, StepO
 from task_client._streams import Streams
 from task_client._waiting import wait
 from task_client._watching import ChangesOfMany, ChangesOfOne
-from task_contracts import Health, Priority, Task, TaskPage, TaskState, TaskSummary, View
+from task_contracts import (
+    Attempt,
+    Demand,
+    ErrorGroup,
+    Explanation,
+    Health,
+    ItemList,
+    Priority,
+    QueueState,
+    Stats,
+    Task,
+    TaskPage,
+    TaskState,
+    TaskSummary,
+    TypeInfo,
+    Version,
+    View,
+    WorkerInfo,
+)
 
 Result = TypeVar("Result")
 
@@ -336,6 +354,61 @@ class TaskClient:
         if task_id is not None:
             return self._iterate(ChangesOfOne(calls.as_id(task_id), self._repeats).run())
         return self._iterate(ChangesOfMany(filters, self._repeats).run())
+
+    def attempts(self, task_id: UUID | str) -> list[Attempt]:
+        """Return every attempt of a task, the first one first, with errors and tracebacks; empty before the first.
+
+        Raises:
+            NotFoundError, ValueError: as `get`.
+
+        """
+        return self._ask(calls.attempts(task_id), ItemList[Attempt]).items
+
+    def explain(self, task_id: UUID | str) -> Explanation:
+        """Return why a task is where it is: a `sentence` for people, a `reason` to act on, and the facts.
+
+        Raises:
+            NotFoundError, ValueError: as `get`.
+
+        """
+        return self._ask(calls.explain(task_id), Explanation)
+
+    def stats(self) -> Stats:
+        """Return what waits, what runs and what happened in the last minutes, over all queues."""
+        return self._ask(calls.look("stats"), Stats)
+
+    def queues(self) -> list[QueueState]:
+        """Return what waits and runs in each queue, by priority, and the workers that take tasks from it."""
+        return self._ask(calls.look("queues"), ItemList[QueueState]).items
+
+    def demand(self, queue: str, *, target_wait_seconds: float | None = None) -> Demand:
+        """Return how many workers a queue wants, so that no task waits longer than the target; for autoscalers.
+
+        Args:
+            queue: its name.
+            target_wait_seconds: how long a task may wait; the service's default (60) if left out.
+
+        Raises:
+            ProblemError: there is no such queue, or the target is wrong.
+
+        """
+        return self._ask(calls.demand(queue, target_wait_seconds), Demand)
+
+    def errors(self) -> list[ErrorGroup]:
+        """Return the failures of the last day in groups of one kind, the most frequent first."""
+        return self._ask(calls.look("errors"), ItemList[ErrorGroup]).items
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return the live workers."""
+        return self._ask(calls.look("workers"), ItemList[WorkerInfo]).items
+
+    def types(self) -> list[TypeInfo]:
+        """Return the types that workers offer, with the JSON Schema of their payloads."""
+        return self._ask(calls.look("types"), ItemList[TypeInfo]).items
+
+    def version(self) -> Version:
+        """Return what runs there: the versions of the API, of Python and of the database's schema."""
+        return self._ask(calls.look("version"), Version)
 
     @overload
     def list(

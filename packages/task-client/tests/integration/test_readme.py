@@ -36,6 +36,9 @@ SAID: dict[str, Callable[[list[str]], bool]] = {
     "Cancel a whole campaign": lambda lines: lines == ["2 cancelled"],
     "Let one go first, or later": lambda lines: lines == ["HIGH True"],
     "Look at what has failed, with payloads": lambda lines: len(lines) == 3 and all("{'n': " in line for line in lines),
+    "See what is wrong": lambda lines: (
+        lines[0].startswith("3 mail.send ConnectionError") and "no live worker offers the type slow" in lines[-1]
+    ),
     "Asynchronous": lambda lines: len(lines) == 10 and all(line.endswith("COMPLETED") for line in lines),
     "Test your own code without a service": lambda lines: lines == [],
 }

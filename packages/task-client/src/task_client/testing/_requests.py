@@ -73,6 +73,14 @@ class ListQuery(Filter):
     include_total: bool = False
 
 
+class DemandQuery(BaseModel):
+    """The query of GET /queues/{queue}/demand."""
+
+    model_config = _FORBID
+
+    target_wait_seconds: float | None = Field(default=None, gt=0)
+
+
 class BulkBody(BaseModel):
     """The body of POST /tasks/cancel and POST /tasks/rerun."""
 

@@ -11,18 +11,32 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 import httpx2
+from pydantic import BaseModel
 
 from task_client.testing._answers import Held, RefusedError, invalid, shown
-from task_client.testing._requests import BulkBody, EventFilter, ListQuery, UpdateBody, body_of, query_of
+from task_client.testing._insight import Insight
+from task_client.testing._requests import (
+    BulkBody,
+    DemandQuery,
+    EventFilter,
+    ListQuery,
+    UpdateBody,
+    body_of,
+    query_of,
+)
 from task_client.testing._streams import EventStream
 from task_client.testing._tasks import FakeTasks, WrongStatusError
 from task_contracts import (
+    Attempt,
     BulkResult,
     CreatedTasks,
+    ErrorGroup,
     FieldProblem,
     Health,
     HealthStatus,
+    ItemList,
     ProblemCode,
+    QueueState,
     SortOrder,
     Task,
     TaskBatch,
@@ -30,7 +44,9 @@ from task_contracts import (
     TaskPage,
     TaskState,
     TaskSummary,
+    TypeInfo,
     View,
+    WorkerInfo,
     limits,
 )
 from task_contracts.lifecycle import CANCELLATION, Event, sources
@@ -47,6 +63,15 @@ class Routes:
 
     def __init__(self, tasks: FakeTasks, queues: frozenset[str]) -> None:
         self._tasks, self._queues = tasks, queues
+        self._insight = insight = Insight(tasks, queues)
+        self._looks: dict[str, Callable[[], BaseModel]] = {
+            "stats": insight.stats,
+            "queues": lambda: ItemList[QueueState](items=insight.queues()),
+            "errors": lambda: ItemList[ErrorGroup](items=insight.errors()),
+            "workers": lambda: ItemList[WorkerInfo](items=insight.workers()),
+            "types": lambda: ItemList[TypeInfo](items=insight.types()),
+            "version": insight.version,
+        }
         self._ids_by_key: dict[str, tuple[str, list[UUID]]] = {}
 
     def answer(self, request: httpx2.Request) -> Answer:
@@ -65,7 +90,10 @@ class Routes:
         path = request.url.path
         if path in {"/health/live", "/health/ready"}:
             return shown(Health(status=HealthStatus.OK))
-        match path.removeprefix(f"{_PREFIX}/").split("/"):
+        parts = path.removeprefix(f"{_PREFIX}/").split("/")
+        if request.method == "GET" and (found := self._look(request, parts)) is not None:
+            return shown(found)
+        match parts:
             case ["events"]:
                 is_get = request.method == "GET"
                 return self._events(
@@ -80,6 +108,22 @@ class Routes:
             case ["tasks", task_id, *rest]:
                 return self._route_one(request, request.method, _as_id(task_id), rest)
         raise RefusedError(404, ProblemCode.NOT_FOUND, f"there is no {path}")
+
+    def _look(self, request: httpx2.Request, parts: list[str]) -> BaseModel | None:
+        """Return what happened and why; None if this asks for something else."""
+        match parts:
+            case [what] if what in self._looks:
+                return self._looks[what]()
+            case ["queues", queue, "demand"]:
+                found = self._insight.demand(queue, query_of(request, DemandQuery).target_wait_seconds)
+                if found is None:
+                    raise RefusedError(404, ProblemCode.NOT_FOUND, f"there is no queue {queue}")
+                return found
+            case ["tasks", task_id, "attempts"]:
+                return ItemList[Attempt](items=self._tasks.attempts(_as_id(task_id)))
+            case ["tasks", task_id, "explain"]:
+                return self._insight.explain(self._tasks.get(_as_id(task_id)))
+        return None
 
     def _many(self, request: httpx2.Request, call: str) -> Answer:
         if call == "batch":

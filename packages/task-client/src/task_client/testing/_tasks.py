@@ -6,6 +6,7 @@ so that lists, waits and streams see the same order. What the life cycle forbids
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 from task_contracts import (
+    Attempt,
     ErrorCode,
     ProblemCode,
     Progress,
@@ -27,7 +29,9 @@ from task_contracts.lifecycle import CANCELLATION, LIFECYCLE, Event, refusal, so
 
 Handler: TypeAlias = Callable[[dict[str, Any]], object]
 """Gets a payload and returns the result; what it raises makes the task FAILED."""
-_WORKER_ID = UUID("00000000-0000-7000-8000-000000000001")
+WORKER_ID = UUID("00000000-0000-7000-8000-000000000001")
+HOST = "in-this-process"
+"""The one worker that there is."""
 
 
 class WrongStatusError(Exception):
@@ -48,6 +52,22 @@ class FakeTasks:
         self._handlers, self._default_type = handlers, default_type
         self._tasks: dict[UUID, Task] = {}
         self._changes_by_id: dict[UUID, int] = {}
+        self._attempts_by_id: dict[UUID, list[Attempt]] = {}
+
+    @property
+    def offered_types(self) -> list[str]:
+        """The types that have a handler."""
+        return sorted(self._handlers)
+
+    def attempts(self, task_id: UUID) -> list[Attempt]:
+        """Return the attempts of a task, the first one first.
+
+        Raises:
+            KeyError: there is no task with this id.
+
+        """
+        with self.changed:
+            return list(self._attempts_by_id.get(self._tasks[task_id].id, ()))
 
     def all(self) -> list[tuple[Task, int]]:
         """Return all tasks, the oldest first, each with the number of its latest change."""
@@ -77,7 +97,7 @@ class FakeTasks:
         return self._change(
             task_id,
             Event.CLAIM,
-            lambda task: {"started_at": _now(), "worker_id": _WORKER_ID, "attempt": task.attempt + 1},
+            lambda task: {"started_at": _now(), "worker_id": WORKER_ID, "attempt": task.attempt + 1},
         )
 
     def progress(self, task_id: UUID, progress: Progress) -> Task:
@@ -183,7 +203,26 @@ class FakeTasks:
             if task.status not in transition.sources:
                 raise WrongStatusError(task.status, event)
             fields = {"status": transition.target or task.status, "version": task.version + 1, **fields_of(task)}
-            return self._put(task.model_copy(update=fields))
+            changed = self._put(task.model_copy(update=fields))
+            self._note_attempt(event, changed)
+            return changed
+
+    def _note_attempt(self, event: Event, task: Task) -> None:
+        attempts = self._attempts_by_id.setdefault(task.id, [])
+        if event is Event.CLAIM:
+            attempts.append(
+                Attempt(
+                    attempt=task.attempt,
+                    outcome=None,
+                    worker_id=WORKER_ID,
+                    host=HOST,
+                    pid=os.getpid(),
+                    started_at=task.started_at or _now(),
+                )
+            )
+        elif event in {Event.COMPLETE, Event.FAIL, Event.CONFIRM_CANCEL}:
+            ended = {"outcome": event.value, "ended_at": task.finished_at, "error": task.error}
+            attempts[-1] = attempts[-1].model_copy(update=ended)
 
     def _put(self, task: Task) -> Task:
         self.changes += 1
