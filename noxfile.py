@@ -370,7 +370,9 @@ def check_wheel(session: nox.Session, member: Member, wheel_by_name: dict[str, P
     """Install a wheel with those of its siblings in an environment of its own, and try it."""
     environment = Path(session.create_tmp()) / member.name
     # By path: some of our names belong to strangers on the public index.
-    named = [str(wheel_by_name[name]) for name in sorted({member.name, *siblings(member)})]
+    named = [str(wheel_by_name[name]) for name in sorted(siblings(member) - {member.name})]
+    extra = "[cli]" if "cli" in member.extras else ""  # a package whose command needs more than its library
+    named.append(f"{wheel_by_name[member.name]}{extra}")
     session.run("uv", "venv", "-q", "--clear", str(environment), external=True)
     env = {"VIRTUAL_ENV": str(environment), "PYTHONSAFEPATH": "1"}
     session.run("uv", "pip", "install", "-q", *named, env=env, external=True)

@@ -1,0 +1,110 @@
+"""What a table shows of each thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from task_client_cli._output import Span, value_text
+from task_client_cli._tables import Column
+
+
+def _count(value: int, is_capped: bool) -> str:
+    return f"{value}+" if is_capped else str(value)
+
+
+def _percent(task: Any) -> str:
+    return "-" if task.progress is None else f"{task.progress.percent:.0f}%"
+
+
+def _error(task: Any) -> str:
+    return "" if task.error is None else f"{task.error.type or task.error.code}: {task.error.message}"
+
+
+TASKS = (
+    Column("ID", lambda task: str(task.id), is_id=True),
+    Column("STATUS", lambda task: task.status.value),
+    Column("DONE", _percent, rank=2, is_number=True),
+    Column("TRY", lambda task: str(task.attempt), rank=5, is_number=True),
+    Column("PRIORITY", lambda task: task.priority.value, rank=7),
+    Column("QUEUE", lambda task: task.queue, rank=6),
+    Column("TYPE", lambda task: task.type, rank=3),
+    Column("CREATED", lambda task: task.created_at, rank=4),
+    Column("NAME", lambda task: task.name),
+    Column("ERROR", _error, rank=8),
+)
+STATES = (TASKS[0], TASKS[1], TASKS[2], Column("TRY", lambda state: str(state.attempt), is_number=True))
+"""Of what streams of events tell."""
+QUEUES = (
+    Column("QUEUE", lambda queue: queue.queue),
+    Column("WAITING", lambda queue: _count(queue.waiting, queue.waiting_is_capped), is_number=True),
+    Column("RUNNING", lambda queue: str(queue.running), is_number=True),
+    Column("OLDEST", lambda queue: Span.of(queue.oldest_wait_seconds), is_number=True),
+    Column("WORKERS", lambda queue: str(queue.live_workers), rank=2, is_number=True),
+    Column("SLOTS", lambda queue: str(queue.slots), rank=3, is_number=True),
+)
+ERRORS = (
+    Column("COUNT", lambda group: str(group.count), is_number=True),
+    Column("FINGERPRINT", lambda group: group.fingerprint),
+    Column("LAST", lambda group: group.last_at, rank=2),
+    Column("TYPE", lambda group: group.type, rank=1),
+    Column("FIRST", lambda group: group.first_at, rank=5),
+    Column("EXAMPLE", lambda group: str(group.example_id), rank=4, is_id=True),
+    Column("WHERE", lambda group: group.frame, rank=3),
+    Column("ERROR", lambda group: f"{group.exception}: {group.message}"),
+)
+WORKERS = (
+    Column("HOST", lambda worker: worker.host),
+    Column("PID", lambda worker: str(worker.pid), is_number=True),
+    Column("BUSY", lambda worker: f"{worker.in_flight}/{worker.slots}", is_number=True),
+    Column("LEASE", lambda worker: Span.of(worker.lease_remaining_seconds), rank=3, is_number=True),
+    Column("SINCE", lambda worker: worker.started_at, rank=5),
+    Column("VERSION", lambda worker: worker.version, rank=6),
+    Column("ID", lambda worker: str(worker.id), rank=7, is_id=True),
+    Column("QUEUES", lambda worker: ",".join(worker.queues), rank=4),
+    Column(
+        "STATE",
+        lambda worker: (
+            ",".join(
+                word
+                for word, holds in (
+                    ("leader", worker.is_leader),
+                    ("draining", worker.draining),
+                    ("no broker", not worker.reaches_broker),
+                )
+                if holds
+            )
+            or "-"
+        ),
+        rank=1,
+    ),
+    Column("TYPES", lambda worker: ",".join(worker.types)),
+)
+TYPES = (
+    Column("TYPE", lambda type_: type_.type),
+    Column("QUEUE", lambda type_: type_.queue),
+    Column("WORKERS", lambda type_: str(type_.live_workers), is_number=True),
+    Column("OFFERED", lambda type_: type_.last_offered_at, rank=1),
+    Column("REQUIRED", lambda type_: ",".join((type_.payload_schema or {}).get("required", [])) or "-"),
+)
+RATES = (
+    Column("LAST", lambda rate: Span.of(rate.seconds)),
+    Column("ACCEPTED", lambda rate: str(rate.accepted), is_number=True),
+    Column("STARTED", lambda rate: str(rate.started), rank=3, is_number=True),
+    Column("COMPLETED", lambda rate: str(rate.completed), is_number=True),
+    Column("FAILED", lambda rate: str(rate.failed), is_number=True),
+    Column("RETRIED", lambda rate: str(rate.retried), rank=2, is_number=True),
+    Column("CANCELLED", lambda rate: str(rate.cancelled), rank=4, is_number=True),
+    Column("WAIT", lambda rate: Span.of(rate.mean_wait_seconds), rank=1, is_number=True),
+    Column("RUN", lambda rate: Span.of(rate.mean_run_seconds), is_number=True),
+)
+
+
+def task_fields(task: Any) -> list[tuple[str, object]]:
+    """Return the fields of a task as people read them; of what is not set, nothing."""
+    shown = [(name, getattr(task, name)) for name in type(task).model_fields if name not in {"progress", "error"}]
+    progress, error = task.progress, task.error
+    if progress is not None:
+        shown.append(("progress", f"{value_text(progress.percent)}% {progress.message or ''}".rstrip()))
+    if error is not None:
+        shown.append(("error", f"{error.code}: {error.type + ': ' if error.type else ''}{error.message}"))
+    return [(name, value) for name, value in shown if value not in (None, {}, "")]

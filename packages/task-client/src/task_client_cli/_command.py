@@ -1,0 +1,93 @@
+"""Makes commands: each gets the options that all have, a session, and the exit code of what goes wrong."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from task_client_cli._exits import ExitCode, code_of
+from task_client_cli._output import Format, Output, ReaderGoneError
+from task_client_cli._session import Session, find_server
+
+Command = Callable[..., "int | None"]
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help="The service, instead of TASK_SERVER or the context in use."),
+]
+ContextOption = Annotated[str | None, typer.Option("--context", metavar="NAME", help="The service of this context.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON, one object a line.")]
+
+_COMMON = (
+    inspect.Parameter("server", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ServerOption),
+    inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ContextOption),
+    inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption),
+    inspect.Parameter("as_jsonl", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonlOption),
+)
+_CONTEXT = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+
+
+def command(app: typer.Typer, name: str, *extra: inspect.Parameter, **options: Any) -> Callable[[Command], Command]:
+    """Decorate a function as a command of `app`: `function(session, **options)` returns an exit code or None.
+
+    `extra` are options beside those in its signature; they arrive as keywords.
+    """
+
+    def add(function: Command) -> Command:
+        own = [*inspect.signature(function, eval_str=True).parameters.values()][1:]
+        parameters = [one for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
+
+        def run(ctx: typer.Context, **given: Any) -> None:
+            is_json, is_jsonl = given.pop("as_json"), given.pop("as_jsonl")
+            format_ = Format.JSON if is_json else Format.JSONL if is_jsonl else Format.TEXT
+            at_the_front: dict[str, Any] = ctx.obj or {}
+            server = given.pop("server") or at_the_front.get("server")
+            context = given.pop("context") or at_the_front.get("context")
+            out = Output(format_)
+            raise typer.Exit(_ended(out, lambda: _with_session(out, server, context, function, given)))
+
+        every = [_CONTEXT, *parameters, *extra, *_COMMON]
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # what typer reads
+            [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in every]
+        )
+        run.__annotations__ = {one.name: one.annotation for one in every}
+        run.__doc__, run.__name__ = function.__doc__, function.__name__
+        app.command(name, **options)(run)
+        return function
+
+    return add
+
+
+def _with_session(
+    out: Output, server: str | None, context: str | None, function: Command, given: dict[str, Any]
+) -> int | None:
+    session = Session(find_server(server, context), out)
+    try:
+        return function(session, **given)
+    finally:
+        session.close()
+
+
+def _ended(out: Output, run: Callable[[], int | None]) -> int:
+    """Run a command, and return its exit code; what went wrong is said on stderr."""
+    try:
+        code = run()
+        out.flush()
+    except ReaderGoneError:
+        return ExitCode.DONE
+    except (KeyboardInterrupt, typer.Abort):
+        out.say("stopped")
+        return ExitCode.STOPPED
+    except typer.Exit as ended:
+        return ended.exit_code
+    except Exception as error:
+        found = code_of(error)
+        if found is None:
+            raise
+        out.say(f"error: {error}")
+        return found
+    return code or ExitCode.DONE

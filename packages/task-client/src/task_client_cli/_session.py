@@ -1,0 +1,103 @@
+"""What one run of the command has: which service, how it prints, and the client."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from task_client_cli import _contexts as contexts
+from task_client_cli._output import Output
+
+if TYPE_CHECKING:
+    from task_client import TaskClient
+
+_LOG = logging.getLogger("task_client")
+DEFAULT_SERVER = "http://localhost:9000"
+
+
+@dataclass(frozen=True)
+class Server:
+    """The address of a service, and where it was found."""
+
+    url: str
+    origin: str
+
+    def __str__(self) -> str:
+        return f"{self.url} ({self.origin})"
+
+
+def find_server(given: str | None, context: str | None, environment: Mapping[str, str] = os.environ) -> Server:
+    """Return the service: `--server`, else `--context`, else TASK_SERVER, else the context in use, else this machine.
+
+    Raises:
+        CommandError: it is no URL, or there is no such context.
+
+    """
+    found = _find(given, context, environment)
+    contexts.check_url(found.url)
+    return found
+
+
+def _find(given: str | None, context: str | None, environment: Mapping[str, str]) -> Server:
+    if given:
+        return Server(given, "--server")
+    if context:
+        return Server(contexts.read().server(context), f"context {context}")
+    if url := environment.get("TASK_SERVER"):
+        return Server(url, "TASK_SERVER")
+    known = contexts.read()
+    if known.used:
+        return Server(known.server(known.used), f"context {known.used}")
+    return Server(DEFAULT_SERVER, "default")
+
+
+@dataclass
+class Session:
+    """One run of the command."""
+
+    server: Server
+    out: Output
+    _clients: list[TaskClient] = field(default_factory=list)
+    _shown: logging.Handler | None = None
+
+    @property
+    def client(self) -> TaskClient:
+        """The client of the service, made when it is first needed."""
+        if not self._clients:
+            self.new_client()
+        return self._clients[0]
+
+    def new_client(self, **options: Any) -> TaskClient:
+        """Return a client of the service that is closed with the session; `options` are those of `TaskClient`."""
+        from task_client import TaskClient
+
+        self._show_warnings()
+        client = TaskClient(self.server.url, **options)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients:
+            client.close()
+        if self._shown is not None:
+            _LOG.removeHandler(self._shown)
+
+    def _show_warnings(self) -> None:
+        if self._shown is None:
+            self._shown = _Shown(self.out)
+            _LOG.addHandler(self._shown)
+
+
+class _Shown(logging.Handler):
+    """Says on stderr what the client warns of: that it tries again, that the service is back."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(logging.WARNING)
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._out.say(f"warning: {record.getMessage()}")
