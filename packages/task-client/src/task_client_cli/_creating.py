@@ -142,8 +142,9 @@ def _ended(task: Task) -> str:
 def _create_all(session: Session, place: str, file: TaskFile, key: str) -> None:
     """Create all tasks of a file; what the bar shows is what the service has confirmed."""
     created = 0
+    client = session.new_client()  # as patient as a program's: the service may restart meanwhile
     try:
-        for summary in _with_bar(session, session.client.iter_create_many(file.tasks(), key=key), file.count):
+        for summary in _with_bar(session, client.iter_create_many(file.tasks(), key=key), file.count):
             created += 1
             _print_id(session, summary)
     except BaseException:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from task_client import TaskClient
 
 _LOG = logging.getLogger("task_client")
+_TRIES = 4
+"""A person who waits for an answer learns within some two seconds that nobody is there."""
 DEFAULT_SERVER = "http://localhost:9000"
 
 
@@ -65,9 +67,11 @@ class Session:
 
     @property
     def client(self) -> TaskClient:
-        """The client of the service, made when it is first needed."""
+        """The client of the service, made when it is first needed. It gives up sooner than a program's does."""
         if not self._clients:
-            self.new_client()
+            from task_client import RepeatPolicy
+
+            self.new_client(repeats=RepeatPolicy(tries=_TRIES))
         return self._clients[0]
 
     def new_client(self, **options: Any) -> TaskClient:
