@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,14 @@ from task_worker.settings import WorkerSettings
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+Handlers = Annotated[
+    str | None,
+    typer.Option(help="Modules, files and folders of handlers, by comma, instead of TASK_WORKER_HANDLERS."),
+]
+Queues = Annotated[str | None, typer.Option(help="The queues to serve, by comma, instead of TASK_WORKER_QUEUES.")]
+Concurrency = Annotated[
+    int | None, typer.Option(help="How many tasks run at once, instead of TASK_WORKER_CONCURRENCY.")
+]
 Version = Annotated[
     bool,
     typer.Option(
@@ -22,20 +30,29 @@ Version = Annotated[
 
 
 @_app.callback(invoke_without_command=True)
-def run(context: typer.Context, _version: Version = False) -> None:
-    """Run tasks until asked to stop. All settings are environment variables: TASK_* and TASK_WORKER_*."""
+def run(
+    context: typer.Context,
+    handlers: Handlers = None,
+    queues: Queues = None,
+    concurrency: Concurrency = None,
+    _version: Version = False,
+) -> None:
+    """Run tasks until asked to stop. Everything else is set by environment variables: TASK_* and TASK_WORKER_*."""
+    options = {"handlers": handlers, "served_queues": queues, "concurrency": concurrency}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if context.invoked_subcommand is not None:
+        context.obj = given
         return
     from task_worker.process import run_worker
 
-    settings = read_settings(WorkerSettings)
+    settings = read_settings(WorkerSettings, **given)
     exit_process(run_process(lambda: run_worker(settings), settings))
 
 
 @_app.command()
-def check() -> None:
+def check(context: typer.Context) -> None:
     """Say whether the worker is alive: exit code 0, else 1. It looks at the file TASK_WORKER_ALIVE_FILE."""
-    settings = read_settings(WorkerSettings)
+    settings = read_settings(WorkerSettings, **context.obj)
     is_alive, reason = AliveFile(settings.alive_file, settings.lease_seconds).probe()
     typer.echo(reason)
     sys.exit(ExitCode.OK if is_alive else ExitCode.FAILED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -195,3 +196,35 @@ async def test_the_check_is_true_of_a_worker_that_runs_is_frozen_and_thaws(
     assert (await said(1)).startswith("silent for ")
     process.send_signal(signal.SIGCONT)
     assert await said(0) == "alive\n"
+
+
+async def test_options_win_over_the_environment(command: Command, tmp_path: Path, table: Any) -> None:
+    await table.execute("CREATE TABLE alembic_version AS SELECT $1::text AS version_num", SCHEMA_REVISION)
+    (tmp_path / "mine.py").write_text(
+        "from task_worker import handler\n\n@handler('mine')\ndef run(payload: dict) -> None: ...\n"
+    )
+    environment = {
+        "TASK_QUEUES": "default,reports",
+        "TASK_WORKER_QUEUES": "default",
+        "TASK_WORKER_CONCURRENCY": "7",
+        "TASK_WORKER_HANDLERS": "./nowhere.py",
+    }
+    process = await command("--handlers", "./mine.py", "--queues", "reports", "--concurrency", "3", **environment)
+    async with asyncio.timeout(60):
+        while not (workers := await table.fetch("SELECT queues FROM workers")):  # noqa: ASYNC110 # another process
+            await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    written = await written_by(process)
+
+    assert process.returncode == 0
+    assert [list(worker["queues"]) for worker in workers] == [["reports"]]
+    assert "mine" in written
+    assert re.findall(r"concurrency +(\S+)", written) == ["3"]
+
+
+async def test_a_wrong_option_is_refused_like_its_setting(command: Command) -> None:
+    process = await command("--concurrency", "0", "--queues", "nowhere")
+    written = await written_by(process)
+
+    assert process.returncode == 2
+    assert "TASK_WORKER_CONCURRENCY" in written
