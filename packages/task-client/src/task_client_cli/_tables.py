@@ -15,6 +15,8 @@ from task_client_cli._output import printable, value_text
 _GAP = "  "
 _SHORT_ID_CHARS = 18
 """As much of an id as its time and the first random digits take: a prefix that is unique, and short enough to read."""
+_LAST_CELLS = 24
+"""As wide as the last column stays, if it needs that, while others can go."""
 _STYLE_BY_WORD = {
     "COMPLETED": "green",
     "FAILED": "red",
@@ -51,7 +53,7 @@ def lay_out(models: Sequence[Any], columns: Sequence[Column], width: int) -> lis
                 for row in rows:
                     row[n] = row[n][:_SHORT_ID_CHARS]
     for n in sorted(places, key=lambda n: -columns[n].rank):
-        others = _total(widths, places[:-1]) + len(_GAP) + min(widths[places[-1]], 12)
+        others = _total(widths, places[:-1]) + len(_GAP) + min(widths[places[-1]], _LAST_CELLS)
         if columns[n].rank == 0 or others <= width:
             break
         places.remove(n)

@@ -10,7 +10,10 @@ from uuid import UUID
 
 from task_client import (
     AsyncTaskClient,
+    Attempt,
     BackOff,
+    ErrorGroup,
+    Explanation,
     Health,
     Priority,
     ProblemError,
@@ -101,6 +104,9 @@ async def asynchronous(client: AsyncTaskClient, task_id: UUID) -> None:
     assert_type(client.list(view=View.FULL), AsyncIterator[Task])
     assert_type(await client.page(), TaskPage[TaskSummary])
     assert_type(await client.health(), Health)
+    assert_type(await client.attempts(task_id), list[Attempt])
+    assert_type(await client.explain(task_id), Explanation)
+    assert_type(await client.errors(), list[ErrorGroup])
     async for task in client.list(view=View.FULL, status=TaskStatus.FAILED):
         assert_type(task, Task)
     async with client as same:
