@@ -110,10 +110,6 @@ _STATEMENTS = (
     )
     """,
     """
-    CREATE INDEX ix_tasks_fingerprint ON tasks (fingerprint, id)
-    WHERE status IN ('FAILED', 'CANCELLED') AND fingerprint IS NOT NULL
-    """,
-    """
     CREATE INDEX ix_tasks_finished ON tasks (finished_at) WHERE finished_at IS NOT NULL
     """,
     """

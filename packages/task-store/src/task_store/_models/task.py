@@ -141,13 +141,6 @@ class TaskRow(Base):
             unique=True,
             postgresql_where=column("idempotency_key", Text).is_not(None),
         ),
-        # The FAILED tasks of one kind of failure.
-        Index(
-            "ix_tasks_fingerprint",
-            "fingerprint",
-            "id",
-            postgresql_where=_in_sources_of(Event.RERUN, also="fingerprint IS NOT NULL"),
-        ),
         # Ended tasks, oldest first.
         Index("ix_tasks_finished", "finished_at", postgresql_where=column("finished_at", Text).is_not(None)),
         {
