@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from task_client_cli._files import FileFormat, TaskFile, checked
 from task_client_cli._filters import labels, word
 from task_client_cli._ids import id_of
 from task_client_cli._looking import IdArgument
-from task_client_cli._output import ReaderGoneError
+from task_client_cli._output import Output, ReaderGoneError
 from task_client_cli._session import Session
 from task_client_cli._times import moment, span_seconds
 
@@ -142,26 +143,35 @@ def _ended(task: Task) -> str:
 def _create_all(session: Session, place: str, file: TaskFile, key: str) -> None:
     """Create all tasks of a file; what the bar shows is what the service has confirmed."""
     created = 0
-    client = session.new_client()  # as patient as a program's: the service may restart meanwhile
-    try:
-        for summary in _with_bar(session, client.iter_create_many(file.tasks(), key=key), file.count):
+
+    def counted(summaries: Iterator[TaskSummary]) -> Iterator[TaskSummary]:
+        nonlocal created
+        for summary in summaries:
             created += 1
-            _print_id(session, summary)
+            yield summary
+
+    client = session.new_client()  # as patient as a program's: the service may restart meanwhile
+    summaries = counted(_with_bar(session, client.iter_create_many(file.tasks(), key=key), file.count))
+    try:
+        try:
+            _print_created(session.out, summaries)
+        except ReaderGoneError:  # that nobody reads the ids is no reason to create half of the tasks
+            deque(summaries, maxlen=0)
     except BaseException:
         session.out.say(f"{created} of {file.count} tasks were created; the same command goes on with the others")
         raise
     session.out.say(f"{created} tasks of {place} are created; the same command again creates none of them twice")
 
 
-def _print_id(session: Session, summary: TaskSummary) -> None:
-    out = session.out
-    try:
-        if not out.is_text:
-            out.one(summary) if out.format is out.format.JSONL else out.line(str(summary.id))
-        elif not out.is_terminal:
+def _print_created(out: Output, summaries: Iterator[TaskSummary]) -> None:
+    """Print what is created: JSON where it is asked for, else ids, and nothing on a terminal."""
+    if not out.is_text:
+        out.many(summaries, ())
+        return
+    for summary in summaries:
+        if not out.is_terminal:
             out.line(str(summary.id))
-    except ReaderGoneError:
-        pass  # that nobody reads the ids is no reason to create half of the tasks
+    out.flush()
 
 
 def _with_bar(session: Session, summaries: Iterator[TaskSummary], total: int) -> Iterator[TaskSummary]:

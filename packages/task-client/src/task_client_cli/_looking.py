@@ -66,7 +66,13 @@ def explain(session: Session, task_id: IdArgument) -> None:
         session.out.one(found)
         return
     session.out.line(found.sentence)
-    facts = {**dict(found), "reason": found.reason.value, "due_in_seconds": Span.of(found.due_in_seconds)}
+    facts: dict[str, object] = {
+        **dict(found),
+        "reason": found.reason.value,
+        "due_in_seconds": Span.of(found.due_in_seconds),
+    }
+    if found.ahead_is_capped:
+        facts["ahead"] = f"{found.ahead}+"
     hidden = {"sentence", "ahead_is_capped"}
     session.out.fields((name, value) for name, value in facts.items() if name not in hidden and value not in ([], None))
 

@@ -102,6 +102,14 @@ class Output:
             case Format.TEXT:
                 self._table(models, columns, nothing)
 
+    def each(self, models: Iterable[BaseModel], columns: Sequence[Column]) -> None:
+        """Print models of a list that goes on: a line of values, or of JSON, each."""
+        for model in models:
+            if self.is_text:
+                self._row(model, columns)
+            else:
+                self._write(f"{_json(model)}\n")
+
     def fields(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Print names and values, one pair a line; what is None is left out."""
         shown = [(name, self._field_text(value)) for name, value in pairs if value is not None]
@@ -142,9 +150,7 @@ class Output:
         for model in models:
             any_yet = True
             if not self.is_terminal:
-                self._write(
-                    "\t".join(printable(text) for text in tables.cells(model, columns, is_terminal=False)) + "\n"
-                )
+                self._row(model, columns)
                 continue
             rows.append(model)
             if len(rows) == _ROWS_AT_ONCE:
@@ -154,6 +160,11 @@ class Output:
             tables.print_table(rows, columns)
         if not any_yet:
             self.say(nothing)
+
+    def _row(self, model: BaseModel, columns: Sequence[Column]) -> None:
+        from task_client_cli._tables import cells
+
+        self._write("\t".join(map(printable, cells(model, columns, is_terminal=False))) + "\n")
 
     def _write(self, text: str) -> None:
         try:

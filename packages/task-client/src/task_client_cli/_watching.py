@@ -7,12 +7,14 @@ flickers.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 FRAME_SECONDS = 0.25
 _ANSWER_SECONDS = 5.0
 _TASKS_MAX = 200
+_SERVER_ERROR = 500
 _STREAM_FILTERS = frozenset({"status", "labels", "type", "queue"})
 """What a stream of events can be filtered by."""
 
@@ -55,33 +58,53 @@ def watch(
     ids = ids_of(session, task_ids or [])
     if ids and filters:
         raise CommandError(ExitCode.USAGE, "give ids or filters, not both")
-    if session.out.is_terminal and session.out.is_text:
+    is_live = session.out.is_terminal and session.out.is_text and os.environ.get("TERM") not in {"dumb", "unknown"}
+    if is_live:
         return _watch_live(session, {"id": ids} if ids else filters, interval)
-    _print_changes(session, ids, filters)
+    if ids:
+        _print_to_the_end(session, ids, interval)
+    else:
+        _print_changes(session, filters)
     return None
 
 
-def _print_changes(session: Session, ids: Sequence[Any], filters: dict[str, Any]) -> None:
-    """Print a line for each change, at once: of some ids until all have ended, else for ever."""
+def _print_to_the_end(session: Session, ids: Sequence[UUID], interval: float) -> None:
+    """Print each change of some tasks that a look finds, until all have ended. A broken connection is survived."""
+    from task_client_cli import _columns as columns
+
+    seen: dict[UUID, int] = {}
+    while True:
+        try:
+            tasks = list(session.client.list(id=ids))
+        except Exception as error:
+            if not _may_pass(error):
+                raise
+            tasks = []
+        else:
+            _refuse_missing(ids, tasks)
+        session.out.each([task for task in tasks if seen.get(task.id, 0) < task.version], columns.STATES)
+        session.out.flush()
+        seen |= {task.id: task.version for task in tasks}
+        if tasks and all(task.status.is_terminal for task in tasks):
+            return
+        time.sleep(interval)
+
+
+def _print_changes(session: Session, filters: dict[str, Any]) -> None:
+    """Print a line for each change as the service tells it, for ever."""
     from task_client_cli import _columns as columns
 
     if unknown := sorted(set(filters) - _STREAM_FILTERS):
         said = f"without a terminal, watch cannot filter by {', '.join(unknown)}"
         raise CommandError(ExitCode.USAGE, said)
-    left = set(ids)
-    changes = session.client.events(**({"id": ids} if ids else filters))
-    if ids:
-        for task in session.client.list(id=ids):
-            session.out.many([task], columns.STATES)
-            if task.status.is_terminal:
-                left.discard(task.id)
+    for state in session.client.events(**filters):
+        session.out.each([state], columns.STATES)
         session.out.flush()
-    while left or not ids:
-        state = next(changes)
-        session.out.many([state], columns.STATES)
-        session.out.flush()
-        if state.status.is_terminal:
-            left.discard(state.id)
+
+
+def _refuse_missing(ids: Iterable[UUID], tasks: Iterable[TaskSummary]) -> None:
+    if missing := set(ids) - {task.id for task in tasks}:
+        raise CommandError(ExitCode.REFUSED, f"no task has the id {', '.join(map(str, sorted(missing)))}")
 
 
 @dataclass(frozen=True)
@@ -106,16 +129,19 @@ class Watcher:
     filters: dict[str, Any]
     interval: float
     view: View = field(default_factory=View)
+    fault: Exception | None = None
+    """What ended it: an error that does not pass."""
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Look until it is over or stopped. An error is part of the view."""
-        from task_client import TaskClientError
-
+        """Look until it is over or stopped. An error that may pass is part of the view, any other ends it."""
         while not self._stopped.is_set() and not self.view.is_over:
             try:
                 self.view = self._look()
-            except TaskClientError as error:
+            except Exception as error:  # noqa: BLE001 # raised again by who waits for this thread
+                if not _may_pass(error):
+                    self.fault = error
+                    return
                 self.view = replace(self.view, trouble=_reason(error))
             self._stopped.wait(self.interval)
 
@@ -132,14 +158,14 @@ class Watcher:
             stats = self.client.stats()
         except NotFoundError:  # an older service
             stats = None
-        has_ids = "id" in self.filters
+        _refuse_missing(self.filters.get("id", ()), page.items)
         return View(
             tasks=tuple(page.items),
             has_more=page.next_cursor is not None,
             stats=stats,
             seen_at=time.monotonic(),
             seen_clock=datetime.now().astimezone().strftime("%H:%M:%S"),
-            is_over=has_ids and bool(page.items) and all(task.status.is_terminal for task in page.items),
+            is_over="id" in self.filters and all(task.status.is_terminal for task in page.items),
         )
 
 
@@ -166,6 +192,8 @@ def _watch_live(session: Session, filters: dict[str, Any], interval: float) -> i
                 thread.join(FRAME_SECONDS)
     finally:
         watcher.stop()
+    if watcher.fault is not None:
+        raise watcher.fault
     _print_last(session, watcher.view)
     return ExitCode.DONE
 
@@ -223,6 +251,14 @@ def _stats_line(stats: Stats, width: int) -> str:
         longer = f"{line} · {part}"
         line = longer if len(longer) <= width else line
     return line
+
+
+def _may_pass(error: Exception) -> bool:
+    from task_client import ProblemError, TaskClientError
+
+    if isinstance(error, ProblemError):
+        return error.status >= _SERVER_ERROR
+    return isinstance(error, TaskClientError) and error.is_transient
 
 
 def _reason(error: Exception) -> str:

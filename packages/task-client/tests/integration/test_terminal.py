@@ -278,3 +278,41 @@ def test_ctrl_c_ends_a_wait_with_130(open_terminal: Open, fake: FakeService, ser
     assert terminal.end() == 130
     assert "stopped" in terminal.text
     assert "Traceback" not in terminal.text
+
+
+def test_watch_ends_where_the_service_refuses(open_terminal: Open, fake: FakeService) -> None:
+    missing, refused = (
+        open_terminal("watch", "019a0000-0000-7000-8000-000000000001"),
+        open_terminal("watch", "--worker", "x"),  # which a fake service does not know
+    )
+
+    assert (missing.end(), refused.end()) == (3, 3)
+    assert "no task has the id" in missing.text
+    assert "query.worker" in refused.text
+
+
+def test_watch_in_a_pipe_survives_a_broken_connection_and_says_so(
+    fake: FakeService, serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    (task,) = running(fake, 1)
+    server = serve()
+    with subprocess.Popen(
+        [sys.executable, "-m", "task_client_cli", "watch", str(task.id)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TASK_SERVER": server.url},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        server.stop()
+        warned = process.stderr.readline()
+        serve(server.server_address[1])
+        fake.complete(task.id)
+        rest, _ = process.communicate(timeout=SECONDS_MAX)
+
+    assert first.split("\t")[1] == "IN_PROGRESS"
+    assert "trying again" in warned
+    assert rest.splitlines()[-1].split("\t")[:2] == [str(task.id), "COMPLETED"]
+    assert process.returncode == 0

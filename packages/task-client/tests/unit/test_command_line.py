@@ -360,6 +360,13 @@ def test_watch_without_a_terminal_prints_each_change_up_to_the_end(run: Run, fak
     assert run("watch", "--name", "x").exit_code == 2
 
 
+def test_watch_of_what_is_not_there_is_refused(run: Run) -> None:
+    ended = run("watch", "019a0000-0000-7000-8000-000000000001")
+
+    assert ended.exit_code == 3
+    assert "019a0000-0000-7000-8000-000000000001" in ended.stderr
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["list", "--help"], ["create-many", "--help"]])
 def test_help_imports_neither_pydantic_nor_httpx2(words: list[str]) -> None:
     code = (

@@ -179,3 +179,11 @@ def test_an_empty_file_is_no_tasks(run: Run, fake: FakeService) -> None:
     ended = run("")
 
     assert (ended.exit_code, fake.tasks) == (0, [])
+
+
+def test_json_is_one_array_of_what_was_created(run: Run, fake: FakeService) -> None:
+    array, rows = run(lines(3), "--json"), run(lines(3), "--jsonl")
+
+    ids = [str(task.id) for task in fake.tasks]
+    assert [task["id"] for task in json.loads(array.stdout)] == ids
+    assert [json.loads(line)["id"] for line in rows.stdout.splitlines()] == ids
