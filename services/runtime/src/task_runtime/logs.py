@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal, cast
 
 import structlog
@@ -28,6 +30,7 @@ from task_runtime.tracebacks import safe_traceback
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["console", "json"]
+LogTasks = Literal["all", "failures"]
 
 
 _QUIET = {
@@ -104,6 +107,11 @@ def default_log_format() -> LogFormat:
     return "console" if sys.stderr.isatty() else "json"
 
 
+def default_log_tasks() -> LogTasks:
+    """Return which ends of tasks are logged unless one says so: all on a terminal, else failures."""
+    return "all" if sys.stderr.isatty() else "failures"
+
+
 def _configure_structlog() -> None:
     """Have structlog's loggers hand each event to the standard library's, whose handler renders it."""
     structlog.configure(
@@ -135,7 +143,8 @@ def _stderr_handler(log_format: LogFormat) -> logging.Handler:
 def _renderers(log_format: LogFormat) -> tuple[Processor, ...]:
     if log_format == "json":
         return (structlog.processors.JSONRenderer(_dumps),)
-    return (_escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+    has_colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return (_escape, _shorten, structlog.dev.ConsoleRenderer(colors=has_colors, pad_event_to=0, pad_level=False))
 
 
 def _dumps(event: object, **options: Any) -> str:
@@ -149,6 +158,14 @@ def _escape(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventD
         printable_text(key): printable_text(value, is_multiline=key in _MULTILINE) if isinstance(value, str) else value
         for key, value in event_dict.items()
     }
+
+
+def _shorten(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
+    """Leave out what a person at a terminal does not look for: the day, microseconds, the module, and the worker."""
+    del logger, method
+    moment = datetime.fromisoformat(event_dict["timestamp"]).astimezone()
+    shown = {key: value for key, value in event_dict.items() if key not in {"logger", "worker_id"}}
+    return {**shown, "timestamp": f"{moment:%H:%M:%S}"}
 
 
 def _render_exception(exc_info: ExcInfo) -> str:

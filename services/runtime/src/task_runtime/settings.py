@@ -28,7 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsS
 from task_contracts import QueueName
 from task_runtime.addresses import IN_PROCESS_BROKER, BrokerUrl, DatabaseUrl
 from task_runtime.exits import Misconfigured
-from task_runtime.logs import LogFormat, LogLevel, default_log_format
+from task_runtime.logs import LogFormat, LogLevel, LogTasks, default_log_format, default_log_tasks
 
 SECRETS_FOLDER = Path("/run/secrets")
 
@@ -83,6 +83,10 @@ class ProcessSettings(BaseSettings):
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
         default_factory=default_log_format, validation_alias="TASK_LOG_FORMAT"
     )
+    log_tasks: Annotated[LogTasks, BeforeValidator(_lower)] = Field(
+        default_factory=default_log_tasks, validation_alias="TASK_LOG_TASKS"
+    )
+    """Which ends of attempts a worker logs."""
 
     def require_shared_broker(self) -> None:
         """Refuse the in-process broker, for a process that shares its broker with other processes.

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 
 _log = logging.getLogger(__name__)
+_HINT = "running tasks may finish; Ctrl-C again stops them now"
 
 _Handler = Callable[[int, FrameType | None], Any]
 Result = TypeVar("Result")
@@ -101,7 +102,12 @@ class ShutdownSignals:
 
     def _note(self, number: int) -> None:
         name, is_again = signal.Signals(number).name, self.stop.is_set()
-        _log.info("shutdown_requested", extra={"signal": name, "again": is_again})
+        hint = (
+            {"hint": "running tasks may finish; Ctrl-C again stops them now"}
+            if name == "SIGINT" and not is_again
+            else {}
+        )
+        _log.info("shutdown_requested", extra={"signal": name, "again": is_again, **hint})
         self.stop.set()
         if is_again and name != "SIGHUP":
             self.hurry.set()

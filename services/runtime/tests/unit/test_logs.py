@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import logging.config
+import re
 import warnings
 from typing import Any
 from uuid import UUID
@@ -201,6 +202,25 @@ def test_what_a_user_configures_counts_for_other_loggers(capsys: pytest.CaptureF
     logging.getLogger("theirs").warning("hello")
 
     assert capsys.readouterr().err == "theirs hello\n"
+
+
+def test_a_line_on_the_console_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "console")
+    get_logger("task_worker.attempt").info("attempt_ended", type="echo", task_id="1", worker_id="2")
+
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \[info\] attempt_ended task_id=1 type=echo\n", capsys.readouterr().err)
+
+
+def test_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    configure_logging("INFO", "console")
+
+    logging.getLogger("here").info("hello")
+
+    assert "hello" in terminal.getvalue()
+    assert "\x1b" not in terminal.getvalue()
 
 
 def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
