@@ -24,7 +24,10 @@ def worker_startup_warnings(
 ) -> list[str]:
     """Return the warnings, each a sentence that says what to do."""
     own = [handler for handler in handlers.values() if not is_built_in(handler)]
-    longest = max((handler.timeout_seconds or settings.timeout_seconds for handler in own), default=0.0)
+    # Of limits that somebody has set: the defaults of both are no mistake of anybody's.
+    is_set = bool({"timeout_seconds", "drain_seconds"} & settings.model_fields_set)
+    usual = settings.timeout_seconds if is_set else 0.0
+    longest = max((handler.timeout_seconds or usual for handler in own), default=0.0)
     checks = [
         (not own and settings.http_hosts is None, _NO_HANDLERS),
         (settings.retention_days == 0, _NO_PURGE),

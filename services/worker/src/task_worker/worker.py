@@ -240,7 +240,9 @@ class Worker:
         settings = self._settings
         return Executor(
             handlers,
-            RunDefaults(settings.timeout_seconds, settings.max_attempts, settings.api_url),
+            RunDefaults(
+                settings.timeout_seconds, settings.max_attempts, settings.api_url, logs_all=settings.log_tasks == "all"
+            ),
             AttemptServices(
                 record=recorder.record,
                 release=recorder.release,

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -166,6 +167,42 @@ class TestLateEnds:
             await bench.ending()
 
         assert [line["event"] for line in logs] == [event]
+
+    @pytest.mark.parametrize(("failures", "level"), [(0, "warning"), (2, "error")])
+    async def test_a_failure_is_logged_with_its_traceback_and_by_whether_somebody_should_look(
+        self, make: Make, failures: int, level: str
+    ) -> None:
+        @handler("t", max_attempts=3)
+        async def run() -> None:
+            raise ValueError("no such customer: 42")
+
+        bench = make(run)
+        with capture_logs() as logs:
+            bench.start("t", failures=failures)
+            await bench.ending()
+
+        (line,) = logs
+        assert (line["event"], line["log_level"]) == ("attempt_failed", level)
+        assert line["error"] == "ValueError: no such customer: 42"
+        assert line["exception"].startswith("Traceback (most recent call last):")
+        assert ("again_in_seconds" in line) == (level == "warning")
+
+    @pytest.mark.parametrize(("logs_all", "expected"), [(True, ["attempt_ended"]), (False, [])])
+    async def test_a_good_end_has_a_line_where_all_are_wanted(
+        self, make: Make, logs_all: bool, expected: list[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        @handler("t")
+        async def run() -> None:
+            return None
+
+        bench = make(run)
+        bench.executor._defaults = replace(bench.executor._defaults, logs_all=logs_all)
+        with capture_logs() as logs:
+            bench.start("t")
+            await bench.ending()
+
+        assert [line["event"] for line in logs] == expected
+        assert [line["log_level"] for line in logs] == ["info"] * len(expected)
 
     async def test_a_worker_without_an_id_logs_none(self, make: Make) -> None:
         @handler("t")

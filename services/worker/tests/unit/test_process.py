@@ -70,13 +70,20 @@ def test_the_start_block_names_the_hosts_where_there_are_any() -> None:
     assert http_rows(settings()) == []
 
 
-@pytest.mark.parametrize(("function", "longest"), [(slow, "100"), (open_ended, "600")])
+@pytest.mark.parametrize(
+    ("function", "given", "longest"),
+    [(slow, {}, "100"), (open_ended, {"drain_seconds": 30}, "600"), (open_ended, {"timeout_seconds": 600}, "600")],
+)
 def test_a_drain_shorter_than_a_handler_is_warned_of(
-    handlers_of: HandlersOf, function: Callable[..., Any], longest: str
+    handlers_of: HandlersOf, function: Callable[..., Any], given: dict[str, float], longest: str
 ) -> None:
-    (warning,) = worker_startup_warnings(settings(), handlers_of(function), facts(), SCHEMA_REVISION)
+    (warning,) = worker_startup_warnings(settings(**given), handlers_of(function), facts(), SCHEMA_REVISION)
 
     assert f"TASK_WORKER_DRAIN_SECONDS (30) is shorter than the longest timeout of a handler ({longest})" in warning
+
+
+def test_the_defaults_are_not_warned_of(handlers_of: HandlersOf) -> None:
+    assert worker_startup_warnings(settings(), handlers_of(open_ended), facts(), SCHEMA_REVISION) == []
 
 
 @pytest.mark.parametrize(

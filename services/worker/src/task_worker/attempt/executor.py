@@ -54,11 +54,15 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class RunDefaults:
-    """The limits of an attempt if neither the task nor its handler sets any, and the URL of the API."""
+    """The limits of an attempt if neither the task nor its handler sets any, the URL of the API, and what is logged.
+
+    `logs_all` has a line at INFO for attempts that end well too; else they have one at DEBUG.
+    """
 
     timeout_seconds: float
     max_attempts: int
     api_url: str
+    logs_all: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,9 +178,10 @@ class Executor:
         self._slots.hold(ending_bytes)
         try:
             ended = await self._services.record(attempt, ending)
-            self._log_ending(attempt, ending, ended)
+            seconds = loop.time() - began
+            self._log_ending(attempt, ending, ended, seconds)
             if ended is not None:
-                self._observe_end(attempt.claim, ended.event, loop.time() - began)
+                self._observe_end(attempt.claim, ended.event, seconds)
         finally:
             self._in_flight.drop(attempt)
             self._slots.recorded(attempt.claim.body_bytes + ending_bytes)
@@ -185,16 +190,33 @@ class Executor:
         waited = (claim.started_at - claim.created_at).total_seconds()
         self._services.observer.ended(_kind(claim), event, run_seconds, waited + run_seconds)
 
-    def _log_ending(self, attempt: Attempt, ending: Ending, ended: Ended | None) -> None:
-        fields = {"type": attempt.claim.type, "wanted": str(ending.event)}
-        event = None if ended is None else str(ended.event)
+    def _log_ending(self, attempt: Attempt, ending: Ending, ended: Ended | None, seconds: float) -> None:
+        if ended is not None and ending.error is None and not self._logs_good_ends():
+            return  # most tasks: a line that is not written should cost little
+        wanted, event = str(ending.event), None if ended is None else str(ended.event)
+        fields = {"type": attempt.claim.type, "seconds": round(seconds, 3)}
+        if event != wanted:
+            fields["wanted"] = wanted
         # While the lease holds nobody else ends the attempt: then it was an earlier try of ours.
         if ended is None and not (attempt.is_end_unknown and self._lease.is_valid):
             _log.warning("late_end_refused", **fields)
         elif ending.error is not None:
-            _log.warning("attempt_failed", event_recorded=event, code=ending.error.code, **fields)
-        elif logging.getLogger(__name__).isEnabledFor(logging.DEBUG):  # a dropped line of each task should cost little
+            kind = f"{ending.error.type}: " if ending.error.type else ""
+            error = {"code": ending.error.code, "error": f"{kind}{ending.error.message}"}
+            if ending.traceback:
+                error["exception"] = ending.traceback
+            if ending.event is Event.RETRY:
+                after = round(ending.delay.total_seconds(), 1) if ending.delay else 0.0
+                _log.warning("attempt_failed", event_recorded=event, again_in_seconds=after, **error, **fields)
+            else:  # somebody should look
+                _log.error("attempt_failed", event_recorded=event, **error, **fields)
+        elif self._defaults.logs_all:
+            _log.info("attempt_ended", event_recorded=event, **fields)
+        else:
             _log.debug("attempt_ended", event_recorded=event, **fields)
+
+    def _logs_good_ends(self) -> bool:
+        return self._defaults.logs_all or logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
 
     async def _run(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
         if not self._lease.is_valid or attempt.stop_reason is not None:
