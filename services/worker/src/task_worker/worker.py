@@ -52,6 +52,7 @@ from task_worker.lease.heartbeat import Heartbeat
 from task_worker.lease.in_flight import InFlight, StopReason
 from task_worker.lease.lease import Lease
 from task_worker.lease.stopping import LeaseCallbacks
+from task_worker.loop_watch import LoopWatch
 from task_worker.offers import OfferRefresher
 from task_worker.settings import WorkerSettings
 from task_worker.timings import WorkerTimings
@@ -115,6 +116,7 @@ class Worker:
         self._executor = self._make_executor(handlers, recorder, slots)
         self._claim_loop = self._make_claim_loop(claims, buffer, slots)
         self._heartbeat = self._make_heartbeat(offer)
+        self._loop_watch = LoopWatch()
         self._leader = Leader(settings, bus, signals, self._databases, self._lease, self._timings.dispatch)
         self._loops = {
             "claims": self._claim_loop.run,
@@ -144,6 +146,7 @@ class Worker:
         supervisor = Supervisor(self._timings.restarts)
         listening = await self._signals.listen({SignalKind.CANCEL}, self._on_cancel_signal)
         self._heartbeat.start()
+        self._loop_watch.start()
         if self._needs_processes:
             self._processes.keep_ready()
         for name, loop in self._loops.items():
@@ -202,6 +205,7 @@ class Worker:
 
     async def _leave(self, *, is_asked: bool) -> None:
         await self._heartbeat.stop()
+        self._loop_watch.stop()
         if is_asked and not self._is_drain_known:
             await self._tell_database(self._workers.drain)
         await self._activity.write()

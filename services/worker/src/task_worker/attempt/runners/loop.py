@@ -11,6 +11,7 @@ from task_worker.attempt.outcome import HandlerOutcome, Stopped
 from task_worker.attempt.result import outcome_of_value
 from task_worker.attempt.runners.raised import outcome_of_exception, pass_on_cancel
 from task_worker.lease.in_flight import Attempt
+from task_worker.loop_watch import HANDLER
 
 
 async def run_on_loop(begin: Callable[[], Awaitable[Any]], attempt: Attempt) -> HandlerOutcome:
@@ -19,7 +20,7 @@ async def run_on_loop(begin: Callable[[], Awaitable[Any]], attempt: Attempt) -> 
     A stop cancels it; code that catches the cancel and goes on is waited for.
     """
     with owned_by(attempt):
-        task = asyncio.create_task(_call(begin))
+        task = asyncio.create_task(_call(begin), name=f"{HANDLER}{attempt.claim.type}")
     attempt.on_stop(lambda: _cancel(task, attempt))
     try:
         return await task
