@@ -13,6 +13,8 @@ from task_runtime.exits import ExitCode, Misconfigured
 from task_runtime.forks import forks_end_here
 from task_runtime.leaving import exit_process, leave_process, leave_within
 from task_runtime.logs import LogFormat, LogLevel, configure_logging, get_logger
+from task_runtime.metrics.meter import NO_METER, Batched, Meter, SlotCounts, WorkerState
+from task_runtime.metrics.opening import open_metrics
 from task_runtime.redaction import safe_text, safe_url
 from task_runtime.settings import ProcessSettings, QueueNames, is_set
 from task_runtime.signals import ShutdownSignals
@@ -23,19 +25,24 @@ from task_runtime.versions import version_printer
 
 __all__ = [
     "IN_PROCESS_BROKER",
+    "NO_METER",
+    "Batched",
     "BrokerUrl",
     "DatabaseUrl",
     "ExitCode",
     "LogFormat",
     "LogLevel",
     "LoopKeepsDyingError",
+    "Meter",
     "Misconfigured",
     "NotYourTaskError",
     "ProcessSettings",
     "QueueNames",
     "RestartPolicy",
     "ShutdownSignals",
+    "SlotCounts",
     "Supervisor",
+    "WorkerState",
     "configure_logging",
     "exit_process",
     "forks_end_here",
@@ -44,6 +51,7 @@ __all__ = [
     "is_set",
     "leave_process",
     "leave_within",
+    "open_metrics",
     "owned_by",
     "read_settings",
     "run_process",

@@ -49,6 +49,10 @@ def _split(value: Any) -> Any:
     return names
 
 
+def _none_if_empty(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
@@ -87,6 +91,12 @@ class ProcessSettings(BaseSettings):
         default_factory=default_log_tasks, validation_alias="TASK_LOG_TASKS"
     )
     """Which ends of attempts a worker logs."""
+    metrics_port: Annotated[int | None, BeforeValidator(_none_if_empty)] = Field(
+        None, ge=0, le=65_535, validation_alias="TASK_METRICS_PORT"
+    )
+    """The port of `/metrics`; None serves none, 0 takes a free one."""
+    metrics_host: str = Field("127.0.0.1", min_length=1, validation_alias="TASK_METRICS_HOST")
+    """The address of `/metrics`. Whoever reaches it reads the names of queues and types, and how much they do."""
 
     def require_shared_broker(self) -> None:
         """Refuse the in-process broker, for a process that shares its broker with other processes.

@@ -1,0 +1,224 @@
+"""Counts what happens in this process, for its scrapes.
+
+**Invariants**
+
+- A scrape reads what was counted, and the attributes of the parts that are watched. It asks nothing of anybody.
+- The figures of queues are shown by the process that leads, and by no other: two would be added up.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from task_contracts.lifecycle import LIFECYCLE, Event
+from task_runtime.metrics import names
+from task_runtime.metrics.labels import Labels
+from task_runtime.metrics.meter import Batched, WorkerState
+from task_runtime.metrics.names import MetricName
+from task_runtime.observers import Kind
+
+
+class QueueFigures(Protocol):
+    """A row of the table `queue_now`."""
+
+    @property
+    def queue(self) -> str:
+        """The queue."""
+
+    @property
+    def priority(self) -> str:
+        """The priority."""
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks are due and have not begun."""
+
+    @property
+    def oldest_due_at(self) -> datetime | None:
+        """Since when the oldest of them has been due; None if there is none."""
+
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was counted."""
+
+
+class _KindCounters(NamedTuple):
+    accepted: Counter
+    started: Counter
+    wait: Histogram
+    run: Histogram
+    total: Histogram
+
+
+class _Registry(CollectorRegistry):
+    """A registry without `_created`, which would double the series."""
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in super().collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
+
+
+class Metrics:
+    """An `Observer` and a `Meter`: all counts of one process, in a registry of its own.
+
+    Args:
+        process: the name of the process, such as task-api.
+        version: of the process.
+
+    """
+
+    def __init__(self, process: str, version: str) -> None:
+        self.registry: CollectorRegistry = _Registry(auto_describe=False)
+        self._labels = Labels()
+        self._kinds: dict[tuple[str, str, str], _KindCounters] = {}
+        self._accepted = self._counter(names.ACCEPTED)
+        self._started = self._counter(names.STARTED)
+        self._ended = self._counter(names.ENDED)
+        self._finished = self._counter(names.FINISHED)
+        self._poll_claims = self._counter(names.POLL_CLAIMS)
+        self._second_runs = self._counter(names.SECOND_RUNS)
+        self._late_writes = self._counter(names.LATE_WRITES)
+        self._export_failures = self._counter(names.EXPORT_FAILURES)
+        self._wait = self._histogram(names.WAIT, names.SECONDS_BUCKETS)
+        self._run = self._histogram(names.RUN, names.SECONDS_BUCKETS)
+        self._total = self._histogram(names.TOTAL, names.SECONDS_BUCKETS)
+        batches = self._histogram(names.BATCH, names.BATCH_BUCKETS)
+        self._batches = {statement: batches.labels(str(statement)) for statement in Batched}
+        build = Gauge(*names.BUILD_INFO, registry=self.registry)
+        build.labels(process, version, platform.python_version()).set(1)
+        self._present = _Present(self._labels)
+        self.registry.register(self._present)
+
+    def offer(self, source: str, types: Iterable[str]) -> None:
+        """Note which types live workers offer, as `source` knows it: these alone are labels."""
+        self._labels.offer(source, types)
+
+    def accepted(self, kind: Kind, count: int) -> None:
+        """Count tasks that were stored."""
+        self._of(kind).accepted.inc(count)
+
+    def started(self, kind: Kind, wait_seconds: float) -> None:
+        """Count an attempt that began so long after its task was due."""
+        counters = self._of(kind)
+        counters.started.inc()
+        counters.wait.observe(max(0.0, wait_seconds))
+
+    def ended(self, kind: Kind, event: Event, run_seconds: float, total_seconds: float) -> None:
+        """Count an attempt whose end was stored, and its task where that has ended."""
+        counters = self._of(kind)
+        self._ended.labels(*self._label(kind), str(event)).inc()
+        counters.run.observe(max(0.0, run_seconds))
+        status = LIFECYCLE[event].target
+        if status is not None and status.is_terminal:
+            self._finished.labels(*self._label(kind), str(status)).inc()
+            counters.total.observe(max(0.0, total_seconds))
+
+    def batch(self, statement: Batched, items: int) -> None:
+        """Count a statement of so many items."""
+        self._batches[statement].observe(items)
+
+    def poll_claimed(self, tasks: int) -> None:
+        """Count tasks that were claimed from the table."""
+        self._poll_claims.inc(tasks)
+
+    def second_run(self) -> None:
+        """Count an attempt of a task of which an earlier attempt was lost."""
+        self._second_runs.inc()
+
+    def late_write_refused(self) -> None:
+        """Count a write of an attempt that had lost its task."""
+        self._late_writes.inc()
+
+    def export_failed(self) -> None:
+        """Count a batch of spans that the collector did not take. Safe from any thread."""
+        self._export_failures.inc()
+
+    def watch(self, state: WorkerState) -> None:
+        """Show this worker from now on, instead of an earlier one of this process."""
+        self._present.worker = state
+
+    def watch_process(self, *, reaches_broker: Callable[[], bool], reaches_database: Callable[[], bool]) -> None:
+        """Show from now on what a process without a worker reaches."""
+        self._present.reaches_broker, self._present.reaches_database = reaches_broker, reaches_database
+
+    def show_queues(self, figures: Sequence[QueueFigures]) -> None:
+        """Show these rows of `queue_now` as long as the worker of this process leads."""
+        self._present.queues = tuple(figures)
+
+    def _of(self, kind: Kind) -> _KindCounters:
+        key = queue, type_, priority = self._label(kind)
+        counters = self._kinds.get(key)
+        if counters is None:
+            counters = self._kinds[key] = _KindCounters(
+                self._accepted.labels(*key),
+                self._started.labels(*key),
+                self._wait.labels(queue, priority),
+                self._run.labels(type_),
+                self._total.labels(type_),
+            )
+        return counters
+
+    def _label(self, kind: Kind) -> tuple[str, str, str]:
+        return self._labels.queue(kind.queue), self._labels.type(kind.type), str(kind.priority)
+
+    def _counter(self, named: MetricName) -> Counter:
+        return Counter(*named, registry=self.registry)
+
+    def _histogram(self, named: MetricName, buckets: Sequence[float]) -> Histogram:
+        return Histogram(*named, buckets=buckets, registry=self.registry)
+
+
+class _Present(Collector):
+    """The gauges: read at the moment of the scrape, in its thread."""
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self.worker: WorkerState | None = None
+        self.reaches_broker: Callable[[], bool] | None = None
+        self.reaches_database: Callable[[], bool] | None = None
+        self.queues: tuple[QueueFigures, ...] = ()
+
+    def collect(self) -> Iterator[Metric]:
+        worker = self.worker
+        reaches = (self.reaches_broker, self.reaches_database)
+        yield from self._queue_gauges()
+        slots = {} if worker is None else worker.slots._asdict()
+        yield _gauge(names.SLOTS, *(((state,), count) for state, count in slots.items()))
+        if worker is not None:
+            yield _gauge(names.LEASE_REMAINING, ((), worker.lease_remaining_seconds))
+            yield _gauge(names.IS_LEADER, ((), worker.is_leading))
+            reaches = (lambda: worker.reaches_broker, lambda: worker.reaches_database)
+        for name, is_up in zip((names.BROKER_UP, names.DATABASE_UP), reaches, strict=True):
+            if is_up is not None:
+                yield _gauge(name, ((), is_up()))
+
+    def _queue_gauges(self) -> Iterator[Metric]:
+        leads = self.worker is not None and self.worker.is_leading
+        rows = [((self._labels.queue(row.queue), str(row.priority)), row) for row in (self.queues if leads else ())]
+        yield _gauge(names.WAITING, *((key, row.waiting) for key, row in rows))
+        yield _gauge(names.OLDEST_WAIT, *((key, _oldest_wait_seconds(row)) for key, row in rows))
+        yield _gauge(names.RUNNING, *((key, row.running) for key, row in rows))
+
+
+def _oldest_wait_seconds(row: QueueFigures) -> float:
+    return 0.0 if row.oldest_due_at is None else max(0.0, (row.at - row.oldest_due_at).total_seconds())
+
+
+def _gauge(named: MetricName, *samples: tuple[tuple[str, ...], float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(named.name, named.help, labels=named.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
