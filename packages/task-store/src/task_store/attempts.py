@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -34,11 +34,13 @@ class Attempts:
 
     Args:
         database: where the statements run.
+        on_recorded: told how many endings each answered statement had.
 
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, on_recorded: Callable[[int], None] = lambda _: None) -> None:
         self._database = database
+        self._on_recorded = on_recorded
         self._recorded = Batcher(self._record_all, size_bytes=attrgetter("size_bytes"))
         self._progressed = Batcher(self._progress_all)
         self._checkpointed = Batcher(self._checkpoint_all, size_bytes=attrgetter("size_bytes"))
@@ -90,6 +92,7 @@ class Attempts:
     async def _record_all(self, batch: Sequence[Ending]) -> list[Ended | None]:
         endings = sorted(batch, key=lambda ending: ending.id)
         rows = await self._database.fetch(record.RECORD, _columns(endings))
+        self._on_recorded(len(endings))
         ended = [Ended(**{**row, "event": Event(row["event"])}) for row in rows]
         by_lease = {(one.id, one.lease_token): one for one in ended}
         return [by_lease.get((ending.id, ending.lease_token)) for ending in batch]

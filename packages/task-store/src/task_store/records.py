@@ -181,6 +181,7 @@ class Claim:
     created_at: datetime
     due_at: datetime
     started_at: datetime
+    lost_count: int = 0
 
     @property
     def body_bytes(self) -> int:

@@ -10,6 +10,7 @@ from functools import partial
 from task_api.app import create_app
 from task_api.database import bring_up_to_date
 from task_api.deadlines import DEADLINES, Deadlines
+from task_api.offered_types import tell_metrics
 from task_api.openapi import VERSION
 from task_api.parts import ApiParts
 from task_api.server import Listener, listen, serve
@@ -17,7 +18,7 @@ from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
 from task_api.watch.watch import Watch
 from task_bus.signals import open_signals, send_changed
-from task_runtime import ExitCode, Misconfigured, ShutdownSignals, get_logger, start_block
+from task_runtime import ExitCode, Misconfigured, ShutdownSignals, get_logger, open_metrics, start_block
 from task_runtime.observers import Observers
 from task_store import (
     Activities,
@@ -98,13 +99,17 @@ async def _serve(
     ):
         tasks = Tasks(database)
         activities, counts = Activities(database), ActivityCounts()
-        async with (
-            ActivityWriter(activities, counts),
-            Watch(Changes(database), signals, shutdown.stop) as watch,
-        ):
-            observers = Observers([counts])
-            parts = ApiParts(settings, tasks, activities, health, signals, watch, shutdown.stop, deadlines, observers)
-            await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
+        with open_metrics(settings, "task-api", VERSION) as metrics:
+            observers = Observers([counts] if metrics is None else [counts, metrics])
+            async with (
+                tell_metrics(metrics, health, reaches_broker=lambda: signals.is_connected),
+                ActivityWriter(activities, counts),
+                Watch(Changes(database), signals, shutdown.stop) as watch,
+            ):
+                parts = ApiParts(
+                    settings, tasks, activities, health, signals, watch, shutdown.stop, deadlines, observers
+                )
+                await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):
             await tasks.aclose()
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from task_bus import TaskBus
 from task_bus.signals import Signals
+from task_runtime import NO_METER, Meter
 from task_service.handler_reloader import HandlerReloader
 from task_worker.settings import WorkerSettings
 from task_worker.worker import Worker
@@ -21,7 +22,7 @@ class ReloadingWorker:
     """Runs a worker, and where `is_reloading` a new one each time the handlers have changed.
 
     Args:
-        settings, bus, signals, end_process: as `task_worker.worker.Worker` takes them.
+        settings, bus, signals, end_process, meter: as `task_worker.worker.Worker` takes them.
         reloader: gives the handlers.
         is_reloading: whether changed handlers are loaded.
 
@@ -36,6 +37,7 @@ class ReloadingWorker:
         *,
         is_reloading: bool,
         end_process: Callable[[int], None],
+        meter: Meter = NO_METER,
     ) -> None:
         self._settings = settings
         self._reloader = reloader
@@ -43,6 +45,7 @@ class ReloadingWorker:
         self._signals = signals
         self._is_reloading = is_reloading
         self._end_process = end_process
+        self._meter = meter
 
     async def run(self, drain: asyncio.Event, hurry: asyncio.Event) -> None:
         """Run until `drain` is set and the worker has drained; once `hurry` is set it does not wait for its tasks.
@@ -57,7 +60,12 @@ class ReloadingWorker:
             if self._is_reloading:
                 watches.append(asyncio.create_task(self._reload(stop, do_not_wait)))
             worker = Worker(
-                self._settings, self._reloader.handlers, self._bus, self._signals, end_process=self._end_process
+                self._settings,
+                self._reloader.handlers,
+                self._bus,
+                self._signals,
+                end_process=self._end_process,
+                meter=self._meter,
             )
             try:
                 await worker.run(stop, do_not_wait)

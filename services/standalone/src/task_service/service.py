@@ -9,18 +9,30 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from task_api.app import create_app
 from task_api.database import bring_up_to_date
+from task_api.offered_types import tell_metrics
 from task_api.parts import ApiParts
 from task_api.server import Listener, listen, serve
 from task_api.watch.watch import Watch
 from task_bus import MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals, send_changed
-from task_runtime import ExitCode, LoopKeepsDyingError, Misconfigured, ShutdownSignals, get_logger
+from task_runtime import (
+    NO_METER,
+    ExitCode,
+    LoopKeepsDyingError,
+    Meter,
+    Misconfigured,
+    ShutdownSignals,
+    get_logger,
+    open_metrics,
+)
 from task_runtime.observers import Observers
 from task_service.embedded_database import embedded_database
 from task_service.exit_policy import ExitPolicy
@@ -42,6 +54,9 @@ from task_store import (
 )
 from task_store.embedded import EmbeddedPostgres
 from task_worker.handlers import HandlerError
+
+if TYPE_CHECKING:
+    from task_runtime.metrics.counts import Metrics
 
 _log = get_logger(__name__)
 
@@ -105,7 +120,9 @@ class Service:
             found = await shutdown.unless_stopped(self._check_database(health))
             if found is not None:
                 self._show_start_block(*found)
-                await self._serve(shutdown, health)
+                version = importlib.metadata.version("task-service")
+                with open_metrics(self._settings.api, "task-service", version) as metrics:
+                    await self._serve(shutdown, health, metrics)
 
     async def _check_database(self, database: Database) -> tuple[DatabaseFacts, str]:
         """Wait until the database answers, and bring its schema and its queues up to date."""
@@ -116,7 +133,7 @@ class Service:
         handlers = self._reloader.handlers
         StartBlock(self._options, self._settings, self._listener.url, handlers, facts, revision).show()
 
-    async def _serve(self, shutdown: ShutdownSignals, health: Database) -> None:
+    async def _serve(self, shutdown: ShutdownSignals, health: Database, metrics: Metrics | None) -> None:
         url, hub = self._settings.worker.broker_url.get_secret_value(), MemoryHub()
         async with (
             open_bus(url, queues=self._settings.worker.queues, name="task-service", hub=hub) as bus,
@@ -124,6 +141,7 @@ class Service:
             self._database(
                 self._settings.api.database_pool_size, on_changed=partial(send_changed, signals)
             ) as database,
+            tell_metrics(metrics, health, reaches_broker=lambda: bus.is_connected),
             ActivityWriter(activities := Activities(database), counts := ActivityCounts()),
             Watch(Changes(database), signals, shutdown.stop) as watch,
         ):
@@ -136,11 +154,11 @@ class Service:
                 signals,
                 watch,
                 shutdown.stop,
-                observer=Observers([counts]),
+                observer=Observers([counts] if metrics is None else [counts, metrics]),
             )
             app = create_app(parts)
             drain = asyncio.Event()
-            working = asyncio.create_task(self._worker(bus, signals).run(drain, shutdown.hurry))
+            working = asyncio.create_task(self._worker(bus, signals, metrics or NO_METER).run(drain, shutdown.hurry))
             serving = asyncio.create_task(serve(app, self._listener, shutdown.stop, shutdown.hurry))
             await asyncio.wait([working, serving], return_when=asyncio.FIRST_COMPLETED)
             shutdown.stop.set()  # where one part has failed, the other stops too
@@ -151,7 +169,7 @@ class Service:
             await working
             await serving
 
-    def _worker(self, bus: TaskBus, signals: Signals) -> ReloadingWorker:
+    def _worker(self, bus: TaskBus, signals: Signals, meter: Meter) -> ReloadingWorker:
         return ReloadingWorker(
             self._settings.worker,
             self._reloader,
@@ -159,6 +177,7 @@ class Service:
             signals,
             is_reloading=self._options.is_reloading,
             end_process=self._exit_policy.end_process,
+            meter=meter,
         )
 
     @asynccontextmanager

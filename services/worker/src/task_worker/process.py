@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from task_bus import open_bus
 from task_bus.signals import open_signals
 from task_runtime import (
+    NO_METER,
     ExitCode,
     LoopKeepsDyingError,
     Misconfigured,
     ShutdownSignals,
     get_logger,
+    open_metrics,
     safe_url,
     start_block,
 )
@@ -72,14 +74,15 @@ async def run_worker(settings: WorkerSettings, *, database_seconds: float = _DAT
 
 async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], shutdown: ShutdownSignals) -> None:
     url = settings.broker_url.get_secret_value()
-    async with (
-        open_bus(url, queues=settings.queues, name="task-worker") as bus,
-        open_signals(url, name="task-worker-signals") as signals,
-    ):
-        worker = Worker(settings, handlers, bus, signals, end_soon=end_soon)
-        limits = RecycleLimits(settings.max_tasks, settings.max_memory_mb)
-        async with Recycler(limits, lambda: worker.attempts_ended).watch() as recycle:
-            await worker.run(shutdown.stop, shutdown.hurry, recycle)
+    with open_metrics(settings, "task-worker", importlib.metadata.version("task-worker")) as metrics:
+        async with (
+            open_bus(url, queues=settings.queues, name="task-worker") as bus,
+            open_signals(url, name="task-worker-signals") as signals,
+        ):
+            worker = Worker(settings, handlers, bus, signals, end_soon=end_soon, meter=metrics or NO_METER)
+            limits = RecycleLimits(settings.max_tasks, settings.max_memory_mb)
+            async with Recycler(limits, lambda: worker.attempts_ended).watch() as recycle:
+                await worker.run(shutdown.stop, shutdown.hurry, recycle)
 
 
 def handlers_or_misconfigured(places: Places | None, http_hosts: HttpHosts | None = None) -> dict[str, Handler]:

@@ -21,7 +21,7 @@ from uuid import UUID
 from task_bus import TaskBus
 from task_bus.signals import Signals, send_changed
 from task_contracts import Signal, SignalKind
-from task_runtime import ExitCode, Supervisor, get_logger
+from task_runtime import NO_METER, Batched, ExitCode, Meter, Supervisor, get_logger
 from task_runtime.observers import Observers
 from task_store import (
     Activities,
@@ -58,6 +58,7 @@ from task_worker.settings import WorkerSettings
 from task_worker.timings import WorkerTimings
 from task_worker.waiting import wait_for_first
 from task_worker.wake_ups import WakeUps
+from task_worker.worker_state import PresentState
 
 _log = get_logger(__name__)
 
@@ -73,6 +74,7 @@ class Worker:
             the worker waits for that code.
         end_soon: called with an exit code once no code runs any more, so that leaving takes a bounded time.
         timings: the times that are not settings.
+        meter: counts what this worker does.
 
     """
 
@@ -86,6 +88,7 @@ class Worker:
         end_process: Callable[[int], None] = exits.end_process,
         end_soon: Callable[[int], None] = lambda _: None,
         timings: WorkerTimings | None = None,
+        meter: Meter = NO_METER,
     ) -> None:
         self._settings = settings
         self._signals = signals
@@ -95,7 +98,8 @@ class Worker:
         self._databases = WorkerDatabases(settings, self._timings, on_changed=partial(send_changed, signals))
         self._workers = Workers(self._databases.pool)
         counts = ActivityCounts()
-        self._observer = Observers([counts])
+        self._meter = meter
+        self._observer = Observers([counts, meter])
         self._activity = ActivityWriter(Activities(self._databases.pool), counts)
         self._wake_ups = WakeUps(signals, settings.serves[0])
         self._lease = Lease(settings.lease_seconds)
@@ -109,7 +113,8 @@ class Worker:
         )
         databases = self._databases
         claims = Claims(databases.pool, databases.poll, databases.slow, offer, settings.priority_weights)
-        recorder = Recorder(Attempts(databases.pool), self._timings.record, on_waiting=self._wake_ups.task_due)
+        attempts = Attempts(databases.pool, on_recorded=partial(meter.batch, Batched.RECORD))
+        recorder = Recorder(attempts, self._timings.record, on_waiting=self._wake_ups.task_due, meter=meter)
         slots = Slots(settings.concurrency, settings.max_payload_mb << 20)
         buffer = PrefetchBuffer(bus, settings.serves, settings.priority_weights, settings.concurrency)
         self._processes = self._make_processes()
@@ -117,7 +122,9 @@ class Worker:
         self._claim_loop = self._make_claim_loop(claims, buffer, slots)
         self._heartbeat = self._make_heartbeat(offer)
         self._loop_watch = LoopWatch()
-        self._leader = Leader(settings, bus, signals, self._databases, self._lease, self._timings.dispatch)
+        self._leader = Leader(settings, bus, signals, self._databases, self._lease, self._timings.dispatch, meter)
+        meter.offer("worker", handlers)
+        meter.watch(PresentState(slots, self._lease, self._leader, lambda: bus.is_connected))
         self._loops = {
             "claims": self._claim_loop.run,
             "whole_scan": WholeScan(claims, buffer, slots, self._timings.claim.poll.overdue).run,
@@ -254,6 +261,7 @@ class Worker:
                 write_checkpoint=recorder.write_checkpoint,
                 processes=self._processes,
                 observer=self._observer,
+                meter=self._meter,
                 timings=self._timings.attempt,
             ),
             in_flight=self._in_flight,
@@ -269,8 +277,9 @@ class Worker:
             lease=self._lease,
             start=self._executor.start,
             release=self._executor.release,
+            meter=self._meter,
         )
-        return ClaimLoop(claimer, buffer, slots, self._lease, self._timings.claim)
+        return ClaimLoop(claimer, buffer, slots, self._lease, self._timings.claim, self._meter)
 
     def _make_heartbeat(self, offer: Offer) -> Heartbeat:
         callbacks = LeaseCallbacks(

@@ -20,6 +20,7 @@ from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
 from task_contracts import Priority, Signal, SignalKind, Task
 from task_contracts.testing import a_create
+from task_runtime import NO_METER, Meter
 from task_store import Claim, Claimed, Database, NewTask, Tasks
 from task_store.testing import Table, connect_past_store, create_tables
 from task_worker.handlers import Handler
@@ -123,6 +124,7 @@ class Running:
         bus: TaskBus,
         signals: Signals,
         timings: WorkerTimings,
+        meter: Meter = NO_METER,
     ) -> None:
         self.settings = settings
         self.bus = bus
@@ -134,7 +136,9 @@ class Running:
         """The exit codes with which the process would have ended."""
         self.polled = 0
         """How many tasks it has claimed straight from the table."""
-        self.worker = Worker(settings, handlers, bus, signals, end_process=self.exit_codes.append, timings=timings)
+        self.worker = Worker(
+            settings, handlers, bus, signals, end_process=self.exit_codes.append, timings=timings, meter=meter
+        )
         self.task = asyncio.create_task(self.worker.run(self.stop, self.hurry, self.recycle))
 
     @property
@@ -192,6 +196,7 @@ async def start(
         connected: bool = True,
         url: str = database_url,
         timings: WorkerTimings = timings,
+        meter: Meter = NO_METER,
         **fields: Any,
     ) -> Running:
         defaults = {
@@ -211,7 +216,7 @@ async def start(
             await stack.enter_async_context(signals)
         handlers = {**load_handlers(settings.handlers, settings.http_hosts), **handlers_of(*functions)}
         kind = LosingBus if losing else RepeatingBus if repeating else None
-        running = Running(settings, handlers, kind(bus) if kind else bus, signals, timings)
+        running = Running(settings, handlers, kind(bus) if kind else bus, signals, timings, meter)
         _count_polled(running)
         started.append(running)
         await until(lambda: running.id or running.task.done())

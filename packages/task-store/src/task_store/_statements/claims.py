@@ -76,6 +76,7 @@ def _claim(picked: CTE, *more: ColumnElement[Any]) -> Update:
             TaskRow.created_at,
             TaskRow.due_at,
             TaskRow.started_at,
+            TaskRow.lost_count,
             *more,
         )
     )

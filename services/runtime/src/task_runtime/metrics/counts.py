@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -21,37 +20,9 @@ from prometheus_client.registry import Collector
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_runtime.metrics import names
 from task_runtime.metrics.labels import Labels
-from task_runtime.metrics.meter import Batched, WorkerState
+from task_runtime.metrics.meter import Batched, QueueFigures, WorkerState
 from task_runtime.metrics.names import MetricName
 from task_runtime.observers import Kind
-
-
-class QueueFigures(Protocol):
-    """A row of the table `queue_now`."""
-
-    @property
-    def queue(self) -> str:
-        """The queue."""
-
-    @property
-    def priority(self) -> str:
-        """The priority."""
-
-    @property
-    def waiting(self) -> int:
-        """How many tasks are due and have not begun."""
-
-    @property
-    def oldest_due_at(self) -> datetime | None:
-        """Since when the oldest of them has been due; None if there is none."""
-
-    @property
-    def running(self) -> int:
-        """How many tasks run."""
-
-    @property
-    def at(self) -> datetime:
-        """When it was counted."""
 
 
 class _KindCounters(NamedTuple):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
+
+from task_contracts.lifecycle import Event
+from task_runtime.observers import Kind, Observer
 
 
 class Batched(StrEnum):
@@ -46,8 +51,42 @@ class WorkerState(Protocol):
         """Whether the database answered when it was last asked."""
 
 
-class Meter(Protocol):
+class QueueFigures(Protocol):
+    """A row of the table `queue_now`."""
+
+    @property
+    def queue(self) -> str:
+        """The queue."""
+
+    @property
+    def priority(self) -> str:
+        """The priority."""
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks are due and have not begun."""
+
+    @property
+    def oldest_due_at(self) -> datetime | None:
+        """Since when the oldest of them has been due; None if there is none."""
+
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was counted."""
+
+
+class Meter(Observer, Protocol):
     """Counts for one worker. Its methods are called on the event loop: they are quick and never raise."""
+
+    def offer(self, source: str, types: Iterable[str]) -> None:
+        """Note which types live workers offer, as `source` knows it: these alone are labels."""
+
+    def show_queues(self, figures: Sequence[QueueFigures]) -> None:
+        """Show these rows of `queue_now` as long as this worker leads."""
 
     def watch(self, state: WorkerState) -> None:
         """Show this worker from now on, instead of an earlier one of this process."""
@@ -68,6 +107,21 @@ class Meter(Protocol):
 class NoMeter:
     """Counts nothing."""
 
+    def accepted(self, kind: Kind, count: int) -> None:
+        """Count nothing."""
+
+    def started(self, kind: Kind, wait_seconds: float) -> None:
+        """Count nothing."""
+
+    def ended(self, kind: Kind, event: Event, run_seconds: float, total_seconds: float) -> None:
+        """Count nothing."""
+
+    def offer(self, source: str, types: Iterable[str]) -> None:
+        """Note nothing."""
+
+    def show_queues(self, figures: Sequence[QueueFigures]) -> None:
+        """Show nothing."""
+
     def watch(self, state: WorkerState) -> None:
         """Show nothing."""
 
@@ -84,4 +138,4 @@ class NoMeter:
         """Count nothing."""
 
 
-NO_METER = NoMeter()
+NO_METER: Meter = NoMeter()

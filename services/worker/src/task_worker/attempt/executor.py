@@ -28,7 +28,7 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 
 from task_contracts import Progress
 from task_contracts.lifecycle import Event
-from task_runtime import get_logger, owned_by
+from task_runtime import NO_METER, Meter, get_logger, owned_by
 from task_runtime.observers import Kind, Observer, Observers
 from task_store import AttemptKey, Claim, Ended, Ending, UnreadableJsonError
 from task_worker.attempt.checkpoints import Checkpoints, WriteCheckpoint
@@ -71,8 +71,9 @@ class AttemptServices:
 
     `record` writes an ending, `release` gives back a task that is not run, `report` takes progress, and
     `write_checkpoint` writes what an attempt keeps for the next. `processes` run handlers that are marked
-    `in_process`; their owner closes them. `observer` is told of begins and ends. `make_context` makes the context for a
-    handler. `threads` run plain handlers; if left out, there is a thread for each slot.
+    `in_process`; their owner closes them. `observer` is told of begins and ends, `meter` of what should be rare.
+    `make_context` makes the context for a handler. `threads` run plain handlers; if left out, there is a thread for
+    each slot.
     """
 
     record: Callable[[Attempt, Ending], Awaitable[Ended | None]]
@@ -82,6 +83,7 @@ class AttemptServices:
     processes: ProcessPool
     timings: AttemptTimings
     observer: Observer = field(default_factory=Observers)
+    meter: Meter = NO_METER
     make_context: Callable[..., Context] = Context
     threads: futures.Executor | None = None
 
@@ -130,6 +132,8 @@ class Executor:
         self._in_flight.take(attempt)
         self._slots.take(claim.body_bytes)
         self._services.observer.started(_kind(claim), (claim.started_at - claim.due_at).total_seconds())
+        if claim.lost_count:
+            self._services.meter.second_run()
         self._spawn(self._attempt(attempt, handler))
 
     def release(self, key: AttemptKey) -> None:
@@ -199,6 +203,7 @@ class Executor:
             fields["wanted"] = wanted
         # While the lease holds nobody else ends the attempt: then it was an earlier try of ours.
         if ended is None and not (attempt.is_end_unknown and self._lease.is_valid):
+            self._services.meter.late_write_refused()
             _log.warning("late_end_refused", **fields)
         elif ending.error is not None:
             kind = f"{ending.error.type}: " if ending.error.type else ""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from task_contracts import Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE, Event
-from task_runtime import get_logger
+from task_runtime import NO_METER, Meter, get_logger
 from task_store import AttemptKey, Attempts, Ended, Ending, StatementEndedError, StoreError, UnstorableValuesError
 from task_worker.attempt.result import unstorable
 from task_worker.checkpoint_write import CheckpointOutcome
@@ -24,13 +24,17 @@ class Recorder:
         attempts: the statements.
         timings: the pauses between tries.
         on_waiting: called when a task waits again, so that the leader can be woken.
+        meter: told of checkpoints and progress of attempts that had lost their task.
 
     """
 
-    def __init__(self, attempts: Attempts, timings: RecordTimings, *, on_waiting: Callable[[], None]) -> None:
+    def __init__(
+        self, attempts: Attempts, timings: RecordTimings, *, on_waiting: Callable[[], None], meter: Meter = NO_METER
+    ) -> None:
         self._attempts = attempts
         self._timings = timings
         self._on_waiting = on_waiting
+        self._meter = meter
         self._progress: dict[Attempt, Progress] = {}
         self._reported = asyncio.Event()
         self._being_written: dict[Attempt, Progress] = {}
@@ -103,6 +107,7 @@ class Recorder:
             else:
                 if is_held:
                     return CheckpointOutcome.STORED
+                self._meter.late_write_refused()
                 attempt.stop(StopReason.NOT_HELD)
                 break
             await asyncio.sleep(pause)
@@ -137,6 +142,7 @@ class Recorder:
 
     async def _write(self, attempt: Attempt, progress: Progress) -> None:
         try:
-            await self._attempts.report_progress(attempt.claim.id, attempt.claim.lease_token, progress)
+            if not await self._attempts.report_progress(attempt.claim.id, attempt.claim.lease_token, progress):
+                self._meter.late_write_refused()
         except StoreError as error:
             _log.warning("progress_lost", reason=str(error), task_id=str(attempt.claim.id))

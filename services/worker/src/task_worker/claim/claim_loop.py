@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-from task_runtime import get_logger
+from task_runtime import NO_METER, Meter, get_logger
 from task_store import Claimed
 from task_worker.claim.claimer import Claimer
 from task_worker.claim.poll_schedule import PollSchedule
@@ -38,12 +38,14 @@ class ClaimLoop:
         slots: Slots,
         lease: Lease,
         timings: ClaimTimings,
+        meter: Meter = NO_METER,
     ) -> None:
         self._claimer = claimer
         self._buffer = buffer
         self._slots = slots
         self._lease = lease
         self._timings = timings
+        self._meter = meter
         self._schedule = PollSchedule(timings.poll)
         self._is_stopping = False
         self._ended = asyncio.Event()
@@ -101,6 +103,7 @@ class ClaimLoop:
         tasks = await self._claim_ids(ids, slots) if ids and not self._is_stopping else Claimed()
         found = None if ids is None or tasks is None else len(suspects.claims) + len(tasks.claims)
         if found:
+            self._meter.poll_claimed(found)
             # With nothing delivered, each of these is a message that was lost; in a backlog they are just the oldest.
             is_backlog = is_backlog or self._buffer.has_deliveries
             (_log.debug if is_backlog else _log.info)("claimed_by_poll", tasks=found)

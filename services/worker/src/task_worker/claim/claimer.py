@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from task_runtime import get_logger
+from task_runtime import NO_METER, Batched, Meter, get_logger
 from task_store import BATCH_BYTES, Claim, Claimed, Claims, StoreError, new_lease_token
 from task_worker.claim.slots import Slots
 from task_worker.lease.in_flight import InFlight
@@ -35,6 +35,7 @@ class Claimer:
         in_flight, slots, lease: of this worker.
         start: starts a claimed task. Called on the event loop; must not raise.
         release: gives back a claimed task that must not be started here. Same conditions as for `start`.
+        meter: told how many tasks each claim brought.
 
     """
 
@@ -47,6 +48,7 @@ class Claimer:
         lease: Lease,
         start: Callable[[Claim], None],
         release: Callable[[Claim], None],
+        meter: Meter = NO_METER,
     ) -> None:
         self._claims = claims
         self._in_flight = in_flight
@@ -54,6 +56,7 @@ class Claimer:
         self._lease = lease
         self._start = start
         self._release = release
+        self._meter = meter
 
     async def claim_ids(self, ids: Sequence[UUID], slots: int) -> Claimed | None:
         """Claim up to `slots` of these ids, in their order, without the tasks that are still in flight here.
@@ -107,6 +110,7 @@ class Claimer:
                 (self._release if claim.id in self._in_flight else self._start)(claim)
         finally:
             self._in_flight.claim_answered(lease_token)  # reconciling gives back what was not started after all
+        self._meter.batch(Batched.CLAIM, len(claimed.claims))
         return claimed
 
 

@@ -46,6 +46,11 @@ class Slots:
         self._rests_until = self._tries_until = self._forgets_at = float("-inf")
 
     @property
+    def running(self) -> int:
+        """How many run code."""
+        return self._running
+
+    @property
     def free(self) -> int:
         """How many tasks may be claimed now."""
         is_full = self._unrecorded >= UNRECORDED_MAX or self.free_payload_bytes <= 0

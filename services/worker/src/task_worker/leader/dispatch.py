@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import chain
 
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
-from task_runtime import get_logger
+from task_runtime import NO_METER, Batched, Meter, get_logger
 from task_store import Dispatches, LiveOffers, StoreError, Workers
 from task_worker.leader.broker_queues import BrokerQueues
 from task_worker.leader.election import Leadership
@@ -36,6 +37,7 @@ class Dispatch:
         dispatches, workers: the statements.
         leadership: of this worker.
         timings: how it waits.
+        meter: told how many tasks each round marked, and which types are offered.
 
     """
 
@@ -47,6 +49,7 @@ class Dispatch:
         workers: Workers,
         leadership: Leadership,
         timings: DispatchTimings,
+        meter: Meter = NO_METER,
     ) -> None:
         self._queues = queues
         self._signals = signals
@@ -54,6 +57,7 @@ class Dispatch:
         self._workers = workers
         self._leadership = leadership
         self._timings = timings
+        self._meter = meter
         self._woken = asyncio.Event()
         self._offers_stale_at = 0.0
         self._offers = LiveOffers({}, {})
@@ -112,6 +116,7 @@ class Dispatch:
         if not quotas:
             return longest
         if marked := await self._dispatches.mark(quotas, self._offers):
+            self._meter.batch(Batched.DISPATCH, sum(map(len, marked.values())))
             return 0.0 if await self._queues.publish(marked) else self._timings.failed_seconds
         until = await self._dispatches.next_due(quotas, self._offers)
         return longest if until is None else min(longest, max(self._timings.locked_seconds, until.total_seconds()))
@@ -119,4 +124,5 @@ class Dispatch:
     async def _refresh_offers(self) -> None:
         if time.monotonic() >= self._offers_stale_at:
             self._offers = await self._workers.live_offers()
+            self._meter.offer("leader", chain.from_iterable(self._offers.types_by_queue.values()))
             self._offers_stale_at = time.monotonic() + self._timings.offers_seconds

@@ -53,6 +53,8 @@ class LeaderElection:
         self._lease = lease
         self._leadership = leadership
         self._reaches_broker = reaches_broker
+        self.reaches_database = False
+        """Whether the database answered the last election."""
         self._woken = asyncio.Event()
         self._interval = lease.duration / ELECTIONS_A_LEASE
 
@@ -71,12 +73,15 @@ class LeaderElection:
 
     async def _ask(self, worker_id: UUID) -> UUID | None:
         try:
-            return await self._workers.elect_leader(
+            leader_id = await self._workers.elect_leader(
                 worker_id,
                 reaches_broker=self._reaches_broker(),
                 interval=self._interval,
                 lease=self._lease.duration,
             )
         except StoreError as error:
+            self.reaches_database = False
             _log.warning("election_missed", reason=str(error))
             return None
+        self.reaches_database = True
+        return leader_id

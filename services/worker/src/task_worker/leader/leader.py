@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from task_bus import TaskBus
 from task_bus.signals import Signals
+from task_runtime import NO_METER, Meter
 from task_store import Activities, Dispatches, QueueCounts, Workers
 from task_worker.connections import WorkerDatabases
 from task_worker.leader.broker_queues import BrokerQueues
@@ -34,6 +35,7 @@ class Leader:
         databases: where the statements run; `slow` is for those that may take long.
         lease: of this worker.
         timings: how the dispatch waits.
+        meter: counts for this worker.
 
     """
 
@@ -45,14 +47,15 @@ class Leader:
         databases: WorkerDatabases,
         lease: Lease,
         timings: DispatchTimings,
+        meter: Meter = NO_METER,
     ) -> None:
-        database, leadership = databases.pool, Leadership()
+        database, self._leadership = databases.pool, (leadership := Leadership())
         workers, slow = Workers(database), Workers(databases.slow)
         windows = QueueWindows(settings.queues, settings.priority_weights)
         queues = BrokerQueues(bus, windows, timings.publish_seconds)
         retention = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._election = LeaderElection(workers, lease, leadership, reaches_broker=lambda: bus.is_connected)
-        dispatch = Dispatch(queues, signals, Dispatches(database, databases.slow), workers, leadership, timings)
+        dispatch = Dispatch(queues, signals, Dispatches(database, databases.slow), workers, leadership, timings, meter)
         self._loops: dict[str, Loop] = {
             "election": self._election.run,
             "dispatch": dispatch.run,
@@ -61,13 +64,23 @@ class Leader:
             "reject": Reject(slow, lease, leadership).run,
             "purge": Purge(workers, slow, leadership, retention).run,
             "queue_counts": QueueCounting(
-                QueueCounts(databases.slow), Activities(database), settings.queues, leadership
+                QueueCounts(databases.slow), Activities(database), settings.queues, leadership, meter
             ).run,
         }
 
     def loops(self) -> dict[str, Loop]:
         """Return what is to be kept running, by the names that the log shows."""
         return dict(self._loops)
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this worker leads."""
+        return self._leadership.is_leading
+
+    @property
+    def reaches_database(self) -> bool:
+        """Whether the database answered the last election."""
+        return self._election.reaches_database
 
     def elect_now(self) -> None:
         """Hold the election at once: this worker has just been registered."""

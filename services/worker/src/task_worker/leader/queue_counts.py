@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from task_contracts import Priority
-from task_runtime import get_logger
+from task_runtime import NO_METER, Meter, get_logger
 from task_store import Activities, QueueCounts, ScanPace, StoreError
 from task_worker.leader.election import Leadership
 
@@ -25,16 +25,23 @@ class QueueCounting:
         activities: whose old rows are deleted.
         queues: those of the fleet.
         leadership: of this worker.
+        meter: shown what was counted.
 
     """
 
     def __init__(
-        self, counts: QueueCounts, activities: Activities, queues: Sequence[str], leadership: Leadership
+        self,
+        counts: QueueCounts,
+        activities: Activities,
+        queues: Sequence[str],
+        leadership: Leadership,
+        meter: Meter = NO_METER,
     ) -> None:
         self._counts = counts
         self._activities = activities
         self._queues = tuple(queues)
         self._leadership = leadership
+        self._meter = meter
         self._pace = ScanPace()
         self._looks = 0
 
@@ -59,6 +66,8 @@ class QueueCounting:
                 else:
                     counted.append({**waiting, "running": running.get((queue, str(priority)), 0)})
             await self._counts.write(counted)
+            if self._meter is not NO_METER:
+                self._meter.show_queues((await self._activities.queues_now())[1])
             if self._looks % _PURGE_EVERY == 0:
                 await self._activities.forget()
             self._looks += 1

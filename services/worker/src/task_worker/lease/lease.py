@@ -51,6 +51,11 @@ class Lease:
         return self._worker_id is not None and not self.is_over
 
     @property
+    def remaining_seconds(self) -> float:
+        """How long the lease lasts; 0 without one."""
+        return 0.0 if self._worker_id is None else max(0.0, self._ends_at - self._clock())
+
+    @property
     def is_over(self) -> bool:
         """Whether running work must stop: the lease was not renewed in time."""
         return self._clock() >= self._ends_at - self.spare_seconds
