@@ -73,7 +73,10 @@ async def test_row_out_of_order_is_refused_by_name(
 
 async def test_attempt_that_completed_leaves_no_row_beside_the_task(table: Any) -> None:
     task_id = await table.put()
-    query = "INSERT INTO task_attempts VALUES ($1, 1, $1, now(), now(), $2)"
+    query = (
+        "INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, ended_at, outcome)"
+        " VALUES ($1, 1, $1, now(), now(), $2)"
+    )
 
     await table.connection.execute(query, task_id, "RETRY")
     with pytest.raises(asyncpg.CheckViolationError) as caught:

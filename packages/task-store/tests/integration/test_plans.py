@@ -539,7 +539,7 @@ async def test_heartbeats_and_elections_write_no_index(database_url: str) -> Non
         lease = {"worker_id": ME, "lease": timedelta(seconds=30)}
         before = (await connection.execute(read)).one()
         for statement, values in (
-            (workers.RENEW, lease),
+            (workers.RENEW, {**lease, "in_flight": 7}),
             (workers.ELECT, {**lease, "reaches_broker": True, "interval": timedelta(seconds=5)}),
         ):
             await connection.execute(statement.sql, named(values))
