@@ -16,6 +16,9 @@ TYPE_CHARS = 100
 QUEUE_CHARS = 60
 ERROR_MESSAGE_CHARS = 2_000
 PROGRESS_MESSAGE_CHARS = 500
+FAILURE_PART_CHARS = 200
+"""The class of an exception, and the place of a failure."""
+FAILURE_MESSAGE_CHARS = 500
 
 LABELS_MAX = 16
 LABEL_KEY_CHARS = 63
@@ -55,7 +58,19 @@ EXAMINED_ROWS_MAX = 50_000
 BULK_ITEMS_MAX = 1_000
 """Tasks that one call cancels or reruns at most."""
 
+FINISHED_IDS_MAX = 10_000
+"""Tasks that ended within a filter's time and are looked up by their ids."""
+
 MESSAGE_IDS_MAX = 50
+
+ID_PREFIX_DIGITS_MIN = 8
+FINGERPRINTS_AN_HOUR = 1_000
+"""Kinds of failures that are counted apart in an hour; what is beyond counts as `other`."""
+FAILURE_DAYS = 14
+"""Days that the counts of failures are kept."""
+ERROR_GROUPS_MAX = 200
+ATTEMPTS_SHOWN_MAX = 1_000
+"""Attempts of a task in one answer, the latest. Their errors and tracebacks are together at most `PAGE_BYTES`."""
 
 LOSSES_MAX = 3
 """Workers that a task may lose before it FAILs as `worker_lost`."""

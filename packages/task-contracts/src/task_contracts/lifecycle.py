@@ -57,6 +57,10 @@ SUSPECT_LOST_COUNT = limits.LOSSES_MAX - 1
 """A task that has lost this many workers is a suspect: one more loss ends it."""
 
 
+WORKER_LOST_MESSAGE = f"{limits.LOSSES_MAX} workers were lost while they ran it"
+"""The message of the error that ABANDON writes."""
+
+
 class Guard(StrEnum):
     """A condition of an event beside its source statuses. The value is its text in the documentation."""
 
@@ -91,6 +95,7 @@ class Write(StrEnum):
     RESULT = "result, error = null"
     ERROR = "error"
     FAILURE = "failures + 1"
+    FINGERPRINT = "fingerprint"
     FINISHED = "finished_at"
     COUNTS_CLEARED = "failures, lost_count = 0"
     DUE_NOW = "due_at = now"
@@ -102,7 +107,7 @@ class Write(StrEnum):
     UNKNOWN_TYPE = "error unknown_type"
     FRESH_RUN = (
         "rerun_count + 1; failures, lost_count = 0; started_at, finished_at, worker_id, lease_token, "
-        "cancel_requested_at, result, error, progress, checkpoint = null"
+        "cancel_requested_at, result, error, fingerprint, progress, checkpoint = null"
     )
 
 
@@ -162,7 +167,7 @@ _TABLE = (
         TaskStatus.FAILED,
         Actor.WORKER,
         (Guard.LEASE_TOKEN, Guard.NO_CANCEL_REQUESTED),
-        (Write.ERROR, Write.FAILURE, Write.FINISHED),
+        (Write.ERROR, Write.FAILURE, Write.FINGERPRINT, Write.FINISHED),
     ),
     Transition(
         Event.SNOOZE,
@@ -202,7 +207,7 @@ _TABLE = (
         TaskStatus.FAILED,
         Actor.LEADER,
         (Guard.WORKER_DEAD, Guard.NO_CANCEL_REQUESTED, Guard.FATAL_LOSS),
-        (Write.LOSS, Write.WORKER_LOST, Write.FINISHED),
+        (Write.LOSS, Write.WORKER_LOST, Write.FINGERPRINT, Write.FINISHED),
     ),
     Transition(
         Event.CANCEL_LOST,
@@ -221,7 +226,7 @@ _TABLE = (
         TaskStatus.FAILED,
         Actor.LEADER,
         (Guard.DUE_FOR_A_LEASE, Guard.TYPE_UNKNOWN),
-        (Write.UNKNOWN_TYPE, Write.FINISHED),
+        (Write.UNKNOWN_TYPE, Write.FINGERPRINT, Write.FINISHED),
     ),
     Transition(
         Event.RERUN,
@@ -276,6 +281,7 @@ COLUMN_RULES: dict[str, dict[TaskStatus, Presence]] = {
     "finished_at": _rule("– – – ● ● ●"),
     "result": _rule("– – – ○ – –"),
     "error": _rule("– ○ ○ – ● ○"),
+    "fingerprint": _rule("– – – – ○ –"),
     "cancel_requested_at": _rule("– – ○ ○ – ○"),
     "dispatched_at": _rule("– ○ ○ ○ ○ ○"),
 }

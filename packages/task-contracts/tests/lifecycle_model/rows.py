@@ -95,6 +95,7 @@ WRITES: dict[Write, Callable[[Row], dict[str, Any]]] = {
     Write.LEASE: lambda _: {},  # the owner comes with the claim
     Write.RESULT: lambda _: {},
     Write.ERROR: lambda _: {},
+    Write.FINGERPRINT: lambda _: {},
     Write.FAILURE: lambda row: {"failures": row.failures + 1},
     Write.FINISHED: lambda _: {},
     Write.COUNTS_CLEARED: lambda _: {"failures": 0, "lost_count": 0},

@@ -34,6 +34,7 @@ SETS = {
     Write.FINISHED: {"finished_at"},
     Write.WORKER_LOST: {"error"},
     Write.UNKNOWN_TYPE: {"error"},
+    Write.FINGERPRINT: {"fingerprint"},
     Write.CANCEL_REQUEST: {"cancel_requested_at"},
 }
 MAY_SET = {Write.RESULT: {"result"}}  # a handler may return nothing
@@ -48,6 +49,7 @@ CLEARS = {
         "cancel_requested_at",
         "result",
         "error",
+        "fingerprint",
     },
 }
 SHOWS = {  # what a guard says of a column before the event

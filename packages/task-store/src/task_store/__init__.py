@@ -38,6 +38,7 @@ from task_store.errors import (
     UnusableDatabaseError,
 )
 from task_store.facts import DatabaseFacts
+from task_store.failures import CountedFailure, Failures
 from task_store.queues import Queues
 from task_store.records import (
     AttemptKey,
@@ -93,6 +94,7 @@ __all__ = [
     "Claimed",
     "Claims",
     "ContentionError",
+    "CountedFailure",
     "CountedMany",
     "Created",
     "CreatedBatch",
@@ -103,6 +105,7 @@ __all__ = [
     "Dispatches",
     "Ended",
     "Ending",
+    "Failures",
     "FinishedTask",
     "HeldRow",
     "KeyExpiredError",

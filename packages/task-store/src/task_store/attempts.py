@@ -124,5 +124,6 @@ def _columns(endings: Sequence[Ending]) -> dict[str, list[Any]]:
         "result": [ending.result for ending in endings],
         "error": [None if ending.error is None else ending.error.model_dump_json() for ending in endings],
         "traceback": [ending.traceback for ending in endings],
+        "fingerprint": [ending.kind.fingerprint if ending.kind else None for ending in endings],
         "delay_seconds": [ending.delay.total_seconds() for ending in endings],
     }

@@ -9,7 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from task_contracts import JsonValue, Priority, SortOrder, Task, TaskCreate, TaskError, TaskStatus, TaskSummary
+from task_contracts import (
+    FailureKind,
+    JsonValue,
+    Priority,
+    SortOrder,
+    Task,
+    TaskCreate,
+    TaskError,
+    TaskStatus,
+    TaskSummary,
+)
 from task_contracts.lifecycle import Event
 from task_store.batch_limit import text_bytes
 from task_store.stored_json import read_json, read_labels, read_object
@@ -61,8 +71,9 @@ class TaskFilter:
 
     `ids` are at most `limits.FILTER_IDS_MAX`. A task must have all pairs (key, value) of `labels`. `name` is a part of
     the name, in upper or lower case. `created_from` is inclusive, `created_to` exclusive. `idempotency_key` is the key
-    of the request that created the task, alone or in a batch, within `scope`. `after` is the last id of the page
-    before.
+    of the request that created the task, alone or in a batch, within `scope`. `fingerprint` is that of the failure with
+    which a task ended. `worker_id` is the worker that runs the task now. `finished_from` is inclusive, `finished_to`
+    exclusive. `id_prefix` is the beginning of an id, 8 to 32 hex digits. `after` is the last id of the page before.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -76,6 +87,11 @@ class TaskFilter:
     created_to: datetime | None = None
     idempotency_key: str | None = None
     scope: str = ""
+    fingerprint: str | None = None
+    worker_id: UUID | None = None
+    finished_from: datetime | None = None
+    finished_to: datetime | None = None
+    id_prefix: str | None = None
     order: SortOrder = SortOrder.NEWEST
     after: UUID | None = None
 
@@ -244,6 +260,7 @@ class Ending:
     error: TaskError | None = None
     traceback: str | None = None
     delay: timedelta = timedelta()
+    kind: FailureKind | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -256,14 +273,24 @@ class Ending:
         return cls(key.id, key.lease_token, Event.COMPLETE, result=result)
 
     @classmethod
-    def retry(cls, key: AttemptKey, error: TaskError, *, after: timedelta, traceback: str | None = None) -> Ending:
-        """Count a failure; the task is due again `after` this."""
-        return cls(key.id, key.lease_token, Event.RETRY, error=error, traceback=traceback, delay=after)
+    def retry(
+        cls,
+        key: AttemptKey,
+        error: TaskError,
+        *,
+        after: timedelta,
+        traceback: str | None = None,
+        kind: FailureKind | None = None,
+    ) -> Ending:
+        """Count a failure of this kind; the task is due again `after` this."""
+        return cls(key.id, key.lease_token, Event.RETRY, error=error, traceback=traceback, delay=after, kind=kind)
 
     @classmethod
-    def fail(cls, key: AttemptKey, error: TaskError, *, traceback: str | None = None) -> Ending:
-        """Count a failure and end as FAILED."""
-        return cls(key.id, key.lease_token, Event.FAIL, error=error, traceback=traceback)
+    def fail(
+        cls, key: AttemptKey, error: TaskError, *, traceback: str | None = None, kind: FailureKind | None = None
+    ) -> Ending:
+        """Count a failure and end as FAILED; the row keeps the fingerprint of its kind."""
+        return cls(key.id, key.lease_token, Event.FAIL, error=error, traceback=traceback, kind=kind)
 
     @classmethod
     def snooze(cls, key: AttemptKey, *, after: timedelta) -> Ending:

@@ -27,7 +27,7 @@ from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import _statements
 from task_store._models import Base
 from task_store._sql_layout import laid_out
-from task_store._statements import bulk, changes, pages
+from task_store._statements import bulk, changes, matching, pages
 from task_store._statements.parameters import given_name
 from task_store._statements.statement import Statement
 from task_store.records import TaskFilter
@@ -54,12 +54,15 @@ _INDEXES = """\
 What each is for. `test_plans.py` holds the plans of PostgreSQL to those of `tasks`.
 """
 _MANY = TaskFilter(
-    statuses=pages.UNSUCCESSFUL,
+    statuses=matching.UNSUCCESSFUL,
     priorities=frozenset({Priority.HIGH, Priority.MEDIUM}),
     labels=(("customer", "42"),),
     type="report.build",
     queue="reports",
     name="monthly",
+    id_prefix="019dd6a408",
+    finished_from=datetime(2026, 5, 2, tzinfo=UTC),
+    finished_to=datetime(2026, 5, 3, tzinfo=UTC),
     created_from=datetime(2026, 5, 1, tzinfo=UTC),
     created_to=datetime(2026, 6, 1, tzinfo=UTC),
     order=SortOrder.OLDEST,
@@ -68,12 +71,15 @@ _MANY = TaskFilter(
 _OF_A_QUEUE = TaskFilter(queue="reports")
 _BEGAN_AT = datetime(2026, 6, 1, tzinfo=UTC)
 _BY_IDS = TaskFilter(ids=(UUID("019dd6a4-0800-7000-8000-000000000001"), UUID("019dd6a4-0800-7000-8000-000000000002")))
+_BY_KIND = TaskFilter(fingerprint="4f0c2b9a1d3e5f60")
+_BY_WORKER = TaskFilter(worker_id=UUID("019dd6a4-0800-7000-8000-000000000003"))
 EXAMPLES: Mapping[str, Mapping[str, Statement]] = {
     "bulk.change": {
         "cancel those of a queue": bulk.change(CANCELLATION, _OF_A_QUEUE, items=1_000, began_at=None),
         "rerun, all that a filter can ask for, a later call": bulk.change(
             [Event.RERUN], _MANY, items=1_000, began_at=_BEGAN_AT
         ),
+        "rerun a kind of failure": bulk.change([Event.RERUN], _BY_KIND, items=1_000, began_at=None),
     },
     "bulk.count": {
         "of a queue, to be cancelled": bulk.count(CANCELLATION, _OF_A_QUEUE, began_at=None),
@@ -84,6 +90,8 @@ EXAMPLES: Mapping[str, Mapping[str, Statement]] = {
         "those of a key": pages.page(TaskFilter(idempotency_key="order-42"), is_full=False, items=50),
         "all that a list can ask for, summaries, oldest first": pages.page(_MANY, is_full=False, items=50),
         "of these ids": pages.page(_BY_IDS, is_full=False, items=50),
+        "of a kind of failure": pages.page(_BY_KIND, is_full=False, items=50),
+        "what a worker runs": pages.page(_BY_WORKER, is_full=False, items=50),
     },
     "changes.present": {
         "of a queue": changes.present(TaskFilter(queue="reports"), datetime(2026, 5, 1, tzinfo=UTC), items=1_001),

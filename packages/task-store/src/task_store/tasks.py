@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from task_contracts import Task, TaskState, TaskStatus, TaskSummary, TaskUpdate, limits
+from task_contracts import Attempt, Task, TaskState, TaskStatus, TaskSummary, TaskUpdate, limits
 from task_contracts.lifecycle import Event
 from task_store._creations import Creations
-from task_store._statements import bulk, cancel_rerun, counts, pages
+from task_store._statements import bulk, cancel_rerun, counts, history, pages
 from task_store._statements.statement import Statement
-from task_store._task_rows import shown
+from task_store._task_rows import read_column, shown
 from task_store.batch_limit import BatchLimit
 from task_store.database import Database
 from task_store.errors import ContentionError, DatabaseUnavailableError
@@ -28,6 +29,10 @@ from task_store.records import (
     TaskFilter,
     Total,
 )
+
+_EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC) for year in (1, 9999))
+_NOBODY = UUID(int=0)
+"""The id of no task."""
 
 
 class Tasks:
@@ -106,6 +111,19 @@ class Tasks:
         rows = await self._database.fetch(pages.STATE, {"task_id": task_id})
         return shown(TaskState, rows[0]) if rows else None
 
+    async def attempts(self, task_id: UUID) -> list[Attempt] | None:
+        """Return the attempts of a task in their order, or None if there is none with this id.
+
+        Of more than `limits.ATTEMPTS_SHOWN_MAX` the latest. Where errors and tracebacks are more than
+        `limits.PAGE_BYTES` together, those of the earlier attempts are left out: a text in place of each traceback says
+        so.
+        """
+        values = {"task_id": task_id, "rows": limits.ATTEMPTS_SHOWN_MAX, "bytes": limits.PAGE_BYTES}
+        rows = await self._database.fetch(history.ATTEMPTS, values)
+        found = [row for row in rows if row["attempt"] is not None]
+        attempts = [Attempt.model_construct(**{**row, "error": read_column("error", row["error"])}) for row in found]
+        return attempts if rows else None
+
     async def page(self, wanted: TaskFilter, *, items: int, is_full: bool = False) -> Page:
         """Return up to `items` matching tasks; fewer if they are large, or if too many rows were read to find them.
 
@@ -115,6 +133,7 @@ class Tasks:
             is_full: return `Task`s, with payload and result, instead of `TaskSummary`s.
 
         """
+        wanted = await self._narrowed(wanted)
         rows = await self._database.fetch(pages.page(wanted, is_full=is_full, items=items))
         model = Task if is_full else TaskSummary
         found = tuple(shown(model, row) for row in rows if row["id"] is not None)
@@ -123,7 +142,7 @@ class Tasks:
 
     async def total(self, wanted: TaskFilter) -> Total:
         """Count matching tasks, up to `limits.TOTAL_MAX`, among at most `limits.EXAMINED_ROWS_MAX` rows."""
-        (row,) = await self._database.fetch(pages.total(wanted))
+        (row,) = await self._database.fetch(pages.total(await self._narrowed(wanted)))
         is_capped = row["matching"] > limits.TOTAL_MAX or row["examined"] >= limits.EXAMINED_ROWS_MAX
         return Total(min(row["matching"], limits.TOTAL_MAX), is_capped)
 
@@ -192,7 +211,8 @@ class Tasks:
         """
         items = min(items, self._bulk_limit.items)
         try:
-            rows = await self._fetch_bulk(bulk.change(events, wanted, items=items, began_at=began_at))
+            narrowed = await self._narrowed(wanted)
+            rows = await self._fetch_bulk(bulk.change(events, narrowed, items=items, began_at=began_at))
         except DatabaseUnavailableError:
             self._bulk_limit.unanswered(items)
             raise
@@ -212,6 +232,7 @@ class Tasks:
 
         Arguments as for `change_many`.
         """
+        wanted = await self._narrowed(wanted)
         (row,) = await self._database.fetch(bulk.count(events, wanted, began_at=began_at))
         count_by_event = {event: row[event] for event in events}
         is_capped = sum(count_by_event.values()) > limits.TOTAL_MAX or row["examined"] >= limits.EXAMINED_ROWS_MAX
@@ -220,6 +241,25 @@ class Tasks:
     async def aclose(self) -> None:
         """Wait until every call that has begun is answered."""
         await self._creations.aclose()
+
+    async def _narrowed(self, wanted: TaskFilter) -> TaskFilter:
+        """Return the filter with the ids of the tasks that ended within its time, where those are few.
+
+        Lists are in the order of the ids, and no index has both. Where more than `limits.FINISHED_IDS_MAX` tasks ended
+        within the time, a page reads as for a filter that no index serves, and finds some soon.
+        """
+        is_timed = wanted.finished_from is not None or wanted.finished_to is not None
+        if not is_timed or wanted.ids or wanted.idempotency_key is not None or wanted.worker_id is not None:
+            return wanted
+        values = {
+            "finished_from": wanted.finished_from or _EARLIEST,
+            "finished_to": wanted.finished_to or _LATEST,
+            "rows": limits.FINISHED_IDS_MAX + 1,
+        }
+        found = await self._database.fetch(pages.FINISHED_IDS, values)
+        if len(found) > limits.FINISHED_IDS_MAX:
+            return wanted
+        return replace(wanted, ids=tuple(row["id"] for row in found) or (_NOBODY,))
 
     async def _fetch_bulk(self, statement: Statement) -> Sequence[Mapping[str, Any]]:
         """Run a statement over many rows, once more if another transaction was in its way."""

@@ -20,6 +20,7 @@ SOMETHING: dict[str, Any] = {
     "finished_at": timedelta(minutes=-1),
     "result": {"n": 1},
     "error": {"code": "failed", "message": "no", "type": None},
+    "fingerprint": "4f0c2b9a1d3e5f60",
     "cancel_requested_at": timedelta(minutes=-2),
     "dispatched_at": timedelta(minutes=-40),
 }

@@ -12,7 +12,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 import task_store._creations
-from task_contracts import Priority, TaskError, TaskStatus, TaskUpdate
+from task_contracts import FailureKind, Priority, TaskError, TaskStatus, TaskUpdate
 from task_contracts.lifecycle import CANCELLATION, COLUMN_RULES, LIFECYCLE, Event, Guard, Presence, Transition, Write
 from task_contracts.testing import a_create
 from task_store import (
@@ -36,6 +36,7 @@ LATER = timedelta(hours=2)
 RETENTION = timedelta(hours=12)
 HASH = bytes(32)
 ERROR = TaskError(code="failed", message="no such file", type="OSError")
+KIND = FailureKind("echo", "OSError", "reports in build")
 TOKEN, OTHER_TOKEN = uuid4(), uuid4()
 ME, DEAD, DRAINED = uuid7(), uuid7(), uuid7()
 OFFERS = LiveOffers({"default": ("echo",)}, {"default": 1})
@@ -92,7 +93,7 @@ class World:
         return await self._record(Ending.retry(Key(task_id), ERROR, after=DELAY))
 
     async def _fail(self, task_id: UUID) -> Event | None:
-        return await self._record(Ending.fail(Key(task_id), ERROR))
+        return await self._record(Ending.fail(Key(task_id), ERROR, kind=KIND))
 
     async def _snooze(self, task_id: UUID) -> Event | None:
         return await self._record(Ending.snooze(Key(task_id), after=DELAY))
@@ -170,6 +171,7 @@ RICH = {
     "progress": {"percent": 40.0, "message": None},
     "result": {"old": True},
     "error": ERROR.model_dump(),
+    "fingerprint": KIND.fingerprint,
     "checkpoint": {"page": 3},
     "version": 5,
     "idempotency_key": "k",
@@ -235,9 +237,14 @@ def has_code(code: str) -> Check:
     return lambda new, _, __: new["code"] == code and new["message"] and new["type"] is None
 
 
+def is_of_its_kind(new: Any, before: dict[str, Any], _: Clock) -> bool:
+    lost = FailureKind(before["type"], "worker_lost")
+    return new in {one.fingerprint for one in (KIND, lost, FailureKind(before["type"], "unknown_type"))}
+
+
 FRESH = (
     *("started_at", "finished_at", "worker_id", "lease_token", "cancel_requested_at"),
-    *("result", "error", "progress", "checkpoint"),
+    *("result", "error", "fingerprint", "progress", "checkpoint"),
 )
 WRITTEN: dict[Write, dict[str, Check]] = {
     Write.DISPATCHED: {"dispatched_at": is_now},
@@ -251,6 +258,7 @@ WRITTEN: dict[Write, dict[str, Check]] = {
     Write.RESULT: {"result": equals({"words": 7}), "result_bytes": equals(len('{"words": 7}')), "error": is_null},
     Write.ERROR: {"error": equals(ERROR.model_dump())},
     Write.FAILURE: {"failures": one_more("failures")},
+    Write.FINGERPRINT: {"fingerprint": is_of_its_kind},
     Write.FINISHED: {"finished_at": is_now},
     Write.COUNTS_CLEARED: {"failures": equals(0), "lost_count": equals(0)},
     Write.DUE_NOW: {"due_at": is_now},

@@ -31,6 +31,7 @@ from task_store._statements import (
     claims,
     create,
     dispatch,
+    history,
     pages,
     progress,
     purge,
@@ -55,13 +56,14 @@ ID = "('00000000-0000-7000-8000-' || lpad(to_hex(nextval('ids')), 12, '0'))::uui
 
 FILL = f"""
 INSERT INTO tasks (id, payload_bytes, name, type, queue, priority, status, created_at, due_at, dispatched_at,
-                   lost_count, attempt, worker_id, lease_token, started_at, finished_at, error)
+                   lost_count, attempt, worker_id, lease_token, started_at, finished_at, error, fingerprint)
 SELECT {ID}, 2, 'a task', type, queue, (ARRAY['LOW', 'MEDIUM', 'HIGH'])[1 + n % 3], status,
        now() - interval '9 days', now() - interval '8 days' + n * interval '1 second',
        CASE WHEN is_dispatched THEN now() END, lost, 1, worker, token,
        CASE WHEN worker IS NOT NULL THEN now() - interval '8 days' END,
        CASE WHEN status IN ('COMPLETED', 'FAILED') THEN now() - interval '5 days' - n * interval '1 second' END,
-       CASE WHEN status = 'FAILED' THEN '{{}}'::jsonb END
+       CASE WHEN status = 'FAILED' THEN '{{}}'::jsonb END,
+       CASE WHEN status = 'FAILED' THEN 'kind ' || n % 10 END
 FROM (VALUES
     -- how many, status, type, queue, dispatched, lost, worker
     ({WAITING}, 'NEW', 'echo', 'default', false, 0, NULL::uuid),
@@ -164,6 +166,7 @@ def statements(known: Known) -> dict[str, Case]:
         "result": ["[1]", None] * (HELD // 2),
         "error": [None, '{"code": "failed", "message": "no"}'] * (HELD // 2),
         "traceback": nothing,
+        "fingerprint": nothing,
         "delay_seconds": [0.0] * HELD,
     }
     checkpoints = {"id": held_ids, "lease_token": tokens, "checkpoint": ['{"page": 1}'] * HELD}
@@ -187,7 +190,33 @@ def statements(known: Known) -> dict[str, Case]:
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     lately = {"after_finished_at": "2020-01-01T00:00:00Z", "after_id": ids[0], "rows": 100}
     failed = TaskFilter(statuses=frozenset({TaskStatus.FAILED}))
+    of_kind = TaskFilter(fingerprint="kind 7")
+    of_worker = TaskFilter(worker_id=ME)
+    ended = TaskFilter(finished_from=long_ago)
+    begun = TaskFilter(id_prefix=ids[0].hex[:31])
     return {
+        "attempts": Case(history.ATTEMPTS, {**one, "rows": 1_000, "bytes": 4 << 20}, rows=1, pages=20),
+        "finished ids": Case(
+            pages.FINISHED_IDS,
+            {"finished_from": long_ago, "finished_to": datetime(9000, 1, 1, tzinfo=UTC), "rows": 100},
+            rows=100,
+            is_hot=False,
+        ),
+        "page of a kind of failure": Case(
+            pages.page(of_kind, is_full=False, items=50), {}, rows=2 * FAILED // 10, pages=400
+        ),
+        "total of a kind of failure": Case(pages.total(of_kind), {}, rows=FAILED // 10, pages=400),
+        "rerun a kind of failure": Case(
+            bulk.change([Event.RERUN], of_kind, items=50, began_at=None), {}, rows=4 * FAILED // 10
+        ),
+        "page of what a worker runs": Case(
+            pages.page(of_worker, is_full=False, items=50), {}, rows=4 * HELD, pages=400
+        ),
+        "cancel what a worker runs": Case(
+            bulk.change(CANCELLATION, of_worker, items=50, began_at=None), {}, rows=6 * HELD
+        ),
+        "page of what ended": Case(pages.page(ended, is_full=False, items=50), {}, rows=90_000, is_hot=False),
+        "page of the beginning of an id": Case(pages.page(begun, is_full=False, items=50), {}, rows=2 * 16, pages=400),
         "claim by id": Case(claims.BY_ID, {"id": ids, "slots": 40, "bytes": 4 << 20, **me}, rows=2 * len(ids)),
         "overdue": Case(claims.OVERDUE, overdue, rows=len(lanes) * (4 * slots + 1)),
         "suspects": Case(claims.SUSPECTS, suspects, rows=30),

@@ -93,6 +93,9 @@ _STATEMENTS = (
             (error IS NULL OR NOT status IN ('NEW', 'COMPLETED'))
             AND (error IS NOT NULL OR NOT status IN ('FAILED'))
         ),
+        CONSTRAINT ck_tasks_fingerprint_by_status CHECK (
+            (fingerprint IS NULL OR NOT status IN ('NEW', 'PENDING', 'IN_PROGRESS', 'COMPLETED', 'CANCELLED'))
+        ),
         CONSTRAINT ck_tasks_cancel_requested_at_by_status CHECK (
             (cancel_requested_at IS NULL OR NOT status IN ('NEW', 'PENDING', 'FAILED'))
         ),
@@ -108,6 +111,10 @@ _STATEMENTS = (
         autovacuum_analyze_threshold = 1000,
         autovacuum_vacuum_cost_delay = 1
     )
+    """,
+    """
+    CREATE INDEX ix_tasks_fingerprint ON tasks (fingerprint, id)
+    WHERE fingerprint IS NOT NULL
     """,
     """
     CREATE INDEX ix_tasks_finished ON tasks (finished_at) WHERE finished_at IS NOT NULL

@@ -141,6 +141,14 @@ class TaskRow(Base):
             unique=True,
             postgresql_where=column("idempotency_key", Text).is_not(None),
         ),
+        # The tasks that ended with one kind of failure. Only a FAILED task has a fingerprint; with its status in the
+        # condition, PostgreSQL would rather take the index of unsuccessful tasks, which it believes to be small.
+        Index(
+            "ix_tasks_fingerprint",
+            "fingerprint",
+            "id",
+            postgresql_where=column("fingerprint", Text).is_not(None),
+        ),
         # Ended tasks, oldest first.
         Index("ix_tasks_finished", "finished_at", postgresql_where=column("finished_at", Text).is_not(None)),
         {

@@ -19,6 +19,7 @@ from task_contracts.lifecycle import LIFECYCLE, Event, sources
 from task_store._models import TaskRow
 from task_store._statements import pages
 from task_store._statements.lookups import clock, is_picked, locked_row
+from task_store._statements.matching import indexes, match_conditions
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, is_status, pick, values_of_picked
 from task_store.records import TaskFilter
@@ -49,7 +50,7 @@ def change(events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at:
     seen = aliased(TaskRow, pages.examined(among))
     candidates = (
         select(seen.id)
-        .where(*pages.match_conditions(seen, wanted), _can_happen(events, seen, began_at))
+        .where(*match_conditions(seen, wanted), _can_happen(events, seen, began_at))
         .order_by(pages.in_list_order(seen.id, wanted.order))
         .limit(items + 1)
         .cte("candidates")
@@ -58,7 +59,7 @@ def change(events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at:
     first = select(candidates.c.id).order_by(in_list_order).limit(items).subquery("first")
     asked = select(first.c.id).order_by(first.c.id).subquery("asked")
     event = pick(events)
-    is_wanted = and_(*pages.match_conditions(TaskRow, wanted), _can_happen(events, TaskRow, began_at))
+    is_wanted = and_(*match_conditions(TaskRow, wanted), _can_happen(events, TaskRow, began_at))
     row = locked_row(asked.c.id, event.is_not(None) & is_wanted, name="row", skip_locked=False)
     locked = select(row.c.id).select_from(asked.join(row, true())).cte("locked")
     changed = (
@@ -75,7 +76,7 @@ def change(events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at:
         select(*changed.c, clock.c.now, next_after.label("next_after")).select_from(clock.outerjoin(changed, true())),
         "Changes matching tasks, and returns them with what happened to each; `now`, and the id after which to go on,"
         " stand in each row. Waits for the locks of the tasks that it has picked.",
-        indexes=tuple(dict.fromkeys((*pages.indexes(among), "pk_tasks"))),
+        indexes=tuple(dict.fromkeys((*indexes(among), "pk_tasks"))),
         tells_changes=True,
     )
 
@@ -85,13 +86,13 @@ def count(events: Sequence[Event], wanted: TaskFilter, *, began_at: datetime | N
     among = replace(wanted, statuses=sources(*events))
     seen = aliased(TaskRow, pages.examined(among))
     matching = [
-        func.count().filter(*pages.match_conditions(seen, wanted), _can_happen([event], seen, began_at)).label(event)
+        func.count().filter(*match_conditions(seen, wanted), _can_happen([event], seen, began_at)).label(event)
         for event in events
     ]
     return Statement(
         select(*matching, func.count().label("examined"), NOW.label("now")).select_from(seen),
         "Counts the tasks examined, and those of them to which each event could happen.",
-        indexes=pages.indexes(among),
+        indexes=indexes(among),
     )
 
 

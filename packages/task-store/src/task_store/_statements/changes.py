@@ -27,7 +27,8 @@ from sqlalchemy.orm import aliased
 from task_contracts import TaskState, limits
 from task_store._models import TaskRow
 from task_store._statements.lookups import clock
-from task_store._statements.pages import columns_of, match_conditions
+from task_store._statements.matching import match_conditions
+from task_store._statements.pages import columns_of
 from task_store._statements.parameters import in_order, parameter
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import constant, is_held, is_waiting

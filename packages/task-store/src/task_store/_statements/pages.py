@@ -7,41 +7,35 @@ rows were examined, `last_examined` is the id after which the next page begins.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    DateTime,
+    Integer,
     Select,
     SQLColumnExpression,
     Subquery,
     Text,
     Uuid,
-    any_,
     case,
     func,
     literal,
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from task_contracts import SortOrder, Task, TaskState, TaskSummary, limits
-from task_contracts.lifecycle import Event, sources
 from task_store._models import TaskRow
+from task_store._statements.matching import bounds, indexes, is_of_key, match_conditions
 from task_store._statements.parameters import parameter
 from task_store._statements.statement import Statement
-from task_store._statements.transitions import constant, is_status
 from task_store.records import TaskFilter
 
-_KEY_SLACK = timedelta(days=1)
-"""How far the clock of the API, which makes ids, may be from the database's, which makes `created_at`."""
 _FIXED_BYTES = 1500
 """Upper bound for the names of all fields, and for the columns whose values have one size: ids, times, numbers."""
-UNSUCCESSFUL = sources(Event.RERUN)
-"""What `ix_tasks_unsuccessful` holds."""
 
 
 def columns_of(model: type[TaskState]) -> list[InstrumentedAttribute[Any]]:
@@ -71,23 +65,24 @@ GET_BY_KEY = Statement(
 )
 
 
-def _is_of_key(
-    scope: ColumnElement[str], key: ColumnElement[str], task: type[TaskRow] = TaskRow
-) -> list[ColumnElement[bool]]:
-    """Return the conditions that a task was created with this key, alone or in a batch.
-
-    In the order of bytes, between the key and the key with "!" there are just the keys that add a space and more to
-    it: "!" is the character behind the space, the first one that a caller's key may have.
-    """
-    end = func.concat(key, constant("!"), type_=Text(collation="C"))
-    return [task.scope == scope, task.idempotency_key >= key, task.idempotency_key < end]
-
-
 GET_BATCH = Statement(
-    select(*SUMMARY_COLUMNS, TaskRow.request_hash).where(*_is_of_key(_scope, _key)).order_by(TaskRow.id),
+    select(*SUMMARY_COLUMNS, TaskRow.request_hash).where(*is_of_key(_scope, _key)).order_by(TaskRow.id),
     "Returns the tasks that were created with this key, in their order, without what may be large, and the hash of the"
     " request.",
     indexes=("ix_tasks_idempotency_key",),
+)
+
+
+FINISHED_IDS = Statement(
+    select(TaskRow.id)
+    .where(
+        TaskRow.finished_at >= parameter("finished_from", DateTime(timezone=True)),
+        TaskRow.finished_at < parameter("finished_to", DateTime(timezone=True)),
+    )
+    .order_by(TaskRow.finished_at)
+    .limit(parameter("rows", Integer())),
+    "Returns the ids of tasks that ended within a time, at most `rows` of them.",
+    indexes=("ix_tasks_finished",),
 )
 
 
@@ -140,23 +135,11 @@ def total(wanted: TaskFilter) -> Statement:
     )
 
 
-def indexes(wanted: TaskFilter) -> tuple[str, ...]:
-    """Return the indexes by which a page finds its rows."""
-    if wanted.idempotency_key is not None:
-        return ("ix_tasks_idempotency_key", "pk_tasks")
-    return ("ix_tasks_unsuccessful",) if _is_unsuccessful(wanted) else ("pk_tasks",)
-
-
-def _is_unsuccessful(wanted: TaskFilter) -> bool:
-    # Given ids are looked up: PostgreSQL could otherwise read all of an index that it believes to be empty.
-    return bool(wanted.statuses) and wanted.statuses <= UNSUCCESSFUL and not wanted.ids
-
-
 def last_examined_id(wanted: TaskFilter) -> Select[UUID]:
     """Return the select of the last id examined if the limit was reached, else of no row."""
     return (
         select(TaskRow.id)
-        .where(*_bounds(wanted))
+        .where(*bounds(wanted))
         .order_by(in_list_order(TaskRow.id, wanted.order))
         .offset(limits.EXAMINED_ROWS_MAX - 1)
         .limit(1)
@@ -167,61 +150,11 @@ def examined(wanted: TaskFilter) -> Subquery:
     """Return the rows that a page reads, in the order of the list: at most `limits.EXAMINED_ROWS_MAX`."""
     return (
         select(*TaskRow.__table__.c)
-        .where(*_bounds(wanted))
+        .where(*bounds(wanted))
         .order_by(in_list_order(TaskRow.id, wanted.order))
         .limit(limits.EXAMINED_ROWS_MAX)
         .subquery("examined")
     )
-
-
-def _bounds(wanted: TaskFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions that an index serves: those on the id and the key, and that a task was unsuccessful."""
-    bounds: list[ColumnElement[bool]] = []
-    if wanted.ids:
-        bounds.append(TaskRow.id == any_(literal(list(wanted.ids), ARRAY(Uuid()))))
-    if wanted.after is not None:
-        is_newest = wanted.order is SortOrder.NEWEST
-        bounds.append(TaskRow.id < wanted.after if is_newest else TaskRow.id > wanted.after)
-    if wanted.created_from is not None:
-        bounds.append(TaskRow.id >= _first_key(wanted.created_from, -_KEY_SLACK))
-    if wanted.created_to is not None:
-        bounds.append(TaskRow.id < _first_key(wanted.created_to, _KEY_SLACK))
-    if wanted.idempotency_key is not None:
-        bounds.append(_is_one_of_key(wanted.scope, wanted.idempotency_key))
-    if _is_unsuccessful(wanted):
-        bounds.append(is_status(UNSUCCESSFUL))
-    return bounds
-
-
-def _is_one_of_key(scope: str, key: str) -> ColumnElement[bool]:
-    """Return the condition that a task is among those of a key, by their ids.
-
-    By the key itself, PostgreSQL may prefer to read the table in order until a page is full.
-    """
-    ones = aliased(TaskRow, name="of_key")
-    conditions = _is_of_key(literal(scope), literal(key, Text(collation="C")), ones)
-    ids: ColumnElement[Any] = func.array(select(ones.id).where(*conditions).scalar_subquery())
-    return TaskRow.id == any_(ids)
-
-
-def match_conditions(seen: type[TaskRow], wanted: TaskFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions that a filter sets, but for its ids, its key and its place in the list."""
-    conditions: list[ColumnElement[bool]] = [seen.labels.contains({key: value}) for key, value in wanted.labels]
-    if wanted.statuses:
-        conditions.append(seen.status.in_(sorted(wanted.statuses)))
-    if wanted.priorities:
-        conditions.append(seen.priority.in_(sorted(wanted.priorities)))
-    if wanted.type is not None:
-        conditions.append(seen.type == wanted.type)
-    if wanted.queue is not None:
-        conditions.append(seen.queue == wanted.queue)
-    if wanted.name is not None:
-        conditions.append(seen.name.icontains(wanted.name, autoescape=True))
-    if wanted.created_from is not None:
-        conditions.append(seen.created_at >= wanted.created_from)
-    if wanted.created_to is not None:
-        conditions.append(seen.created_at < wanted.created_to)
-    return conditions
 
 
 def _size(seen: type[TaskRow], *, is_full: bool) -> ColumnElement[int]:
@@ -234,12 +167,3 @@ def _size(seen: type[TaskRow], *, is_full: bool) -> ColumnElement[int]:
 def in_list_order(key: SQLColumnExpression[UUID], order: SortOrder) -> ColumnElement[UUID]:
     """Return an id as ORDER BY wants it for a list."""
     return key.desc() if order is SortOrder.NEWEST else key.asc()
-
-
-def _first_key(moment: datetime, slack: timedelta) -> UUID:
-    """Return the smallest UUIDv7 (RFC 9562, section 5.7) for `moment + slack`: its first 48 bits are milliseconds.
-
-    Added as a number of seconds: on the first and the last day of the calendar a datetime cannot hold the sum.
-    """
-    seconds = moment.timestamp() + slack.total_seconds()
-    return UUID(int=max(0, int(seconds * 1000)) << 80)

@@ -28,16 +28,25 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from task_contracts import limits
+from task_contracts import ErrorCode, limits
 from task_contracts.lifecycle import RECORD as RECORD_EVENTS
 from task_contracts.lifecycle import SWEEP as SWEEP_EVENTS
 from task_contracts.lifecycle import WITHOUT_TRACE, Event, Guard, sources
 from task_store._models import AttemptRow, TaskRow, WorkerRow
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
-from task_store._statements.transitions import NOW, ValueExpressions, constant, is_status, pick, values_of_picked
+from task_store._statements.transitions import (
+    NOW,
+    ValueExpressions,
+    constant,
+    fingerprint_of,
+    is_status,
+    pick,
+    values_of_picked,
+)
 
 _rows: BindParameter[int] = parameter("rows", Integer())
+_CONTENT = ("result", "error", "traceback", "fingerprint", "delay_seconds")
 _ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
 
 
@@ -82,6 +91,7 @@ _asked = unnested(
     result=Text(),
     error=Text(),
     traceback=Text(),
+    fingerprint=Text(),
     delay_seconds=Double(),
 )
 _event = pick(RECORD_EVENTS, {Guard.LEASE_TOKEN: TaskRow.lease_token == _asked.c.lease_token}, asked=_asked.c.event)
@@ -94,7 +104,7 @@ _row = (
     .lateral("row")
 )
 _locked = (
-    select(_row.c.id, _row.c.event, _asked.c.result, _asked.c.error, _asked.c.traceback, _asked.c.delay_seconds)
+    select(_row.c.id, _row.c.event, *(_asked.c[name] for name in _CONTENT))
     .select_from(_asked.join(_row, true()))
     .cte("locked")
 )
@@ -107,6 +117,7 @@ RECORD = Statement(
             "result": cast(_locked.c.result, JSON),
             "result_bytes": func.coalesce(func.octet_length(_locked.c.result), constant(0)),
             "error": cast(_locked.c.error, JSONB),
+            "fingerprint": _locked.c.fingerprint,
             "delay": func.make_interval(0, 0, 0, 0, 0, 0, _locked.c.delay_seconds),
         },
         _locked.c.traceback,
@@ -158,7 +169,12 @@ _swept = (
 )
 
 SWEEP = Statement(
-    _end(_swept, SWEEP_EVENTS, {"was_draining": _swept.c.was_draining}, cast(null(), Text()).label("traceback")),
+    _end(
+        _swept,
+        SWEEP_EVENTS,
+        {"was_draining": _swept.c.was_draining, "fingerprint": fingerprint_of(ErrorCode.WORKER_LOST)},
+        cast(null(), Text()).label("traceback"),
+    ),
     "Ends the attempts of those of these workers that are dead, at most `rows` of them, and adds a row to"
     " `task_attempts` for each. Their tasks are brought back, or end. Skips what is locked.",
     indexes=("ix_tasks_running", "pk_tasks", "pk_workers"),

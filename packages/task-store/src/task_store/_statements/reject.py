@@ -18,13 +18,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
-from task_contracts import limits
+from task_contracts import ErrorCode, limits
 from task_contracts.lifecycle import Event, Guard, sources
 from task_store._models import OfferRow, TaskRow, WorkerRow
 from task_store._statements.lookups import is_picked
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
-from task_store._statements.transitions import NOW, constant, guards, is_status, values
+from task_store._statements.transitions import NOW, constant, fingerprint_of, guards, is_status, values
 from task_store._statements.workers import is_live
 
 _NAMES_MAX = 10
@@ -107,9 +107,14 @@ _offered = (
     .scalar_subquery()
 )
 
+_given = {
+    "offered": func.coalesce(_offered, constant("nothing")),
+    "fingerprint": fingerprint_of(ErrorCode.UNKNOWN_TYPE),
+}
+
 REJECT = Statement(
     update(TaskRow)
-    .values(values(Event.REJECT, {"offered": func.coalesce(_offered, constant("nothing"))}))
+    .values(values(Event.REJECT, _given))
     .where(is_picked(_rejected))
     .returning(TaskRow.id, TaskRow.queue, TaskRow.type),
     "Fails tasks that have been due for a lease and whose type nobody offers, at most `rows` of them. `priority` names"

@@ -30,7 +30,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from task_contracts import ErrorCode, TaskStatus, limits
-from task_contracts.lifecycle import LIFECYCLE, RECORD, SUSPECT_LOST_COUNT, Event, Guard, Write, sources
+from task_contracts.lifecycle import (
+    LIFECYCLE,
+    RECORD,
+    SUSPECT_LOST_COUNT,
+    WORKER_LOST_MESSAGE,
+    Event,
+    Guard,
+    Write,
+    sources,
+)
 from task_store._models import TaskRow
 
 GuardExpressions: TypeAlias = Mapping[Guard, ColumnElement[bool]]
@@ -38,6 +47,7 @@ GuardExpressions: TypeAlias = Mapping[Guard, ColumnElement[bool]]
 ValueExpressions: TypeAlias = Mapping[str, ColumnElement[Any]]
 """Values that a statement supplies as SQL, by the name of the column or of the value."""
 
+_LINE_FEED = literal_column(r"E'\n'", Text)
 NOW: ColumnElement[Any] = func.statement_timestamp(type_=DateTime(timezone=True))
 """The database's clock: new for each statement and constant within it, so that an index can be searched by it."""
 
@@ -74,6 +84,13 @@ def _error(code: ErrorCode, *message: str | SQLColumnExpression[Any]) -> ColumnE
     )
 
 
+def fingerprint_of(code: ErrorCode) -> ColumnElement[str]:
+    """Return the fingerprint of a failure without an exception: `FailureKind(type, code).fingerprint`."""
+    kind = func.concat(TaskRow.type, _LINE_FEED, constant(code), _LINE_FEED)
+    digest = func.sha256(func.convert_to(kind, constant("UTF8")))
+    return func.left(func.encode(digest, constant("hex")), constant(16))
+
+
 _GUARDS: dict[Guard, ColumnElement[bool]] = {
     Guard.DUE: TaskRow.due_at <= NOW,
     Guard.NOT_DISPATCHED: TaskRow.dispatched_at.is_(None),
@@ -91,7 +108,7 @@ _FRESH_RUN: dict[str, ColumnElement[Any]] = {
     "rerun_count": TaskRow.rerun_count + constant(1),
     **dict.fromkeys(("failures", "lost_count", "result_bytes", "checkpoint_bytes"), constant(0)),
     **dict.fromkeys(("started_at", "finished_at", "worker_id", "lease_token", "cancel_requested_at"), null()),
-    **dict.fromkeys(("result", "error", "progress", "checkpoint"), null()),
+    **dict.fromkeys(("result", "error", "fingerprint", "progress", "checkpoint"), null()),
 }
 
 _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]] = {
@@ -110,6 +127,7 @@ _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]
     },
     Write.ERROR: lambda given: {"error": given["error"]},
     Write.FAILURE: lambda _: {"failures": TaskRow.failures + constant(1)},
+    Write.FINGERPRINT: lambda given: {"fingerprint": given["fingerprint"]},
     # After a failover the clock may have stepped back. The times of a row must stay in order.
     Write.FINISHED: lambda _: {"finished_at": func.greatest(NOW, TaskRow.created_at, TaskRow.started_at)},
     Write.COUNTS_CLEARED: lambda _: dict.fromkeys(("failures", "lost_count"), constant(0)),
@@ -118,9 +136,7 @@ _WRITES: dict[Write, Callable[[ValueExpressions], dict[str, ColumnElement[Any]]]
     Write.LOSS: lambda given: {
         "lost_count": TaskRow.lost_count + case((given["was_draining"], constant(0)), else_=constant(1))
     },
-    Write.WORKER_LOST: lambda _: {
-        "error": _error(ErrorCode.WORKER_LOST, f"{limits.LOSSES_MAX} workers were lost while they ran it")
-    },
+    Write.WORKER_LOST: lambda _: {"error": _error(ErrorCode.WORKER_LOST, WORKER_LOST_MESSAGE)},
     Write.CANCEL_REQUEST: lambda _: {"cancel_requested_at": func.coalesce(TaskRow.cancel_requested_at, NOW)},
     Write.SCHEDULE: lambda given: {name: given[name] for name in ("priority", "run_at", "due_at")},
     Write.UNKNOWN_TYPE: lambda given: {
