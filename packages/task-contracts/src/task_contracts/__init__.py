@@ -8,7 +8,7 @@ from task_contracts import _limits as limits
 from task_contracts._back_off import BackOff
 from task_contracts._bulk_result import BulkResult
 from task_contracts._enums import ErrorCode, Priority, SortOrder, TaskStatus, View
-from task_contracts._failure_kind import FailureKind
+from task_contracts._failure_kind import OTHER_FAILURE, FailureKind
 from task_contracts._health import Health, HealthCheck, HealthStatus
 from task_contracts._insight import (
     OTHER_TYPE,
@@ -65,6 +65,7 @@ from task_contracts._schemas import (
 from task_contracts._task_update import TaskUpdate
 
 __all__ = [
+    "OTHER_FAILURE",
     "OTHER_TYPE",
     "PROBLEM_MEDIA_TYPE",
     "Activity",

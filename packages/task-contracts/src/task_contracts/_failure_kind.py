@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from task_contracts import _limits as limits
+from task_contracts._insight import OTHER_TYPE
 from task_contracts._json import storable_text
 
 _HASH_DIGITS = 16
@@ -33,5 +34,14 @@ class FailureKind:
 
     @property
     def fingerprint(self) -> str:
-        """Its hash: the first 16 hex digits of the SHA-256 of the three texts, a line feed between them, as UTF-8."""
+        """Its hash; `other` for `OTHER_FAILURE`.
+
+        It is the first 16 hex digits of the SHA-256 of the three texts, a line feed between them, as UTF-8.
+        """
+        if self == OTHER_FAILURE:
+            return OTHER_TYPE
         return sha256("\n".join((self.type, self.exception, self.frame)).encode()).hexdigest()[:_HASH_DIGITS]
+
+
+OTHER_FAILURE = FailureKind(OTHER_TYPE, OTHER_TYPE)
+"""Stands in counts for every kind beyond those that there is room for."""

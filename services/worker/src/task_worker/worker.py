@@ -29,6 +29,7 @@ from task_store import (
     ActivityWriter,
     Attempts,
     Claims,
+    Failures,
     Offer,
     StoreError,
     WorkerPlace,
@@ -45,6 +46,7 @@ from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
 from task_worker.claim.whole_scan import WholeScan
 from task_worker.connections import WorkerDatabases
+from task_worker.failure_counts import FailureCounts
 from task_worker.handlers import ExecutionMode, Handler
 from task_worker.leader.leader import Leader
 from task_worker.lease.alive_file import AliveFile
@@ -114,7 +116,14 @@ class Worker:
         databases = self._databases
         claims = Claims(databases.pool, databases.poll, databases.slow, offer, settings.priority_weights)
         attempts = Attempts(databases.pool, on_recorded=partial(meter.batch, Batched.RECORD))
-        recorder = Recorder(attempts, self._timings.record, on_waiting=self._wake_ups.task_due, meter=meter)
+        self._failure_counts = FailureCounts(Failures(databases.pool))
+        recorder = Recorder(
+            attempts,
+            self._timings.record,
+            on_waiting=self._wake_ups.task_due,
+            on_failure=self._failure_counts.count,
+            meter=meter,
+        )
         slots = Slots(settings.concurrency, settings.max_payload_mb << 20)
         buffer = PrefetchBuffer(bus, settings.serves, settings.priority_weights, settings.concurrency)
         self._processes = self._make_processes()
@@ -122,13 +131,23 @@ class Worker:
         self._claim_loop = self._make_claim_loop(claims, buffer, slots)
         self._heartbeat = self._make_heartbeat(offer)
         self._loop_watch = LoopWatch()
-        self._leader = Leader(settings, bus, signals, self._databases, self._lease, self._timings.dispatch, meter)
+        self._leader = Leader(
+            settings,
+            bus,
+            signals,
+            self._databases,
+            self._lease,
+            self._timings.dispatch,
+            meter,
+            on_failure=self._failure_counts.count,
+        )
         meter.offer("worker", handlers)
         meter.watch(PresentState(slots, self._lease, self._leader, lambda: bus.is_connected))
         self._loops = {
             "claims": self._claim_loop.run,
             "whole_scan": WholeScan(claims, buffer, slots, self._timings.claim.poll.overdue).run,
             "progress": recorder.write_progress,
+            "failure_counts": self._failure_counts.run,
             "offers": OfferRefresher(self._workers, offer).run,
             "activity": self._activity.run,
             **self._leader.loops(),
@@ -213,6 +232,7 @@ class Worker:
     async def _leave(self, *, is_asked: bool) -> None:
         await self._heartbeat.stop()
         self._loop_watch.stop()
+        await self._failure_counts.flush()
         if is_asked and not self._is_drain_known:
             await self._tell_database(self._workers.drain)
         await self._activity.write()

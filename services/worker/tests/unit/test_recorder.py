@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from task_contracts import BackOff, ErrorCode, Progress
+from task_contracts import BackOff, ErrorCode, FailureKind, Progress, TaskError
 from task_contracts.lifecycle import Event
 from task_store import (
     AttemptKey,
@@ -72,7 +72,14 @@ class Bench:
         """How often `on_waiting` was called."""
         self.attempt = attempt
         timings = RecordTimings(retry=BackOff(first_seconds=0.001, longest_seconds=2.0), progress_seconds=0.02)
-        self.recorder = Recorder(self.attempts, timings, on_waiting=self._on_waiting)  # type: ignore[arg-type] # the calls that are used
+        self.failures: list[tuple[FailureKind, str, UUID]] = []
+        """What `on_failure` was told."""
+        self.recorder = Recorder(
+            self.attempts,  # type: ignore[arg-type] # the calls that are used
+            timings,
+            on_waiting=self._on_waiting,
+            on_failure=lambda *told: self.failures.append(told),
+        )
 
     def _on_waiting(self) -> None:
         self.waiting += 1
@@ -130,6 +137,37 @@ async def test_what_the_database_refuses_becomes_a_failure(bench: Bench) -> None
     error = bench.attempts.recorded[-1].error
     assert error is not None
     assert error.code == ErrorCode.UNSTORABLE_RESULT
+
+
+async def test_failure_is_told_once_it_is_stored(bench: Bench) -> None:
+    kind, error = FailureKind("t", "ValueError"), TaskError(code=ErrorCode.HANDLER_ERROR, message="no")
+    bench.attempts.answers = [AWAY, AWAY]
+
+    await bench.recorder.record(bench.attempt, Ending.fail(bench.attempt.claim, error, kind=kind))
+
+    assert bench.failures == [(kind, "no", bench.attempt.claim.id)]
+
+
+async def test_failure_is_told_where_its_answer_was_lost_and_not_where_it_was_refused_as_late(bench: Bench) -> None:
+    error = TaskError(code=ErrorCode.HANDLER_ERROR, message="no")
+    ending = Ending.fail(bench.attempt.claim, error, kind=FailureKind("t", "ValueError"))
+    bench.attempts.answers = [None]
+    await bench.recorder.record(bench.attempt, ending)
+    assert bench.failures == []
+
+    bench.attempts.answers = [AWAY, None]
+    await bench.recorder.record(bench.attempt, ending)
+
+    assert len(bench.failures) == 1
+
+
+async def test_result_that_the_database_refuses_is_a_failure_of_its_own_kind(bench: Bench) -> None:
+    bench.attempts.answers = [UnstorableValuesError("no", sqlstate="22P05")]
+
+    await bench.recorder.record(bench.attempt, Ending.complete(bench.attempt.claim, "1"))
+
+    ((kind, _, _),) = bench.failures
+    assert kind == FailureKind(bench.attempt.claim.type, ErrorCode.UNSTORABLE_RESULT)
 
 
 async def test_an_attempt_that_is_dropped_is_not_written_any_more(bench: Bench, until: Until) -> None:

@@ -53,10 +53,11 @@ def decide_ending(attempt: Attempt, outcome: HandlerOutcome, retry: BackOff) -> 
 
 def _after_failure(attempt: Attempt, failed: Failed, retry: BackOff) -> Ending:
     claim, failures = attempt.claim, attempt.claim.failures + 1
+    kind = failed.kind(claim.type)
     if failed.is_final or failures >= attempt.max_attempts:
-        return Ending.fail(claim, failed.error, traceback=failed.traceback)
+        return Ending.fail(claim, failed.error, traceback=failed.traceback, kind=kind)
     after = _delay(retry.pause_seconds(failures) if failed.after_seconds is None else failed.after_seconds)
-    return Ending.retry(claim, failed.error, after=after, traceback=failed.traceback)
+    return Ending.retry(claim, failed.error, after=after, traceback=failed.traceback, kind=kind)
 
 
 def _after_stop(attempt: Attempt, outcome: HandlerOutcome) -> HandlerOutcome:

@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 from pydantic import ValidationError
 
-from task_contracts import ErrorCode, TaskError, limits, storable_text
+from task_contracts import ErrorCode, FailureKind, TaskError, limits, storable_text
 from task_runtime import safe_text
+from task_worker.attempt.origin import NO_ORIGIN, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,19 @@ class Returned:
 class Failed:
     """The attempt failed.
 
-    `is_final`: no other attempt can succeed. `after_seconds`: when the handler wants the next one.
+    `is_final`: no other attempt can succeed. `after_seconds`: when the handler wants the next one. `origin`: where its
+    exception comes from, if there was one.
     """
 
     error: TaskError
     traceback: str | None = None
     is_final: bool = False
     after_seconds: float | None = None
+    origin: Origin = NO_ORIGIN
+
+    def kind(self, type_: str) -> FailureKind:
+        """Return what it has in common with other failures of a task type; without an exception its code tells."""
+        return FailureKind(type_, self.origin.exception or self.error.code, self.origin.frame)
 
 
 @dataclass(frozen=True, slots=True)

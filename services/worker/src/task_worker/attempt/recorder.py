@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from task_contracts import Progress, TaskStatus
+from task_contracts import FailureKind, Progress, TaskStatus
 from task_contracts.lifecycle import LIFECYCLE, Event
 from task_runtime import NO_METER, Meter, get_logger
 from task_store import AttemptKey, Attempts, Ended, Ending, StatementEndedError, StoreError, UnstorableValuesError
 from task_worker.attempt.result import unstorable
 from task_worker.checkpoint_write import CheckpointOutcome
+from task_worker.failure_counts import CountFailure, count_nothing
 from task_worker.lease.in_flight import Attempt, StopReason
 from task_worker.timings import RecordTimings
 
 _log = get_logger(__name__)
+_FAILURES = frozenset({Event.RETRY, Event.FAIL})
 
 
 class Recorder:
@@ -25,16 +27,25 @@ class Recorder:
         timings: the pauses between tries.
         on_waiting: called when a task waits again, so that the leader can be woken.
         meter: told of checkpoints and progress of attempts that had lost their task.
+        on_failure: is told of each failed attempt once its ending is stored. One whose answer was lost may be told too
+            often: where the task was no longer this worker's.
 
     """
 
     def __init__(
-        self, attempts: Attempts, timings: RecordTimings, *, on_waiting: Callable[[], None], meter: Meter = NO_METER
+        self,
+        attempts: Attempts,
+        timings: RecordTimings,
+        *,
+        on_waiting: Callable[[], None],
+        on_failure: CountFailure = count_nothing,
+        meter: Meter = NO_METER,
     ) -> None:
         self._attempts = attempts
         self._timings = timings
         self._on_waiting = on_waiting
         self._meter = meter
+        self._on_failure = on_failure
         self._progress: dict[Attempt, Progress] = {}
         self._reported = asyncio.Event()
         self._being_written: dict[Attempt, Progress] = {}
@@ -58,19 +69,21 @@ class Recorder:
                 ended = await self._attempts.record(ending, alone=alone)
             except UnstorableValuesError as error:
                 _log.error("ending_refused", sqlstate=error.sqlstate, constraint=error.constraint)  # no row, no payload
-                ending = Ending.fail(attempt.claim, unstorable("the database refuses it"))
+                ending = _refused(attempt)
             except StoreError as error:
                 attempt.is_end_unknown = True
                 alone = alone or isinstance(error, StatementEndedError)
                 _log.warning("recording_delayed", reason=str(error), again_in_seconds=pause)
             else:
                 if ended is not None or attempt.is_end_unknown:
-                    self._wake_for(ending.event if ended is None else ended.event)
+                    self._stored(ending, ending.event if ended is None else ended.event)
                 return ended
             await asyncio.sleep(pause)
         return None
 
-    def _wake_for(self, event: Event) -> None:
+    def _stored(self, ending: Ending, event: Event) -> None:
+        if event in _FAILURES and ending.kind is not None and ending.error is not None:
+            self._on_failure(ending.kind, ending.error.message, ending.id)
         if LIFECYCLE[event].target is TaskStatus.PENDING:
             self._on_waiting()
 
@@ -146,3 +159,9 @@ class Recorder:
                 self._meter.late_write_refused()
         except StoreError as error:
             _log.warning("progress_lost", reason=str(error), task_id=str(attempt.claim.id))
+
+
+def _refused(attempt: Attempt) -> Ending:
+    """Return the ending of an attempt whose own ending the database refuses."""
+    error = unstorable("the database refuses it")
+    return Ending.fail(attempt.claim, error, kind=FailureKind(attempt.claim.type, error.code))

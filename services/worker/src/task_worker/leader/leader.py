@@ -9,12 +9,14 @@ from typing import TypeAlias
 from task_bus import TaskBus
 from task_bus.signals import Signals
 from task_runtime import NO_METER, Meter
-from task_store import Activities, Dispatches, QueueCounts, Workers
+from task_store import Activities, Dispatches, Failures, QueueCounts, Workers
 from task_worker.connections import WorkerDatabases
+from task_worker.failure_counts import CountFailure
 from task_worker.leader.broker_queues import BrokerQueues
 from task_worker.leader.dispatch import Dispatch
 from task_worker.leader.election import LeaderElection, Leadership
 from task_worker.leader.purge import Purge
+from task_worker.leader.purge_failures import PurgeFailures
 from task_worker.leader.queue_counts import QueueCounting
 from task_worker.leader.queue_window import QueueWindows
 from task_worker.leader.reject import Reject
@@ -36,6 +38,7 @@ class Leader:
         lease: of this worker.
         timings: how the dispatch waits.
         meter: counts for this worker.
+        on_failure: is told of each task that the leader fails.
 
     """
 
@@ -48,6 +51,8 @@ class Leader:
         lease: Lease,
         timings: DispatchTimings,
         meter: Meter = NO_METER,
+        *,
+        on_failure: CountFailure,
     ) -> None:
         database, self._leadership = databases.pool, (leadership := Leadership())
         workers, slow = Workers(database), Workers(databases.slow)
@@ -60,12 +65,13 @@ class Leader:
             "election": self._election.run,
             "dispatch": dispatch.run,
             "whole_marks": dispatch.run_whole,
-            "sweep": Sweep(workers, slow, lease, leadership).run,
-            "reject": Reject(slow, lease, leadership).run,
+            "sweep": Sweep(workers, slow, lease, leadership, on_failure).run,
+            "reject": Reject(slow, lease, leadership, on_failure).run,
             "purge": Purge(workers, slow, leadership, retention).run,
             "queue_counts": QueueCounting(
                 QueueCounts(databases.slow), Activities(database), settings.queues, leadership, meter
             ).run,
+            "purge_failures": PurgeFailures(Failures(databases.slow), leadership).run,
         }
 
     def loops(self) -> dict[str, Loop]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from task_contracts import ErrorCode, FailureKind
 from task_runtime import get_logger
 from task_store import BatchLimit, ScanPace, Workers
+from task_worker.failure_counts import CountFailure, count_nothing
 from task_worker.leader.batches import in_batches
 from task_worker.leader.election import Leadership
 from task_worker.leader.while_leading import while_leading
@@ -20,10 +22,13 @@ class Reject:
     time, and comes once a minute at least.
     """
 
-    def __init__(self, workers: Workers, lease: Lease, leadership: Leadership) -> None:
+    def __init__(
+        self, workers: Workers, lease: Lease, leadership: Leadership, on_failure: CountFailure = count_nothing
+    ) -> None:
         self._workers = workers
         self._lease = lease
         self._leadership = leadership
+        self._on_failure = on_failure
         self._limit = BatchLimit(_ROWS)
         self._pace = ScanPace()
 
@@ -45,4 +50,6 @@ class Reject:
         with self._pace.measured():
             async for rejected in in_batches(self._limit, lambda rows: self._workers.reject(duration, rows=rows)):
                 for task_id, type_ in rejected:
+                    kind = FailureKind(type_, ErrorCode.UNKNOWN_TYPE)
+                    self._on_failure(kind, f"no worker of its queue offers the type {type_}", task_id)
                     _log.warning("task_rejected", task_id=str(task_id), type=type_)

@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
-from task_contracts.lifecycle import Event
+from task_contracts import ErrorCode, FailureKind
+from task_contracts.lifecycle import WORKER_LOST_MESSAGE, Event
 from task_runtime import get_logger
 from task_store import BatchLimit, ScanPace, Workers
+from task_worker.failure_counts import CountFailure, count_nothing
 from task_worker.leader.batches import in_batches
 from task_worker.leader.election import ELECTIONS_A_LEASE, Leadership
 from task_worker.leader.while_leading import while_leading
@@ -29,14 +31,23 @@ class Sweep:
         workers: the statements.
         slow: the same with a long deadline: to look for tasks where that is slow.
         lease, leadership: of this worker.
+        on_failure: is told of each task that has lost too many workers.
 
     """
 
-    def __init__(self, workers: Workers, slow: Workers, lease: Lease, leadership: Leadership) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        slow: Workers,
+        lease: Lease,
+        leadership: Leadership,
+        on_failure: CountFailure = count_nothing,
+    ) -> None:
         self._workers = workers
         self._slow = slow
         self._lease = lease
         self._leadership = leadership
+        self._on_failure = on_failure
         self._limit = BatchLimit(_ROWS)
         self._pace = ScanPace()
         self._has_lost = False
@@ -70,6 +81,9 @@ class Sweep:
             return
         async for swept in in_batches(self._limit, lambda rows: workers.sweep(dead, rows=rows)):
             for ended in swept:
+                if ended.event is Event.ABANDON:
+                    kind = FailureKind(ended.type, ErrorCode.WORKER_LOST)
+                    self._on_failure(kind, WORKER_LOST_MESSAGE, ended.id)
                 level = _log.error if ended.event is Event.ABANDON else _log.warning
                 level(
                     "task_swept",

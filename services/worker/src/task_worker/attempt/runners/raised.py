@@ -9,6 +9,7 @@ import os
 
 from task_contracts import ErrorCode, TaskError, limits, storable_text
 from task_runtime import safe_traceback
+from task_worker.attempt.origin import origin_of
 from task_worker.attempt.outcome import (
     Failed,
     HandlerOutcome,
@@ -51,8 +52,10 @@ def outcome_of_exception(error: BaseException) -> HandlerOutcome:
     with contextlib.suppress(BaseException):  # the `str` of a user's exception may raise anything
         return _outcome_of(error)
     with contextlib.suppress(BaseException):  # so may the properties of its class
-        return Failed(_error(ErrorCode.HANDLER_ERROR, type(error).__name__, error))
-    return Failed(TaskError(code=ErrorCode.HANDLER_ERROR, message="an exception that cannot be shown"))
+        shown = _error(ErrorCode.HANDLER_ERROR, type(error).__name__, error)
+        return Failed(shown, _traceback(error), origin=origin_of(error))
+    unshown = TaskError(code=ErrorCode.HANDLER_ERROR, message="an exception that cannot be shown")
+    return Failed(unshown, origin=origin_of(error))
 
 
 def pass_on_cancel(error: BaseException) -> None:
@@ -73,11 +76,13 @@ def _outcome_of(error: BaseException) -> HandlerOutcome:
             return Snoozed(float(error.after_seconds))  # code may have set anything
         case Retry():
             after_seconds = None if error.after_seconds is None else float(error.after_seconds)
-            return Failed(_error(error.code, error.message, error), after_seconds=after_seconds)
+            shown = _error(error.code, error.message, error)
+            return Failed(shown, after_seconds=after_seconds, origin=origin_of(error))
         case Fail():
-            return Failed(_error(error.code, error.message, error), is_final=True)
+            return Failed(_error(error.code, error.message, error), is_final=True, origin=origin_of(error))
         case _:
-            return Failed(_error(ErrorCode.HANDLER_ERROR, str(error), error), _traceback(error))
+            shown = _error(ErrorCode.HANDLER_ERROR, str(error), error)
+            return Failed(shown, _traceback(error), origin=origin_of(error))
 
 
 def _error(code: str, message: str, error: BaseException) -> TaskError:
