@@ -38,6 +38,16 @@ class BulkFilters(EventFilters, total=False):
     """Created at this time or later; with an offset."""
     created_to: datetime
     """Created before this time; with an offset."""
+    finished_from: datetime
+    """Ended at this time or later; with an offset."""
+    finished_to: datetime
+    """Ended before this time; with an offset."""
+    fingerprint: str
+    """FAILED by this kind of failure."""
+    worker: UUID | str
+    """Run by this worker now."""
+    id_prefix: str
+    """The beginning of the id, 8 hex digits at least."""
 
 
 class TaskFilters(BulkFilters, total=False):

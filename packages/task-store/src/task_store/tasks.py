@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from task_contracts import Attempt, Task, TaskState, TaskStatus, TaskSummary, TaskUpdate, limits
+from task_contracts import Attempt, ErrorGroup, Task, TaskState, TaskStatus, TaskSummary, TaskUpdate, limits
 from task_contracts.lifecycle import Event
 from task_store._creations import Creations
 from task_store._statements import bulk, cancel_rerun, counts, history, pages
@@ -17,6 +17,7 @@ from task_store._task_rows import read_column, shown
 from task_store.batch_limit import BatchLimit
 from task_store.database import Database
 from task_store.errors import ContentionError, DatabaseUnavailableError
+from task_store.failures import Failures
 from task_store.records import (
     Changed,
     ChangedMany,
@@ -41,6 +42,7 @@ class Tasks:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._creations = Creations(database)
+        self._failures = Failures(database)
         self._bulk_limit = BatchLimit(limits.BULK_ITEMS_MAX)
 
     async def create(self, new: NewTask, *, seconds: float | None = None) -> Task:
@@ -123,6 +125,10 @@ class Tasks:
         found = [row for row in rows if row["attempt"] is not None]
         attempts = [Attempt.model_construct(**{**row, "error": read_column("error", row["error"])}) for row in found]
         return attempts if rows else None
+
+    async def error_groups(self) -> list[ErrorGroup]:
+        """Return the kinds of failures of the last day: see `Failures.last_day`."""
+        return await self._failures.last_day()
 
     async def page(self, wanted: TaskFilter, *, items: int, is_full: bool = False) -> Page:
         """Return up to `items` matching tasks; fewer if they are large, or if too many rows were read to find them.

@@ -15,6 +15,7 @@ from task_api.request_middleware import RequestMiddleware
 from task_api.root_path import BelowRootPath
 from task_api.routes.bulk import add_bulk_calls
 from task_api.routes.events import add_event_calls
+from task_api.routes.failures import add_failure_calls
 from task_api.routes.health import add_health_calls
 from task_api.routes.insight import add_insight_calls
 from task_api.routes.tasks import add_task_calls
@@ -48,6 +49,7 @@ def create_app(parts: ApiParts) -> DocumentedApi:
     list_turns = ListTurns(parts.settings.database_pool_size, parts.deadlines.request_seconds / 2)
     add_bulk_calls(app.router, parts, list_turns)
     add_task_calls(app.router, parts, list_turns)
+    add_failure_calls(app.router, parts)
     add_event_calls(app.router, parts)
     add_insight_calls(app.router, parts)
     add_health_calls(app.router, parts)

@@ -71,6 +71,48 @@ SUMMARY = {name: COMPLETED[name] for name in TaskSummary.model_fields}
 CREATED = {"items": [{name: NEW[name] for name in TaskSummary.model_fields}]}
 PAGE = {"items": [SUMMARY], "next_cursor": None, "total": None, "total_is_capped": None}
 
+ATTEMPTS: dict[str, Any] = {
+    "items": [
+        {
+            "attempt": 1,
+            "outcome": "RETRY",
+            "worker_id": RUNNING["worker_id"],
+            "host": "worker-1",
+            "pid": 42,
+            "started_at": "2026-11-01T12:00:00.006Z",
+            "ended_at": _FINISHED,
+            "error": {"code": "handler_error", "message": "no such file: monthly.csv", "type": "FileNotFoundError"},
+            "traceback": 'Traceback (most recent call last):\n  File "reports/build.py", line 12, in render\n…',
+        },
+        {
+            "attempt": 2,
+            "outcome": None,
+            "worker_id": RUNNING["worker_id"],
+            "host": "worker-1",
+            "pid": 42,
+            "started_at": "2026-11-01T12:00:02.114Z",
+            "ended_at": None,
+            "error": None,
+            "traceback": None,
+        },
+    ]
+}
+ERROR_GROUPS: dict[str, Any] = {
+    "items": [
+        {
+            "fingerprint": "4f0c2b9a1d3e5f60",
+            "type": "report.build",
+            "exception": "FileNotFoundError",
+            "frame": "reports.build in render",
+            "message": "no such file: monthly.csv",
+            "count": 318,
+            "first_at": "2026-11-01T11:02:41.500Z",
+            "last_at": _FINISHED,
+            "example_id": NEW["id"],
+        }
+    ]
+}
+
 CANCELLED_MANY = {
     "changed": 1000,
     "changed_is_capped": False,
@@ -133,6 +175,7 @@ WRONG_BODY = invalid([FieldProblem(field="body.priority", message="Input should 
 WRONG_UPDATE = invalid([FieldProblem(field="body", message="give a priority, a run_at, or both")])
 WRONG_FILTER = invalid([FieldProblem(field="body.filter.type", message="must not be null or empty")])
 WRONG_QUERY = invalid([FieldProblem(field="query.limit", message="Input should be less than or equal to 200")])
+UNWANTED_QUERY = invalid([FieldProblem(field="query.limit", message="is not a parameter of this call")])
 WRONG_EVENT_QUERY = invalid([FieldProblem(field="query.queue", message="String should match pattern")])
 WRONG_EVENT_BODY = invalid([FieldProblem(field="body.queue", message="String should match pattern")])
 WRONG_ID = invalid([FieldProblem(field="path.task_id", message="Input should be a valid UUID")])

@@ -29,6 +29,8 @@ _LISTED = "In a query: repeated, or separated by commas."
 _ANY = f"Any of these. {_LISTED}"
 _DIFFERENT_MAX = 20
 """More than there are words for a status or a priority."""
+_ID_GROUPS = (limits.ID_PREFIX_DIGITS_MIN, 4, 4, 4, 12)
+"""Hex digits of an id, between its hyphens."""
 _PARTS_MAX = 1_000
 """Beyond that a list is not split: its rest is one wrong word."""
 
@@ -68,6 +70,15 @@ def _split_label(value: Any) -> tuple[str, str]:
     return key, text
 
 
+def _beginnings_of_ids() -> str:
+    """Return the pattern of the beginnings of an id, its first 8 digits at least, with its hyphens or without any."""
+    digit, (first, *groups) = "[0-9A-Fa-f]", _ID_GROUPS
+    rest = ""
+    for length in reversed(groups):
+        rest = f"(-({digit}{{0,{length}}}|{digit}{{{length}}}{rest}))?" if rest else f"(-{digit}{{0,{length}}})?"
+    return f"^({digit}{{{first}}}{rest}|{digit}{{{first},{first + sum(groups)}}})$"
+
+
 Ids = Annotated[list[UUID], Field(max_length=limits.FILTER_IDS_MAX), BeforeValidator(_split_ids)]
 Statuses = Annotated[list[TaskStatus], BeforeValidator(_split_commas)]
 Priorities = Annotated[list[Priority], BeforeValidator(_split_commas)]
@@ -82,6 +93,8 @@ Label = Annotated[
         }
     ),
 ]
+Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+IdPrefix = Annotated[str, Field(pattern=_beginnings_of_ids())]
 
 
 class EventFilter(BaseModel):
@@ -120,6 +133,15 @@ class FilterFields(EventFilter):
     )
     created_from: Moment | None = Field(None, description="Created at this time or later (RFC 3339 with an offset).")
     created_to: Moment | None = Field(None, description="Created before this time (RFC 3339 with an offset).")
+    finished_from: Moment | None = Field(None, description="Ended at this time or later (RFC 3339 with an offset).")
+    finished_to: Moment | None = Field(None, description="Ended before this time (RFC 3339 with an offset).")
+    fingerprint: Fingerprint | None = Field(
+        None, description="FAILED by this kind of failure, as GET /errors names it.", examples=["4f0c2b9a1d3e5f60"]
+    )
+    worker: UUID | None = Field(None, description="Run by this worker now.")
+    id_prefix: IdPrefix | None = Field(
+        None, description="The beginning of the id, 8 hex digits at least.", examples=["019ab5e2-5a"]
+    )
 
     def to_filter(self) -> TaskFilter:
         """Return the filter that the store takes."""
@@ -129,4 +151,9 @@ class FilterFields(EventFilter):
             name=self.name,
             created_from=self.created_from,
             created_to=self.created_to,
+            finished_from=self.finished_from,
+            finished_to=self.finished_to,
+            fingerprint=self.fingerprint,
+            worker_id=self.worker,
+            id_prefix=None if self.id_prefix is None else self.id_prefix.replace("-", "").lower(),
         )

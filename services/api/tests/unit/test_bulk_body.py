@@ -21,6 +21,11 @@ EVERY: dict[str, Any] = {
     "queue": "reports",
     "name": "monthly",
     "created_from": "2026-05-01T00:00:00+02:00",
+    "finished_from": "2026-05-01T00:00:00+02:00",
+    "finished_to": "2026-05-02T00:00:00Z",
+    "fingerprint": "4f0c2b9a1d3e5f60",
+    "worker": "019dd6a4-0800-7000-8000-000000000000",
+    "id_prefix": "019DD6A4-08",
     "created_to": "2026-06-01T00:00:00Z",
 }
 

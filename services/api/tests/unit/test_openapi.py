@@ -10,7 +10,18 @@ from pydantic import TypeAdapter
 
 from task_api import examples
 from task_api.parts import ApiParts
-from task_contracts import BulkResult, CreatedTasks, Problem, Task, TaskPage, TaskState, TaskSummary
+from task_contracts import (
+    Attempt,
+    BulkResult,
+    CreatedTasks,
+    ErrorGroup,
+    ItemList,
+    Problem,
+    Task,
+    TaskPage,
+    TaskState,
+    TaskSummary,
+)
 
 OF_EVERY_CALL = {"400", "421", "500"}
 ERRORS = {
@@ -22,6 +33,8 @@ ERRORS = {
     "cancel_task": {"404", "409", "422", "503"},
     "update_task": {"404", "408", "409", "412", "413", "415", "422", "503"},
     "rerun_task": {"404", "409", "422", "503"},
+    "list_attempts": {"404", "422", "503"},
+    "list_errors": {"422", "503"},
     "cancel_tasks": {"408", "413", "415", "422", "503"},
     "rerun_tasks": {"408", "413", "415", "422", "503"},
     "stream_task_events": {"404", "422", "503"},
@@ -42,6 +55,8 @@ SUCCESSES = {
     "cancel_task": {"200", "202"},
     "update_task": {"200"},
     "rerun_task": {"200"},
+    "list_attempts": {"200"},
+    "list_errors": {"200"},
     "cancel_tasks": {"200"},
     "rerun_tasks": {"200"},
     "stream_task_events": {"200", "204"},
@@ -179,6 +194,8 @@ async def test_where_there_is_no_default_the_body_asks_for_a_type(parts: ApiPart
         (TaskState, examples.STATE),
         (TaskPage[TaskSummary], examples.PAGE),
         (CreatedTasks, examples.CREATED),
+        (ItemList[Attempt], examples.ATTEMPTS),
+        (ItemList[ErrorGroup], examples.ERROR_GROUPS),
     ],
 )
 def test_an_example_is_what_the_api_would_answer(model: Any, example: dict[str, Any]) -> None:

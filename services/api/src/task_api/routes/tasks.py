@@ -55,7 +55,7 @@ from task_store import Changed, Created, Page, StoreError
 
 PREFIX = "/api/v1/tasks"
 
-_UNSHARED = {"Cache-Control": "private, no-cache"}
+UNSHARED = {"Cache-Control": "private, no-cache"}
 """On every answer that shows a task: no cache may share it between callers, or use it without asking."""
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
@@ -291,9 +291,9 @@ def _shown_or_304(
 ) -> Response:
     etag = etag_of(version)
     if matches(if_none_match, etag):
-        return Response(None, 304, {**_UNSHARED, "ETag": etag, **headers})
+        return Response(None, 304, {**UNSHARED, "ETag": etag, **headers})
     return _json(adapter.dump_json(shown), 200, ETag=etag, **headers)
 
 
 def _json(content: bytes, status: int = 200, **headers: str) -> Response:
-    return Response(content, status, {**_UNSHARED, **headers}, media_type="application/json")
+    return Response(content, status, {**UNSHARED, **headers}, media_type="application/json")
