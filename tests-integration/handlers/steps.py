@@ -126,6 +126,12 @@ def follow_in_thread(context: Context) -> str:
         return str(context.sync_client.create(TaskCreate(name="next", type="step.noop")).id)
 
 
+@handler("step.follow.process", in_process=True)
+def follow_in_process(context: Context) -> str:
+    with journaled(context):
+        return str(context.sync_client.create(TaskCreate(name="next", type="step.noop")).id)
+
+
 @handler("step.unstorable")
 async def unstorable(context: Context) -> float:
     with journaled(context):

@@ -187,6 +187,7 @@ def _asked_columns(news: Sequence[NewTask]) -> dict[str, list[Any]]:
     asked = [new.asked for new in news]
     return {
         "type": [new.type for new in news],
+        "traceparent": [new.traceparent for new in news],
         "priority": [str(one.priority) for one in asked],
         **{name: [getattr(one, name) for one in asked] for name in plain},
     }

@@ -27,10 +27,11 @@ from task_store.stored_json import read_json, read_labels, read_object
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to be created: the caller's request, and the type, which is decided by then."""
+    """A task to be created: the caller's request, the type, which is decided by then, and where it is traced."""
 
     asked: TaskCreate
     type: str
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,7 @@ class Claim:
     due_at: datetime
     started_at: datetime
     lost_count: int = 0
+    traceparent: str | None = None
 
     @property
     def body_bytes(self) -> int:

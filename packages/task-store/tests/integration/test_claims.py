@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,19 @@ from uuid import uuid4
 import orjson
 
 from task_contracts import Priority, TaskError
-from task_store import Attempts, Claim, Claims, Database, Ending, NewTask, Offer, StoreError, Tasks, new_lease_token
+from task_store import (
+    Attempts,
+    Claim,
+    Claims,
+    Database,
+    Ending,
+    NewTask,
+    Offer,
+    RequestKey,
+    StoreError,
+    Tasks,
+    new_lease_token,
+)
 
 OVERDUE = timedelta(seconds=2)
 Poll = Callable[..., Awaitable[Any]]
@@ -58,6 +71,24 @@ async def test_claim_brings_all_that_a_handler_and_its_context_need(
     ]
     assert claimed[0].started_at >= task.created_at
     assert isinstance(claimed[0].priority, Priority)
+
+
+async def test_where_a_task_is_traced_is_kept_with_it_however_it_is_created(
+    claims: Claims, tasks: Tasks, table: Any, new_task: Callable[..., NewTask]
+) -> None:
+    worker, traced = await table.worker(), f"00-{'a' * 32}-{'b' * 16}-01"
+    new = replace(new_task(type="echo"), traceparent=traced)
+    ids = [
+        (await tasks.create(new)).id,
+        (await tasks.create_keyed(new, RequestKey("key", b"x" * 32))).task.id,
+        (await tasks.create_batch([new])).items[0].id,
+        (await tasks.create(new_task(type="echo"))).id,
+    ]
+
+    claimed = (await claims.by_id(worker, ids, new_lease_token())).claims
+
+    found = {claim.id: claim.traceparent for claim in claimed}
+    assert [found[task_id] for task_id in ids] == [traced, traced, traced, None]
 
 
 async def test_one_claim_takes_many_under_one_token(claims: Claims, table: Any) -> None:

@@ -35,6 +35,8 @@ def create_app(parts: ApiParts) -> DocumentedApi:
         openapi_url=None,  # this turns off FastAPI's own pages too, which load scripts from other hosts
         redirect_slashes=False,
         servers=[{"url": root_path}] if root_path else None,
+        # Its own spans would be around health checks and streams too, and its logs hold what callers sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     # Each is put around those before it: a request that the check refuses has an id and a line in the log too.
     app.add_middleware(HostCheck, allowed=[settings.host.lower(), *settings.allowed_hosts])

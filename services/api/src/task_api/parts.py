@@ -9,6 +9,7 @@ from task_api.deadlines import DEADLINES, Deadlines
 from task_api.settings import ApiSettings
 from task_api.watch.watch import Watch
 from task_bus.signals import Signals
+from task_runtime import NO_TRACER, Tracer
 from task_runtime.observers import Observer, Observers
 from task_store import Activities, Database, Tasks
 
@@ -20,7 +21,8 @@ class ApiParts:
     `database` is what the health checks ask: give it a connection that no caller uses, so that readiness never waits
     behind load. `watch` reads on the connections of callers, and ends its subscriptions at the same `stop`. `stop` is
     set when the process begins to stop: readiness says so at once. `deadlines` are the usual ones unless a test
-    shortens them. `observer` is told of tasks that were stored.
+    shortens them. `observer` is told of tasks that were stored, and
+    `tracer` where they are.
     """
 
     settings: ApiSettings
@@ -32,3 +34,4 @@ class ApiParts:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     deadlines: Deadlines = DEADLINES
     observer: Observer = field(default_factory=Observers)
+    tracer: Tracer = NO_TRACER

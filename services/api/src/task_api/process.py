@@ -18,7 +18,16 @@ from task_api.settings import ApiSettings
 from task_api.startup_warnings import api_startup_warnings
 from task_api.watch.watch import Watch
 from task_bus.signals import open_signals, send_changed
-from task_runtime import ExitCode, Misconfigured, ShutdownSignals, get_logger, open_metrics, start_block
+from task_runtime import (
+    NO_METER,
+    ExitCode,
+    Misconfigured,
+    ShutdownSignals,
+    get_logger,
+    open_metrics,
+    open_tracing,
+    start_block,
+)
 from task_runtime.observers import Observers
 from task_store import (
     Activities,
@@ -99,7 +108,10 @@ async def _serve(
     ):
         tasks = Tasks(database)
         activities, counts = Activities(database), ActivityCounts()
-        with open_metrics(settings, "task-api", VERSION) as metrics:
+        with (
+            open_metrics(settings, "task-api", VERSION) as metrics,
+            open_tracing("task-api", VERSION, (metrics or NO_METER).export_failed) as tracer,
+        ):
             observers = Observers([counts] if metrics is None else [counts, metrics])
             async with (
                 tell_metrics(metrics, health, reaches_broker=lambda: signals.is_connected),
@@ -107,7 +119,7 @@ async def _serve(
                 Watch(Changes(database), signals, shutdown.stop) as watch,
             ):
                 parts = ApiParts(
-                    settings, tasks, activities, health, signals, watch, shutdown.stop, deadlines, observers
+                    settings, tasks, activities, health, signals, watch, shutdown.stop, deadlines, observers, tracer
                 )
                 await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):

@@ -74,7 +74,7 @@ async def test_stats_and_queues_show_what_was_counted(client: httpx2.AsyncClient
     assert (stats.waiting, stats.waiting_is_capped, stats.running) == (10_000, True, 4)
     assert (stats.live_workers, stats.slots) == (2, 60)
     assert stats.oldest_wait_seconds is not None
-    assert 290 < stats.oldest_wait_seconds < 400
+    assert stats.oldest_wait_seconds > 290
     assert (stats.rates[1].accepted, stats.rates[1].mean_run_seconds) == (30, 30.0)
     default = queues.items[0]
     assert [(one.priority, one.waiting) for one in default.priorities] == [

@@ -21,11 +21,15 @@ from task_runtime.signals import ShutdownSignals
 from task_runtime.supervisor import LoopKeepsDyingError, RestartPolicy, Supervisor
 from task_runtime.task_guard import NotYourTaskError, owned_by
 from task_runtime.tracebacks import safe_traceback
+from task_runtime.tracing.opening import open_tracing
+from task_runtime.tracing.tracer import NO_TRACER, AttemptSpan, TracedAttempt, Tracer
 from task_runtime.versions import version_printer
 
 __all__ = [
     "IN_PROCESS_BROKER",
     "NO_METER",
+    "NO_TRACER",
+    "AttemptSpan",
     "Batched",
     "BrokerUrl",
     "DatabaseUrl",
@@ -42,6 +46,8 @@ __all__ = [
     "ShutdownSignals",
     "SlotCounts",
     "Supervisor",
+    "TracedAttempt",
+    "Tracer",
     "WorkerState",
     "configure_logging",
     "exit_process",
@@ -52,6 +58,7 @@ __all__ = [
     "leave_process",
     "leave_within",
     "open_metrics",
+    "open_tracing",
     "owned_by",
     "read_settings",
     "run_process",

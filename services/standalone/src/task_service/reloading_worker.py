@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from task_bus import TaskBus
 from task_bus.signals import Signals
-from task_runtime import NO_METER, Meter
+from task_runtime import NO_METER, NO_TRACER, Meter, Tracer
 from task_service.handler_reloader import HandlerReloader
 from task_worker.settings import WorkerSettings
 from task_worker.worker import Worker
@@ -22,7 +22,7 @@ class ReloadingWorker:
     """Runs a worker, and where `is_reloading` a new one each time the handlers have changed.
 
     Args:
-        settings, bus, signals, end_process, meter: as `task_worker.worker.Worker` takes them.
+        settings, bus, signals, end_process, meter, tracer: as `task_worker.worker.Worker` takes them.
         reloader: gives the handlers.
         is_reloading: whether changed handlers are loaded.
 
@@ -38,6 +38,7 @@ class ReloadingWorker:
         is_reloading: bool,
         end_process: Callable[[int], None],
         meter: Meter = NO_METER,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._settings = settings
         self._reloader = reloader
@@ -46,6 +47,7 @@ class ReloadingWorker:
         self._is_reloading = is_reloading
         self._end_process = end_process
         self._meter = meter
+        self._tracer = tracer
 
     async def run(self, drain: asyncio.Event, hurry: asyncio.Event) -> None:
         """Run until `drain` is set and the worker has drained; once `hurry` is set it does not wait for its tasks.
@@ -66,6 +68,7 @@ class ReloadingWorker:
                 self._signals,
                 end_process=self._end_process,
                 meter=self._meter,
+                tracer=self._tracer,
             )
             try:
                 await worker.run(stop, do_not_wait)

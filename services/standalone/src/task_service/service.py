@@ -30,8 +30,10 @@ from task_runtime import (
     Meter,
     Misconfigured,
     ShutdownSignals,
+    Tracer,
     get_logger,
     open_metrics,
+    open_tracing,
 )
 from task_runtime.observers import Observers
 from task_service.embedded_database import embedded_database
@@ -121,8 +123,11 @@ class Service:
             if found is not None:
                 self._show_start_block(*found)
                 version = importlib.metadata.version("task-service")
-                with open_metrics(self._settings.api, "task-service", version) as metrics:
-                    await self._serve(shutdown, health, metrics)
+                with (
+                    open_metrics(self._settings.api, "task-service", version) as metrics,
+                    open_tracing("task-service", version, (metrics or NO_METER).export_failed) as tracer,
+                ):
+                    await self._serve(shutdown, health, metrics, tracer)
 
     async def _check_database(self, database: Database) -> tuple[DatabaseFacts, str]:
         """Wait until the database answers, and bring its schema and its queues up to date."""
@@ -133,7 +138,9 @@ class Service:
         handlers = self._reloader.handlers
         StartBlock(self._options, self._settings, self._listener.url, handlers, facts, revision).show()
 
-    async def _serve(self, shutdown: ShutdownSignals, health: Database, metrics: Metrics | None) -> None:
+    async def _serve(
+        self, shutdown: ShutdownSignals, health: Database, metrics: Metrics | None, tracer: Tracer
+    ) -> None:
         url, hub = self._settings.worker.broker_url.get_secret_value(), MemoryHub()
         async with (
             open_bus(url, queues=self._settings.worker.queues, name="task-service", hub=hub) as bus,
@@ -155,10 +162,13 @@ class Service:
                 watch,
                 shutdown.stop,
                 observer=Observers([counts] if metrics is None else [counts, metrics]),
+                tracer=tracer,
             )
             app = create_app(parts)
             drain = asyncio.Event()
-            working = asyncio.create_task(self._worker(bus, signals, metrics or NO_METER).run(drain, shutdown.hurry))
+            working = asyncio.create_task(
+                self._worker(bus, signals, metrics or NO_METER, tracer).run(drain, shutdown.hurry)
+            )
             serving = asyncio.create_task(serve(app, self._listener, shutdown.stop, shutdown.hurry))
             await asyncio.wait([working, serving], return_when=asyncio.FIRST_COMPLETED)
             shutdown.stop.set()  # where one part has failed, the other stops too
@@ -169,7 +179,7 @@ class Service:
             await working
             await serving
 
-    def _worker(self, bus: TaskBus, signals: Signals, meter: Meter) -> ReloadingWorker:
+    def _worker(self, bus: TaskBus, signals: Signals, meter: Meter, tracer: Tracer) -> ReloadingWorker:
         return ReloadingWorker(
             self._settings.worker,
             self._reloader,
@@ -178,6 +188,7 @@ class Service:
             is_reloading=self._options.is_reloading,
             end_process=self._exit_policy.end_process,
             meter=meter,
+            tracer=tracer,
         )
 
     @asynccontextmanager

@@ -30,7 +30,7 @@ _CLOSING_SECONDS = 5.0
 class TaskDetails:
     """The details of a task that do not change while an attempt runs.
 
-    `checkpoint_text` is JSON that can be read, or None.
+    `checkpoint_text` is JSON that can be read, or None. `traceparent` names the span of the attempt where it is traced.
     """
 
     id: UUID
@@ -43,6 +43,7 @@ class TaskDetails:
     lease_token: UUID
     checkpoint_text: str | None
     api_url: str
+    traceparent: str | None = None
 
 
 class Context:
@@ -192,12 +193,16 @@ class Context:
     def _make_client(self) -> AsyncTaskClient:
         from task_worker.context_clients import ContextAsyncTaskClient  # here: most handlers need no HTTP library
 
-        return ContextAsyncTaskClient(self._details.api_url, self._on_wait, self._create_keys())
+        return ContextAsyncTaskClient(
+            self._details.api_url, self._on_wait, self._create_keys(), traceparent=self._details.traceparent
+        )
 
     def _make_sync_client(self) -> TaskClient:
         from task_worker.context_clients import ContextTaskClient  # as above
 
-        return ContextTaskClient(self._details.api_url, self._on_wait, self._create_keys())
+        return ContextTaskClient(
+            self._details.api_url, self._on_wait, self._create_keys(), traceparent=self._details.traceparent
+        )
 
     def _create_keys(self) -> CreateKeys:
         """Return what makes the keys of both clients: they count together."""

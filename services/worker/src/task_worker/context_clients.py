@@ -1,7 +1,7 @@
 """The clients of the API that a handler's context has.
 
-They are the usual ones, but for two things: they tell when the handler waits, and make keys under which another attempt
-creates no task again.
+They are the usual ones, but for three things: they tell when the handler waits, make keys under which another attempt
+creates no task again, and name the span of the attempt where it is traced.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class ContextTaskClient(TaskClient):
         base_url: of the API.
         on_wait: called whenever it begins to wait for tasks.
         keys: of the attempt.
+        traceparent: names the span of the attempt, in whose trace are the tasks that it creates; None without one.
         transport: as for `TaskClient`.
 
     """
@@ -31,9 +32,10 @@ class ContextTaskClient(TaskClient):
         on_wait: Callable[[], None],
         keys: CreateKeys,
         *,
+        traceparent: str | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        super().__init__(base_url, transport=transport)
+        super().__init__(base_url, headers=_headers(traceparent), transport=transport)
         self._on_wait = on_wait
         self._keys = keys
 
@@ -53,9 +55,10 @@ class ContextAsyncTaskClient(AsyncTaskClient):
         on_wait: Callable[[], None],
         keys: CreateKeys,
         *,
+        traceparent: str | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(base_url, transport=transport)
+        super().__init__(base_url, headers=_headers(traceparent), transport=transport)
         self._on_wait = on_wait
         self._keys = keys
 
@@ -64,3 +67,7 @@ class ContextAsyncTaskClient(AsyncTaskClient):
 
     def _key_of(self, content: bytes, given: str | None) -> str:
         return self._keys.of_content(content) if given is None else self._keys.of_own(given)
+
+
+def _headers(traceparent: str | None) -> dict[str, str]:
+    return {} if traceparent is None else {"traceparent": traceparent}

@@ -15,6 +15,7 @@ from task_runtime import (
     ShutdownSignals,
     get_logger,
     open_metrics,
+    open_tracing,
     safe_url,
     start_block,
 )
@@ -74,12 +75,18 @@ async def run_worker(settings: WorkerSettings, *, database_seconds: float = _DAT
 
 async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], shutdown: ShutdownSignals) -> None:
     url = settings.broker_url.get_secret_value()
-    with open_metrics(settings, "task-worker", importlib.metadata.version("task-worker")) as metrics:
+    version = importlib.metadata.version("task-worker")
+    with (
+        open_metrics(settings, "task-worker", version) as metrics,
+        open_tracing("task-worker", version, (metrics or NO_METER).export_failed) as tracer,
+    ):
         async with (
             open_bus(url, queues=settings.queues, name="task-worker") as bus,
             open_signals(url, name="task-worker-signals") as signals,
         ):
-            worker = Worker(settings, handlers, bus, signals, end_soon=end_soon, meter=metrics or NO_METER)
+            worker = Worker(
+                settings, handlers, bus, signals, end_soon=end_soon, meter=metrics or NO_METER, tracer=tracer
+            )
             limits = RecycleLimits(settings.max_tasks, settings.max_memory_mb)
             async with Recycler(limits, lambda: worker.attempts_ended).watch() as recycle:
                 await worker.run(shutdown.stop, shutdown.hurry, recycle)

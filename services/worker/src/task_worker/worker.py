@@ -21,7 +21,7 @@ from uuid import UUID
 from task_bus import TaskBus
 from task_bus.signals import Signals, send_changed
 from task_contracts import Signal, SignalKind
-from task_runtime import NO_METER, Batched, ExitCode, Meter, Supervisor, get_logger
+from task_runtime import NO_METER, NO_TRACER, Batched, ExitCode, Meter, Supervisor, Tracer, get_logger
 from task_runtime.observers import Observers
 from task_store import (
     Activities,
@@ -77,6 +77,7 @@ class Worker:
         end_soon: called with an exit code once no code runs any more, so that leaving takes a bounded time.
         timings: the times that are not settings.
         meter: counts what this worker does.
+        tracer: traces its attempts.
 
     """
 
@@ -91,6 +92,7 @@ class Worker:
         end_soon: Callable[[int], None] = lambda _: None,
         timings: WorkerTimings | None = None,
         meter: Meter = NO_METER,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._settings = settings
         self._signals = signals
@@ -101,6 +103,7 @@ class Worker:
         self._workers = Workers(self._databases.pool)
         counts = ActivityCounts()
         self._meter = meter
+        self._tracer = tracer
         self._observer = Observers([counts, meter])
         self._activity = ActivityWriter(Activities(self._databases.pool), counts)
         self._wake_ups = WakeUps(signals, settings.serves[0])
@@ -282,6 +285,7 @@ class Worker:
                 processes=self._processes,
                 observer=self._observer,
                 meter=self._meter,
+                tracer=self._tracer,
                 timings=self._timings.attempt,
             ),
             in_flight=self._in_flight,

@@ -77,6 +77,7 @@ def _claim(picked: CTE, *more: ColumnElement[Any]) -> Update:
             TaskRow.due_at,
             TaskRow.started_at,
             TaskRow.lost_count,
+            TaskRow.traceparent,
             *more,
         )
     )

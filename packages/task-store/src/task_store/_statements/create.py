@@ -46,6 +46,7 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "run_at": DateTime(timezone=True),
     "timeout_seconds": Double(),
     "max_attempts": Integer(),
+    "traceparent": Text(),
 }
 _KEY_TYPES: dict[str, TypeEngine[Any]] = {"scope": Text(), "idempotency_key": Text(), "request_hash": BYTEA()}
 _ARRAYS = "The arrays have one length; `labels` and `payload` are JSON texts."

@@ -54,6 +54,7 @@ from task_contracts.lifecycle import CANCELLATION, Event, refusal
 from task_store import Changed, Created, Page, StoreError
 
 PREFIX = "/api/v1/tasks"
+TRACEPARENT = "traceparent"
 
 UNSHARED = {"Cache-Control": "private, no-cache"}
 """On every answer that shows a task: no cache may share it between callers, or use it without asking."""
@@ -85,6 +86,7 @@ class TaskCalls:
         self._tasks = parts.tasks
         self._signals = parts.signals
         self._new_tasks = NewTasks(parts.settings, parts.signals, parts.observer)
+        self._tracer = parts.tracer
         self._watch = parts.watch
         self._seconds = parts.deadlines.request_seconds
         self._list_turns = list_turns
@@ -103,11 +105,15 @@ class TaskCalls:
         """
         (new,) = self._new_tasks.make([body], "body")
         # Not `answer_within`: a burst of large payloads may take longer, while others of it are answered.
-        if idempotency_key is None:
-            created = Created(await self._tasks.create(new, seconds=self._seconds), is_replay=False)
-        else:
+        key = None
+        if idempotency_key is not None:
             key = keyed(request, idempotency_key, _JSON.validate_json(await request.body()))
-            created = await self._tasks.create_keyed(new, key, seconds=self._seconds)
+        with self._tracer.sending([new.asked.queue], request.headers.get(TRACEPARENT)) as traceparent:
+            new = replace(new, traceparent=traceparent) if traceparent else new
+            if key is None:
+                created = Created(await self._tasks.create(new, seconds=self._seconds), is_replay=False)
+            else:
+                created = await self._tasks.create_keyed(new, key, seconds=self._seconds)
         task = created.task
         if not created.is_replay:
             self._new_tasks.tell([task])
@@ -133,7 +139,10 @@ class TaskCalls:
             sent = batch.sent
             await asyncio.sleep(0)  # between reading and hashing up to 4 MiB others have a turn
             key = keyed(request, idempotency_key, sent)
-        created = await answer_within(self._seconds, self._tasks.create_batch(news, key))
+        queues = [new.asked.queue for new in news]
+        with self._tracer.sending(queues, request.headers.get(TRACEPARENT)) as traceparent:
+            news = [replace(new, traceparent=traceparent) for new in news] if traceparent else news
+            created = await answer_within(self._seconds, self._tasks.create_batch(news, key))
         if not created.is_replay:
             self._new_tasks.tell(created.items)
         answer = CreatedTasks.model_construct(items=list(created.items))

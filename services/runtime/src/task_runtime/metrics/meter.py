@@ -103,6 +103,9 @@ class Meter(Observer, Protocol):
     def late_write_refused(self) -> None:
         """Count a write of an attempt that had lost its task."""
 
+    def export_failed(self) -> None:
+        """Count a batch of spans that the collector did not take. Safe from any thread."""
+
 
 class NoMeter:
     """Counts nothing."""
@@ -135,6 +138,9 @@ class NoMeter:
         """Count nothing."""
 
     def late_write_refused(self) -> None:
+        """Count nothing."""
+
+    def export_failed(self) -> None:
         """Count nothing."""
 
 

@@ -28,12 +28,12 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 
 from task_contracts import Progress
 from task_contracts.lifecycle import Event
-from task_runtime import NO_METER, Meter, get_logger, owned_by
+from task_runtime import NO_METER, NO_TRACER, Meter, TracedAttempt, Tracer, get_logger, owned_by
 from task_runtime.observers import Kind, Observer, Observers
 from task_store import AttemptKey, Claim, Ended, Ending, UnreadableJsonError
 from task_worker.attempt.checkpoints import Checkpoints, WriteCheckpoint
 from task_worker.attempt.ending import decide_ending
-from task_worker.attempt.outcome import HandlerOutcome, NotBegun, Stopped, unreadable_json
+from task_worker.attempt.outcome import Failed, HandlerOutcome, NotBegun, Stopped, unreadable_json
 from task_worker.attempt.runners.child_messages import ChildRequest
 from task_worker.attempt.runners.loop import run_on_loop
 from task_worker.attempt.runners.process_pool import ChildListener, ProcessPool
@@ -71,7 +71,8 @@ class AttemptServices:
 
     `record` writes an ending, `release` gives back a task that is not run, `report` takes progress, and
     `write_checkpoint` writes what an attempt keeps for the next. `processes` run handlers that are marked
-    `in_process`; their owner closes them. `observer` is told of begins and ends, `meter` of what should be rare.
+    `in_process`; their owner closes them. `observer` is told of begins and ends, `meter` of what should be rare,
+    and `tracer` traces each attempt.
     `make_context` makes the context for a handler. `threads` run plain handlers; if left out, there is a thread for
     each slot.
     """
@@ -84,6 +85,7 @@ class AttemptServices:
     timings: AttemptTimings
     observer: Observer = field(default_factory=Observers)
     meter: Meter = NO_METER
+    tracer: Tracer = NO_TRACER
     make_context: Callable[..., Context] = Context
     threads: futures.Executor | None = None
 
@@ -166,7 +168,7 @@ class Executor:
             task_id=str(attempt.claim.id), attempt=attempt.claim.attempt, worker_id=worker_id and str(worker_id)
         )
         try:
-            outcome = await self._run(attempt, handler)
+            outcome = await self._run_traced(attempt, handler)
         except BaseException as error:  # noqa: BLE001 # the outermost frame of an attempt
             pass_on_cancel(error)
             outcome = outcome_of_exception(error)
@@ -222,6 +224,16 @@ class Executor:
 
     def _logs_good_ends(self) -> bool:
         return self._defaults.logs_all or logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
+
+    async def _run_traced(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
+        claim = attempt.claim
+        traced = TracedAttempt(claim.id, claim.type, claim.queue, claim.attempt, claim.traceparent)
+        with self._services.tracer.processing(traced) as span:
+            attempt.traceparent = span.traceparent
+            outcome = await self._run(attempt, handler)
+            if isinstance(outcome, Failed):
+                span.failed(outcome.error.code)
+            return outcome
 
     async def _run(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
         if not self._lease.is_valid or attempt.stop_reason is not None:
@@ -294,6 +306,7 @@ class Executor:
             lease_token=claim.lease_token,
             checkpoint_text=claim.checkpoint_text,
             api_url=self._defaults.api_url,
+            traceparent=attempt.traceparent,
         )
 
 

@@ -53,6 +53,8 @@ class Attempt:
     """Whether a try to write its ending got no answer: it may have been stored."""
     is_urgent: bool = False
     """Whether its code must end without grace: another worker may soon get the task."""
+    traceparent: str | None = None
+    """What names the span of this attempt; None where it is not traced."""
     _on_stop: list[Callable[[], object]] = field(default_factory=list)
 
     def on_stop(self, call: Callable[[], object]) -> None:

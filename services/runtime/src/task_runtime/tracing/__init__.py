@@ -1,0 +1,1 @@
+"""Traces of OpenTelemetry. Only `otel` imports its packages (the extra `otel`), and only where tracing is on."""
