@@ -20,7 +20,7 @@ from task_bus import BrokerQueue, MemoryHub, TaskBus, open_bus
 from task_bus.signals import Signals, open_signals
 from task_contracts import Priority, Signal, SignalKind, Task
 from task_contracts.testing import a_create
-from task_runtime import NO_METER, Meter
+from task_runtime import NO_METER, NO_TRACER, Meter, Tracer
 from task_store import Claim, Claimed, Database, NewTask, Tasks
 from task_store.testing import Table, connect_past_store, create_tables
 from task_worker.handlers import Handler
@@ -125,6 +125,7 @@ class Running:
         signals: Signals,
         timings: WorkerTimings,
         meter: Meter = NO_METER,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.settings = settings
         self.bus = bus
@@ -137,7 +138,14 @@ class Running:
         self.polled = 0
         """How many tasks it has claimed straight from the table."""
         self.worker = Worker(
-            settings, handlers, bus, signals, end_process=self.exit_codes.append, timings=timings, meter=meter
+            settings,
+            handlers,
+            bus,
+            signals,
+            end_process=self.exit_codes.append,
+            timings=timings,
+            meter=meter,
+            tracer=tracer,
         )
         self.task = asyncio.create_task(self.worker.run(self.stop, self.hurry, self.recycle))
 
@@ -197,6 +205,7 @@ async def start(
         url: str = database_url,
         timings: WorkerTimings = timings,
         meter: Meter = NO_METER,
+        tracer: Tracer = NO_TRACER,
         **fields: Any,
     ) -> Running:
         defaults = {
@@ -216,7 +225,7 @@ async def start(
             await stack.enter_async_context(signals)
         handlers = {**load_handlers(settings.handlers, settings.http_hosts), **handlers_of(*functions)}
         kind = LosingBus if losing else RepeatingBus if repeating else None
-        running = Running(settings, handlers, kind(bus) if kind else bus, signals, timings, meter)
+        running = Running(settings, handlers, kind(bus) if kind else bus, signals, timings, meter, tracer)
         _count_polled(running)
         started.append(running)
         await until(lambda: running.id or running.task.done())

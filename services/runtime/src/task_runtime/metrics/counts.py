@@ -26,11 +26,16 @@ from task_runtime.observers import Kind
 
 
 class _KindCounters(NamedTuple):
+    """The series of one queue, type and priority: looked up once, since a look costs more than a count."""
+
+    label: tuple[str, str, str]
     accepted: Counter
     started: Counter
     wait: Histogram
     run: Histogram
     total: Histogram
+    ends: dict[Event, tuple[Counter, Counter | None]]
+    """Of each event that has happened: the count of attempts, and that of tasks where it ends them."""
 
 
 class _Registry(CollectorRegistry):
@@ -55,6 +60,8 @@ class Metrics:
         self.registry: CollectorRegistry = _Registry(auto_describe=False)
         self._labels = Labels()
         self._kinds: dict[tuple[str, str, str], _KindCounters] = {}
+        self._known: dict[Kind, _KindCounters] = {}
+        """Those of types that are offered: as bounded as their labels."""
         self._accepted = self._counter(names.ACCEPTED)
         self._started = self._counter(names.STARTED)
         self._ended = self._counter(names.ENDED)
@@ -76,6 +83,7 @@ class Metrics:
     def offer(self, source: str, types: Iterable[str]) -> None:
         """Note which types live workers offer, as `source` knows it: these alone are labels."""
         self._labels.offer(source, types)
+        self._known.clear()
 
     def accepted(self, kind: Kind, count: int) -> None:
         """Count tasks that were stored."""
@@ -90,11 +98,11 @@ class Metrics:
     def ended(self, kind: Kind, event: Event, run_seconds: float, total_seconds: float) -> None:
         """Count an attempt whose end was stored, and its task where that has ended."""
         counters = self._of(kind)
-        self._ended.labels(*self._label(kind), str(event)).inc()
+        attempts, tasks = counters.ends.get(event) or self._begin_event(counters, event)
+        attempts.inc()
         counters.run.observe(max(0.0, run_seconds))
-        status = LIFECYCLE[event].target
-        if status is not None and status.is_terminal:
-            self._finished.labels(*self._label(kind), str(status)).inc()
+        if tasks is not None:
+            tasks.inc()
             counters.total.observe(max(0.0, total_seconds))
 
     def batch(self, statement: Batched, items: int) -> None:
@@ -130,20 +138,37 @@ class Metrics:
         self._present.queues = tuple(figures)
 
     def _of(self, kind: Kind) -> _KindCounters:
-        key = queue, type_, priority = self._label(kind)
-        counters = self._kinds.get(key)
+        return self._known.get(kind) or self._find(kind)
+
+    def _find(self, kind: Kind) -> _KindCounters:
+        label = queue, type_, priority = (
+            self._labels.queue(kind.queue),
+            self._labels.type(kind.type),
+            str(kind.priority),
+        )
+        counters = self._kinds.get(label)
         if counters is None:
-            counters = self._kinds[key] = _KindCounters(
-                self._accepted.labels(*key),
-                self._started.labels(*key),
+            counters = self._kinds[label] = _KindCounters(
+                label,
+                self._accepted.labels(*label),
+                self._started.labels(*label),
                 self._wait.labels(queue, priority),
                 self._run.labels(type_),
                 self._total.labels(type_),
+                {},
             )
+        if label[:2] == (kind.queue, kind.type):
+            self._known[kind] = counters
         return counters
 
-    def _label(self, kind: Kind) -> tuple[str, str, str]:
-        return self._labels.queue(kind.queue), self._labels.type(kind.type), str(kind.priority)
+    def _begin_event(self, counters: _KindCounters, event: Event) -> tuple[Counter, Counter | None]:
+        status = LIFECYCLE[event].target
+        ends_task = status is not None and status.is_terminal
+        counters.ends[event] = begun = (
+            self._ended.labels(*counters.label, str(event)),
+            self._finished.labels(*counters.label, str(status)) if ends_task else None,
+        )
+        return begun
 
     def _counter(self, named: MetricName) -> Counter:
         return Counter(*named, registry=self.registry)
