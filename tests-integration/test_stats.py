@@ -11,6 +11,8 @@ from harness.world import World
 async def test_what_waits_runs_and_has_happened_is_told(world: World) -> None:
     api = await world.api()
     await world.worker()
+    # Offered lately, so that it is not rejected; but by no live worker.
+    await world.tables.rows("INSERT INTO task_types (queue, type, last_offered_at) VALUES ('default', 'idle', now())")
     ids = await api.create_all([{"payload": {"n": n}} for n in range(20)])
     await api.create_all([{"type": "idle", "priority": "HIGH"}] * 5)
     await api.all_complete(ids)
