@@ -3,7 +3,7 @@
 # role, and after it, when the tables are there; safe to repeat at any time.
 #
 #   task_migrator   owns the database and its tables
-#   task_api        reads everything; writes tasks and queues, deletes nothing
+#   task_api        reads everything; writes tasks, queues and counts of activity, deletes nothing
 #   task_worker     reads everything; writes what it runs, deletes what is old
 #   task_producer   may call create_task() and nothing else; has no password: your own roles become members of it
 set -eu
@@ -36,12 +36,18 @@ FROM (VALUES
     ('task_api', 'workers', 'SELECT'),
     ('task_api', 'task_types', 'SELECT'),
     ('task_api', 'queues', 'SELECT, INSERT, UPDATE'),
+    ('task_api', 'activity_minutes', 'SELECT, INSERT, UPDATE'),
+    ('task_api', 'queue_now', 'SELECT'),
+    ('task_api', 'failure_hours', 'SELECT'),
     ('task_worker', 'alembic_version', 'SELECT'),
     ('task_worker', 'tasks', 'SELECT, UPDATE, DELETE'),
     ('task_worker', 'task_attempts', 'SELECT, INSERT'),
     ('task_worker', 'workers', 'SELECT, INSERT, UPDATE, DELETE'),
     ('task_worker', 'task_types', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('task_worker', 'queues', 'SELECT')
+    ('task_worker', 'queues', 'SELECT'),
+    ('task_worker', 'activity_minutes', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('task_worker', 'queue_now', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('task_worker', 'failure_hours', 'SELECT, INSERT, UPDATE, DELETE')
 ) AS granted (role, relation, rights)
 WHERE to_regclass(relation) IS NOT NULL \gexec
 GRANT USAGE ON SCHEMA public TO task_producer;

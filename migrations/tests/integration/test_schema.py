@@ -27,6 +27,17 @@ async def main(for_models, for_migrations):
 asyncio.run(main(*sys.argv[1:]))
 """
 
+TABLES = {
+    "tasks",
+    "task_attempts",
+    "workers",
+    "task_types",
+    "queues",
+    "activity_minutes",
+    "queue_now",
+    "failure_hours",
+}
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "postgres_server" in metafunc.fixturenames:
@@ -56,7 +67,7 @@ async def test_migrated_schema_equals_the_models(
     functions = migrations.pop("functions"), models.pop("functions")
     for part, expected in models.items():
         assert migrations[part] == expected, part
-    assert {row[0] for row in migrations["tables"]} == {"tasks", "task_attempts", "workers", "task_types", "queues"}
+    assert {row[0] for row in migrations["tables"]} == TABLES
     assert [[row[0] for row in found] for found in functions] == [["create_task(json)"], []]
 
 

@@ -27,5 +27,5 @@ def test_a_schema_of_another_program_is_refused_too(revision: str) -> None:
 
 
 def test_a_first_migration_that_is_changed_sorts_behind_its_former_selves_and_before_the_second() -> None:
-    assert sorted(["0002", "0001c", "0001", "0001b"]) == ["0001", "0001b", "0001c", "0002"]
+    assert sorted(["0002", "0001d", "0001", "0001b"]) == ["0001", "0001b", "0001d", "0002"]
     assert max(REVISIONS) == SCHEMA_REVISION

@@ -1,6 +1,6 @@
 """The first schema: tasks, their attempts, workers, the types on offer, the queues, and create_task().
 
-Revision ID: 0001c
+Revision ID: 0001d
 Revises: nothing
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0001c"
+revision = "0001d"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -53,6 +53,8 @@ _STATEMENTS = (
         scope text DEFAULT '' NOT NULL,
         idempotency_key text COLLATE "C",
         request_hash bytea,
+        fingerprint text,
+        traceparent text,
         CONSTRAINT pk_tasks PRIMARY KEY (id),
         CONSTRAINT ck_tasks_status CHECK (
             status IN ('NEW', 'PENDING', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'CANCELLED')
@@ -108,6 +110,10 @@ _STATEMENTS = (
     )
     """,
     """
+    CREATE INDEX ix_tasks_fingerprint ON tasks (fingerprint, id)
+    WHERE status IN ('FAILED', 'CANCELLED') AND fingerprint IS NOT NULL
+    """,
+    """
     CREATE INDEX ix_tasks_finished ON tasks (finished_at) WHERE finished_at IS NOT NULL
     """,
     """
@@ -135,6 +141,8 @@ _STATEMENTS = (
         task_id uuid NOT NULL,
         attempt integer NOT NULL,
         worker_id uuid NOT NULL,
+        host text,
+        pid integer,
         started_at timestamptz NOT NULL,
         ended_at timestamptz NOT NULL,
         outcome text NOT NULL,
@@ -152,6 +160,11 @@ _STATEMENTS = (
         id uuid NOT NULL,
         queues text[] NOT NULL,
         types text[] NOT NULL,
+        host text DEFAULT '' NOT NULL,
+        pid integer DEFAULT 0 NOT NULL,
+        version text DEFAULT '' NOT NULL,
+        slots integer DEFAULT 0 NOT NULL,
+        in_flight integer DEFAULT 0 NOT NULL,
         started_at timestamptz NOT NULL,
         expires_at timestamptz NOT NULL,
         ticked_at timestamptz,
@@ -182,6 +195,53 @@ _STATEMENTS = (
         CONSTRAINT pk_queues PRIMARY KEY (name)
     )
     """,
+    """
+    CREATE TABLE activity_minutes (
+        minute timestamptz NOT NULL,
+        queue text NOT NULL,
+        priority text NOT NULL,
+        type text NOT NULL,
+        accepted integer DEFAULT 0 NOT NULL,
+        started integer DEFAULT 0 NOT NULL,
+        completed integer DEFAULT 0 NOT NULL,
+        failed integer DEFAULT 0 NOT NULL,
+        cancelled integer DEFAULT 0 NOT NULL,
+        retried integer DEFAULT 0 NOT NULL,
+        wait_ms_sum bigint DEFAULT 0 NOT NULL,
+        run_ms_sum bigint DEFAULT 0 NOT NULL,
+        CONSTRAINT pk_activity_minutes PRIMARY KEY (minute, queue, priority, type)
+    )
+    WITH (fillfactor = 50)
+    """,
+    """
+    CREATE TABLE queue_now (
+        queue text NOT NULL,
+        priority text NOT NULL,
+        waiting integer NOT NULL,
+        waiting_is_capped boolean NOT NULL,
+        oldest_due_at timestamptz,
+        running integer NOT NULL,
+        at timestamptz NOT NULL,
+        CONSTRAINT pk_queue_now PRIMARY KEY (queue, priority)
+    )
+    WITH (fillfactor = 50)
+    """,
+    """
+    CREATE TABLE failure_hours (
+        hour timestamptz NOT NULL,
+        fingerprint text NOT NULL,
+        type text NOT NULL,
+        exception text NOT NULL,
+        frame text NOT NULL,
+        message text NOT NULL,
+        count integer NOT NULL,
+        first_at timestamptz NOT NULL,
+        last_at timestamptz NOT NULL,
+        example_id uuid NOT NULL,
+        CONSTRAINT pk_failure_hours PRIMARY KEY (hour, fingerprint)
+    )
+    WITH (fillfactor = 50)
+    """,
     Path(__file__).with_name("0001_create_task.sql").read_text(encoding="utf-8"),
     # Else everybody who can connect may call it, and it runs as its owner.
     "REVOKE ALL ON FUNCTION create_task(json) FROM PUBLIC",
@@ -197,5 +257,14 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop everything, tasks included."""
     op.execute("DROP FUNCTION create_task(json)")
-    for table in ("queues", "task_types", "workers", "task_attempts", "tasks"):
+    for table in (
+        "failure_hours",
+        "queue_now",
+        "activity_minutes",
+        "queues",
+        "task_types",
+        "workers",
+        "task_attempts",
+        "tasks",
+    ):
         op.drop_table(table)

@@ -1,10 +1,23 @@
-"""The five tables, as SQLAlchemy models. The migrations create them; a test holds the two equal."""
+"""The tables, as SQLAlchemy models. The migrations create them; a test holds the two equal."""
 
+from task_store._models.activity import ActivityRow
 from task_store._models.attempt import AttemptRow
 from task_store._models.base import Base
+from task_store._models.failure import FailureRow
 from task_store._models.offer import OfferRow
 from task_store._models.queue import QueueRow
+from task_store._models.queue_now import QueueNowRow
 from task_store._models.task import TaskRow
 from task_store._models.worker import WorkerRow
 
-__all__ = ["AttemptRow", "Base", "OfferRow", "QueueRow", "TaskRow", "WorkerRow"]
+__all__ = [
+    "ActivityRow",
+    "AttemptRow",
+    "Base",
+    "FailureRow",
+    "OfferRow",
+    "QueueNowRow",
+    "QueueRow",
+    "TaskRow",
+    "WorkerRow",
+]

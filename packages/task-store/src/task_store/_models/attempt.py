@@ -24,6 +24,8 @@ class AttemptRow(Base):
     task_id: Mapped[UUID] = mapped_column(ForeignKey(TaskRow.id, ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
     worker_id: Mapped[UUID]
+    host: Mapped[str | None]
+    pid: Mapped[int | None]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime]
     outcome: Mapped[str]

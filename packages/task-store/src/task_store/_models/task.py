@@ -86,6 +86,8 @@ class TaskRow(Base):
     scope: Mapped[str] = mapped_column(server_default=text("''"))
     idempotency_key: Mapped[str | None] = mapped_column(Text(collation="C"))
     request_hash: Mapped[bytes | None] = mapped_column(BYTEA)
+    fingerprint: Mapped[str | None]
+    traceparent: Mapped[str | None]
 
     __table_args__ = (
         CheckConstraint(_one_of("status", TaskStatus), name="status"),
@@ -138,6 +140,13 @@ class TaskRow(Base):
             "idempotency_key",
             unique=True,
             postgresql_where=column("idempotency_key", Text).is_not(None),
+        ),
+        # The FAILED tasks of one kind of failure.
+        Index(
+            "ix_tasks_fingerprint",
+            "fingerprint",
+            "id",
+            postgresql_where=_in_sources_of(Event.RERUN, also="fingerprint IS NOT NULL"),
         ),
         # Ended tasks, oldest first.
         Index("ix_tasks_finished", "finished_at", postgresql_where=column("finished_at", Text).is_not(None)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, Index, Text, column
+from sqlalchemy import DateTime, Index, Text, column, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,6 +24,11 @@ class WorkerRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     queues: Mapped[list[str]] = mapped_column(ARRAY(Text))
     types: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    host: Mapped[str] = mapped_column(server_default=text("''"))
+    pid: Mapped[int] = mapped_column(server_default=text("0"))
+    version: Mapped[str] = mapped_column(server_default=text("''"))
+    slots: Mapped[int] = mapped_column(server_default=text("0"))
+    in_flight: Mapped[int] = mapped_column(server_default=text("0"))
     started_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ticked_at: Mapped[datetime | None]

@@ -1,0 +1,25 @@
+"""The table `queue_now`: how many tasks wait and run in each queue, as the leader last counted them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from task_store._models.base import Base
+
+
+class QueueNowRow(Base):
+    """What waits and runs of one priority of a queue at `at`. A row whose count timed out keeps its last figures."""
+
+    __tablename__ = "queue_now"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    priority: Mapped[str] = mapped_column(primary_key=True)
+    waiting: Mapped[int]
+    waiting_is_capped: Mapped[bool]
+    oldest_due_at: Mapped[datetime | None]
+    running: Mapped[int]
+    at: Mapped[datetime]
+
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
