@@ -1,0 +1,52 @@
+"""Who is told of what happens to tasks: the counts of activity and the metrics. Both are told at one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from task_contracts import Priority
+from task_contracts.lifecycle import Event
+
+
+class Kind(NamedTuple):
+    """What counts are kept by."""
+
+    queue: str
+    priority: Priority
+    type: str
+
+
+class Observer(Protocol):
+    """Counts what happens. Its methods are called on the event loop for every task: they are quick and never raise."""
+
+    def accepted(self, kind: Kind, count: int) -> None:
+        """Count tasks that were stored."""
+
+    def started(self, kind: Kind, wait_seconds: float) -> None:
+        """Count an attempt that began so long after its task was due."""
+
+    def ended(self, kind: Kind, event: Event, run_seconds: float, total_seconds: float) -> None:
+        """Count an attempt whose end was stored, so long after it began and after its task was accepted."""
+
+
+class Observers:
+    """Tells several observers as if they were one."""
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self._observers = tuple(observers)
+
+    def accepted(self, kind: Kind, count: int) -> None:
+        """Count tasks that were stored."""
+        for observer in self._observers:
+            observer.accepted(kind, count)
+
+    def started(self, kind: Kind, wait_seconds: float) -> None:
+        """Count an attempt that began so long after its task was due."""
+        for observer in self._observers:
+            observer.started(kind, wait_seconds)
+
+    def ended(self, kind: Kind, event: Event, run_seconds: float, total_seconds: float) -> None:
+        """Count an attempt whose end was stored, so long after it began and after its task was accepted."""
+        for observer in self._observers:
+            observer.ended(kind, event, run_seconds, total_seconds)
