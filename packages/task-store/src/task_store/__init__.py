@@ -61,6 +61,7 @@ from task_store.records import (
     RequestKey,
     TaskFilter,
     Total,
+    WorkerProcess,
 )
 from task_store.scan_pace import ScanPace
 from task_store.schema import REVISIONS, SCHEMA_REVISION, why_no_migration
@@ -126,6 +127,7 @@ __all__ = [
     "UnstorableValuesError",
     "UnusableDatabaseError",
     "WatchedTask",
+    "WorkerProcess",
     "Workers",
     "classify",
     "new_lease_token",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
+
+import orjson
 
 from task_contracts import JsonValue, Priority, SortOrder, Task, TaskCreate, TaskError, TaskStatus, TaskSummary
 from task_contracts.lifecycle import Event
@@ -142,6 +145,31 @@ class Offer:
     def types(self) -> list[str]:
         """The names of the types, sorted."""
         return sorted(self.schema_by_type)
+
+    @property
+    def schema_hashes(self) -> list[str]:
+        """The hashes of their schemas, in the order of `types`."""
+        return [schema_hash(self.schema_by_type[type_]) for type_ in self.types]
+
+
+def schema_hash(schema: dict[str, Any] | None) -> str:
+    """Return what tells two versions of a type apart: a hash of its schema, in which the order of keys counts nothing.
+
+    The empty string for None.
+    """
+    if schema is None:
+        return ""
+    return sha256(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """What a worker says of its process. `slots` is how many tasks it runs at once."""
+
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from task_store._batcher import Batcher
 from task_store._statements import purge, record, reject, workers
 from task_store.batch_limit import text_bytes
 from task_store.database import Database
-from task_store.records import Ended, HeldRow, LiveOffers, Offer, OldTask
+from task_store.records import Ended, HeldRow, LiveOffers, Offer, OldTask, WorkerProcess, schema_hash
 
 _BEFORE_ALL = OldTask(UUID(int=0), datetime.min.replace(tzinfo=UTC), 0)
 
@@ -37,19 +37,34 @@ class Workers:
         self._database = database
         self._offered = Batcher(self._offer_all, size_bytes=lambda one: text_bytes(one.queue, one.type, one.schema))
 
-    async def register(self, worker_id: UUID, offer: Offer, lease: timedelta) -> None:
+    async def register(
+        self, worker_id: UUID, offer: Offer, lease: timedelta, process: WorkerProcess | None = None
+    ) -> None:
         """Begin the lease of a worker under a new id; it expires `lease` from now.
+
+        Without a `process`, nobody is told where it runs.
 
         Raises:
             UnstorableValuesError: the id was used before.
 
         """
-        values = {"worker_id": worker_id, "queues": list(offer.queues), "types": offer.types, "lease": lease}
+        values = {
+            "worker_id": worker_id,
+            "queues": list(offer.queues),
+            "types": offer.types,
+            "schema_hashes": offer.schema_hashes,
+            "lease": lease,
+            **asdict(process or WorkerProcess()),
+        }
         await self._database.fetch(workers.REGISTER, values)
 
-    async def renew(self, worker_id: UUID, lease: timedelta) -> bool:
-        """Renew the lease to `lease` from now; False if this worker is dead and must register under a new id."""
-        return bool(await self._database.fetch(workers.RENEW, {"worker_id": worker_id, "lease": lease}))
+    async def renew(self, worker_id: UUID, lease: timedelta, *, in_flight: int = 0) -> bool:
+        """Renew the lease to `lease` from now; False if this worker is dead and must register under a new id.
+
+        `in_flight` is how many tasks it has, for those who look at workers.
+        """
+        values = {"worker_id": worker_id, "lease": lease, "in_flight": in_flight}
+        return bool(await self._database.fetch(workers.RENEW, values))
 
     async def held_rows(self, worker_id: UUID) -> list[HeldRow]:
         """Return the tasks that a worker holds, as the database has it."""
@@ -97,18 +112,19 @@ class Workers:
     async def offer(self, offer: Offer) -> None:
         """Write that these types are offered now, with the JSON Schemas of their payloads.
 
-        What any worker has written less than 30 s ago, with the same schema, is left as it is. In statements of at most
+        A type with another schema than before is another version, in a row of its own. What any worker has written less
+        than 30 s ago is left as it is. In statements of at most
         `BATCH_BYTES`; a type that fails keeps no other one from being written.
 
         Raises:
             StoreError: some are not written.
 
         """
-        texts = {
-            type_: None if schema is None else orjson.dumps(schema).decode()
+        texts = [
+            (type_, schema_hash(schema), None if schema is None else orjson.dumps(schema).decode())
             for type_, schema in offer.schema_by_type.items()
-        }
-        rows = [_OfferedType(queue, *one) for queue in set(offer.queues) for one in texts.items()]
+        ]
+        rows = [_OfferedType(queue, *one) for queue in set(offer.queues) for one in texts]
         answers = await asyncio.gather(*map(self._offered.submit, rows), return_exceptions=True)
         for error in answers:
             if error is not None:
@@ -169,12 +185,13 @@ class Workers:
         return [row["id"] for row in await self._database.fetch(workers.FORGET_DEAD, {"age": age, "rows": rows})]
 
     async def _offer_all(self, batch: Sequence[_OfferedType]) -> list[None]:
-        last = {(one.queue, one.type): one.schema for one in batch}
+        versions = list({(one.queue, one.type, one.schema_hash): one for one in batch}.values())
         values = {
             "fresh": _FRESH_OFFER,
-            "queue": [queue for queue, _ in last],
-            "type": [type_ for _, type_ in last],
-            "payload_schema": list(last.values()),
+            "queue": [one.queue for one in versions],
+            "type": [one.type for one in versions],
+            "schema_hash": [one.schema_hash for one in versions],
+            "payload_schema": [one.schema for one in versions],
         }
         await self._database.fetch(workers.OFFER, values)
         return [None] * len(batch)
@@ -186,4 +203,5 @@ class _OfferedType:
 
     queue: str
     type: str
+    schema_hash: str
     schema: str | None

@@ -389,7 +389,7 @@ async def somebody_offers_it(table: Any) -> None:
 
 
 async def it_was_offered_six_days_ago(table: Any) -> None:
-    query = "INSERT INTO task_types VALUES ('default', 'unknown', NULL, statement_timestamp() - interval '6 days')"
+    query = "INSERT INTO task_types VALUES ('default', 'unknown', '', NULL, statement_timestamp() - interval '6 days')"
     await table.connection.execute(query)
 
 

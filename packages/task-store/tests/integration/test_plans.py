@@ -164,6 +164,8 @@ def statements(known: Known) -> dict[str, Case]:
         "error": [None, '{"code": "failed", "message": "no"}'] * (HELD // 2),
         "traceback": nothing,
         "delay_seconds": [0.0] * HELD,
+        "host": "web-1",
+        "pid": 4711,
     }
     checkpoints = {"id": held_ids, "lease_token": tokens, "checkpoint": ['{"page": 1}'] * HELD}
     reports = {"id": held_ids, "lease_token": tokens, "progress": ['{"percent": 1}'] * HELD}
@@ -534,7 +536,7 @@ async def test_heartbeats_and_elections_write_no_index(database_url: str) -> Non
         lease = {"worker_id": ME, "lease": timedelta(seconds=30)}
         before = (await connection.execute(read)).one()
         for statement, values in (
-            (workers.RENEW, lease),
+            (workers.RENEW, {**lease, "in_flight": 7}),
             (workers.ELECT, {**lease, "reaches_broker": True, "interval": timedelta(seconds=5)}),
         ):
             await connection.execute(statement.sql, named(values))

@@ -21,7 +21,7 @@ from task_bus import TaskBus
 from task_bus.signals import Signals, send_changed
 from task_contracts import Signal, SignalKind
 from task_runtime import ExitCode, Supervisor, get_logger
-from task_store import Attempts, Claims, Offer, StoreError, Workers
+from task_store import Attempts, Claims, Offer, StoreError, WorkerProcess, Workers
 from task_worker import exits
 from task_worker.attempt.executor import AttemptServices, Executor, RunDefaults
 from task_worker.attempt.recorder import Recorder
@@ -41,6 +41,7 @@ from task_worker.lease.in_flight import InFlight, StopReason
 from task_worker.lease.lease import Lease
 from task_worker.lease.stopping import LeaseCallbacks
 from task_worker.offers import OfferRefresher
+from task_worker.own_process import this_process
 from task_worker.settings import WorkerSettings
 from task_worker.timings import WorkerTimings
 from task_worker.waiting import wait_for_first
@@ -87,15 +88,15 @@ class Worker:
         self._in_flight = InFlight(claim_seconds=2 * self._timings.statement_seconds)
 
         offer = Offer(settings.serves, {name: handler.payload_schema() for name, handler in handlers.items()})
-        databases = self._databases
+        databases, process = self._databases, this_process(settings.concurrency)
         claims = Claims(databases.pool, databases.poll, databases.slow, offer, settings.priority_weights)
-        recorder = Recorder(Attempts(databases.pool), self._timings.record, on_waiting=self._wake_ups.task_due)
+        recorder = Recorder(Attempts(databases.pool, process), self._timings.record, on_waiting=self._wake_ups.task_due)
         slots = Slots(settings.concurrency, settings.max_payload_mb << 20)
         buffer = PrefetchBuffer(bus, settings.serves, settings.priority_weights, settings.concurrency)
         self._processes = self._make_processes()
         self._executor = self._make_executor(handlers, recorder, slots)
         self._claim_loop = self._make_claim_loop(claims, buffer, slots)
-        self._heartbeat = self._make_heartbeat(offer)
+        self._heartbeat = self._make_heartbeat(offer, process)
         self._leader = Leader(settings, bus, signals, self._databases, self._lease, self._timings.dispatch)
         self._loops = {
             "claims": self._claim_loop.run,
@@ -244,7 +245,7 @@ class Worker:
         )
         return ClaimLoop(claimer, buffer, slots, self._lease, self._timings.claim)
 
-    def _make_heartbeat(self, offer: Offer) -> Heartbeat:
+    def _make_heartbeat(self, offer: Offer, process: WorkerProcess) -> Heartbeat:
         callbacks = LeaseCallbacks(
             self._in_flight,
             AliveFile(self._settings.alive_file, self._settings.lease_seconds),
@@ -255,6 +256,7 @@ class Worker:
             self._databases.open_heartbeat,
             offer,
             callbacks,
+            process=process,
             in_flight=self._in_flight,
             lease=self._lease,
             end_process=self._end_process,

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from task_store import Claim, DatabaseUnavailableError, HeldRow, Offer, ScanPace
+from task_store import Claim, DatabaseUnavailableError, HeldRow, Offer, ScanPace, WorkerProcess
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import AliveFile
 from task_worker.lease.heartbeat import Heartbeat
@@ -34,6 +34,7 @@ class Bench:
             self._open,
             Offer(("default",), {}),
             LeaseCallbacks(self.in_flight, AliveFile(None, 30), on_registered=nothing, release=nothing),
+            process=WorkerProcess(),
             in_flight=self.in_flight,
             lease=self.lease,
             end_process=self.ended.append,
@@ -193,7 +194,8 @@ class Renewals:
     def __init__(self, *answers: Exception | bool) -> None:
         self.answers = list(answers)
 
-    async def renew(self, *_: object) -> bool:
+    async def renew(self, *_: object, in_flight: int) -> bool:
+        assert in_flight == 0
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

@@ -160,11 +160,13 @@ _STATEMENTS = (
         id uuid NOT NULL,
         queues text[] NOT NULL,
         types text[] NOT NULL,
+        schema_hashes text[] DEFAULT '{}' NOT NULL,
         host text DEFAULT '' NOT NULL,
         pid integer DEFAULT 0 NOT NULL,
         version text DEFAULT '' NOT NULL,
         slots integer DEFAULT 0 NOT NULL,
         in_flight integer DEFAULT 0 NOT NULL,
+        lease_seconds double precision DEFAULT 30 NOT NULL,
         started_at timestamptz NOT NULL,
         expires_at timestamptz NOT NULL,
         ticked_at timestamptz,
@@ -183,9 +185,10 @@ _STATEMENTS = (
     CREATE TABLE task_types (
         queue text NOT NULL,
         type text NOT NULL,
+        schema_hash text DEFAULT '' NOT NULL,
         payload_schema jsonb,
         last_offered_at timestamptz NOT NULL,
-        CONSTRAINT pk_task_types PRIMARY KEY (queue, type)
+        CONSTRAINT pk_task_types PRIMARY KEY (queue, type, schema_hash)
     )
     """,
     """

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    Double,
     Integer,
     Interval,
     Select,
@@ -51,16 +52,26 @@ REGISTER = Statement(
         id=_me,
         queues=parameter("queues", ARRAY(Text)),
         types=parameter("types", ARRAY(Text)),
+        schema_hashes=parameter("schema_hashes", ARRAY(Text)),
+        host=parameter("host", Text()),
+        pid=parameter("pid", Integer()),
+        version=parameter("version", Text()),
+        slots=parameter("slots", Integer()),
+        lease_seconds=cast(func.extract("epoch", _lease), Double()),
         started_at=NOW,
         expires_at=NOW + _lease,
         reaches_broker=False,
     ),
-    "Begins the lease of a worker under a new id.",
+    "Begins the lease of a worker under a new id. `schema_hashes` are those of `types`, in their order.",
 )
 
 RENEW = Statement(
-    update(WorkerRow).values(expires_at=NOW + _lease).where(_is_mine).returning(WorkerRow.id),
-    "Prolongs the lease of a worker to `lease` from now, also one that has expired. Returns no row if it is dead.",
+    update(WorkerRow)
+    .values(expires_at=NOW + _lease, in_flight=parameter("in_flight", Integer()))
+    .where(_is_mine)
+    .returning(WorkerRow.id),
+    "Prolongs the lease of a worker to `lease` from now, also one that has expired, and writes how many tasks it has in"
+    " flight. Returns no row if it is dead.",
     indexes=("pk_workers",),
 )
 
@@ -209,34 +220,32 @@ LIVE_OFFERS = Statement(
     indexes=("ix_workers_live",),
 )
 
-_offered = unnested("offered", queue=Text(), type=Text(), payload_schema=Text())
+_offered = unnested("offered", queue=Text(), type=Text(), schema_hash=Text(), payload_schema=Text())
 _offered_schema = cast(_offered.c.payload_schema, JSONB)
 _is_fresh = exists(
     select(constant(1)).where(
         OfferRow.queue == _offered.c.queue,
         OfferRow.type == _offered.c.type,
+        OfferRow.schema_hash == _offered.c.schema_hash,
         OfferRow.last_offered_at > NOW - parameter("fresh", Interval()),
-        OfferRow.payload_schema.is_not_distinct_from(_offered_schema),
     )
 )
 _insert_offers = insert(OfferRow).from_select(
-    ["queue", "type", "payload_schema", "last_offered_at"],
-    select(_offered.c.queue, _offered.c.type, _offered_schema, NOW)
+    ["queue", "type", "schema_hash", "payload_schema", "last_offered_at"],
+    select(_offered.c.queue, _offered.c.type, _offered.c.schema_hash, _offered_schema, NOW)
     .where(~_is_fresh)
-    .order_by(_offered.c.queue, _offered.c.type),
+    .order_by(_offered.c.queue, _offered.c.type, _offered.c.schema_hash),
 )
 
 OFFER = Statement(
     _insert_offers.on_conflict_do_update(
-        index_elements=[OfferRow.queue, OfferRow.type],
-        set_={
-            "payload_schema": _insert_offers.excluded.payload_schema,
-            "last_offered_at": _insert_offers.excluded.last_offered_at,
-        },
+        index_elements=[OfferRow.queue, OfferRow.type, OfferRow.schema_hash],
+        set_={"last_offered_at": _insert_offers.excluded.last_offered_at},
     ),
-    "Notes that types are offered for queues, and when. What was offered less than `fresh` ago with the same schema is"
-    " only read. The arrays have one length; `payload_schema` holds JSON texts. Rows are written in one order, so that"
-    " two workers that offer the same at once lock them in that order.",
+    "Notes that types are offered for queues, and when; each version of a type, told by the hash of its schema, has a"
+    " row of its own. What was offered less than `fresh` ago is only read. The arrays have one length; `payload_schema`"
+    " holds JSON texts. Rows are written in one order, so that two workers that offer the same at once lock them in"
+    " that order.",
     indexes=("pk_task_types",),
 )
 
