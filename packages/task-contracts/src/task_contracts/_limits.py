@@ -52,6 +52,8 @@ PAGE_ITEMS_DEFAULT = 50
 TOTAL_MAX = 10_000
 EXAMINED_ROWS_MAX = 50_000
 """Rows that one page reads at most, for a filter that no index serves."""
+AHEAD_MAX = 1_000
+"""Tasks before a waiting one that are counted at most, to explain it."""
 BULK_ITEMS_MAX = 1_000
 """Tasks that one call cancels or reruns at most."""
 

@@ -1,8 +1,9 @@
 """Stores tasks in PostgreSQL. Only this package and the migrations use SQL.
 
 `Database` is a pool of connections. `Tasks` and `Queues` serve the API, `Changes` those who watch tasks, `Attempts` a
-worker, `Dispatches` the leader, `Workers` every worker, the leader, and the API where it asks who is there. Every
-statement is a transaction of its own, with a deadline. Every error is a `StoreError`.
+worker, `Dispatches` the leader, `Workers` every worker, the leader, and the API where it asks who is there,
+`LiveWorkers` and `Situations` those who ask what happens and why. Every statement is a transaction of its own, with a
+deadline. Every error is a `StoreError`.
 """
 
 from task_store._classify import FOREIGN_ERRORS, classify
@@ -37,6 +38,7 @@ from task_store.errors import (
     UnusableDatabaseError,
 )
 from task_store.facts import DatabaseFacts
+from task_store.live_workers import LiveWorkers, TypeVersion
 from task_store.queues import Queues
 from task_store.records import (
     AttemptKey,
@@ -65,6 +67,7 @@ from task_store.records import (
 )
 from task_store.scan_pace import ScanPace
 from task_store.schema import REVISIONS, SCHEMA_REVISION, why_no_migration
+from task_store.situations import Situation, Situations, Wait
 from task_store.stored_json import UnreadableJsonError
 from task_store.tasks import Tasks
 from task_store.workers import Workers, new_worker_id
@@ -105,6 +108,7 @@ __all__ = [
     "KeyMismatchError",
     "Lane",
     "LiveOffers",
+    "LiveWorkers",
     "MarkedTask",
     "NewTask",
     "NotExecutedError",
@@ -117,15 +121,19 @@ __all__ = [
     "RequestKey",
     "ScanPace",
     "SchemaMismatchError",
+    "Situation",
+    "Situations",
     "StatementEndedError",
     "StoreError",
     "TaskFilter",
     "Tasks",
     "Total",
+    "TypeVersion",
     "UnmigratableSchemaError",
     "UnreadableJsonError",
     "UnstorableValuesError",
     "UnusableDatabaseError",
+    "Wait",
     "WatchedTask",
     "WorkerProcess",
     "Workers",

@@ -96,6 +96,11 @@ class Tasks:
         """
         return await self._creations.create_batch(news, request)
 
+    async def is_key_known(self, request: RequestKey) -> bool:
+        """Return whether a task was created with the key of a request, by whatever request it was."""
+        values = {"scope": request.scope, "idempotency_key": request.key}
+        return bool(await self._database.fetch(pages.IS_KEY_KNOWN, values))
+
     async def get(self, task_id: UUID) -> Task | None:
         """Return a task, or None if there is none with this id."""
         rows = await self._database.fetch(pages.GET, {"task_id": task_id})

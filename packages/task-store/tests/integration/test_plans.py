@@ -30,6 +30,8 @@ from task_store._statements import (
     claims,
     create,
     dispatch,
+    explain,
+    live,
     pages,
     progress,
     purge,
@@ -183,6 +185,8 @@ def statements(known: Known) -> dict[str, Case]:
         "request_hash": ["\\x" + "00" * 32] * len(ids),
     }
     one = {"task_id": ids[0]}
+    lane = {"queue": "default", "priority": "HIGH", "type": "echo"}
+    last_of_lane = {**one, **lane, "due_at": "2100-01-01T00:00:00Z"}
     suspects = {**offered, "overdue": timedelta(seconds=2), "resting": [], "suspects": 4}
     watched = {"id": ids, "version": [0] * len(ids), "bytes": 4 << 20}
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
@@ -214,6 +218,9 @@ def statements(known: Known) -> dict[str, Case]:
         ),
         "get": Case(pages.GET, one, rows=1, pages=10),
         "state": Case(pages.STATE, one, rows=1, pages=10),
+        "is key known": Case(pages.IS_KEY_KNOWN, {"scope": "", "idempotency_key": "key-7"}, rows=1, pages=10),
+        "explain": Case(explain.TASK, one, rows=1, pages=20),
+        "explain the wait": Case(explain.WAIT, last_of_lane, rows=limits.AHEAD_MAX + 1, pages=1_500),
         "delete": Case(cancel_rerun.CANCEL, one, rows=2, pages=50),
         "rerun": Case(cancel_rerun.RERUN, one, rows=2, pages=50),
         "reschedule": Case(
@@ -514,6 +521,20 @@ async def test_every_election_and_sweep_reads_the_living_and_those_who_hold_some
         "dead holders": Case(workers.DEAD_HOLDERS, {}, rows=2 * 3),  # each once for its death, once for its row
         "sweep": Case(record.SWEEP, {"worker_id": [ME, DEAD], "rows": 500}, rows=2),
         "live offers": Case(workers.LIVE_OFFERS, {}, rows=1),
+        "live workers": Case(live.LIVE_WORKERS, {}, rows=2),  # and who leads them
+        "live versions": Case(live.LIVE_VERSIONS, {}, rows=1),
+        "explain": Case(explain.TASK, {"task_id": uuid4()}, rows=0),
+        "explain the wait": Case(
+            explain.WAIT,
+            {
+                "task_id": uuid4(),
+                "due_at": "2020-01-01T00:00:00Z",
+                "queue": "default",
+                "priority": "HIGH",
+                "type": "unknown",
+            },
+            rows=1,
+        ),
         "reject": Case(
             reject.REJECT, {"priority": PRIORITIES, "lease": timedelta(seconds=30), "rows": 100}, rows=1, is_hot=False
         ),

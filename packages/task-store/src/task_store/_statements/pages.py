@@ -70,6 +70,12 @@ GET_BY_KEY = Statement(
     indexes=("ix_tasks_idempotency_key",),
 )
 
+IS_KEY_KNOWN = Statement(
+    select(constant(1)).where(TaskRow.scope == _scope, TaskRow.idempotency_key == _key),
+    "Returns a row if a task was created with this key.",
+    indexes=("ix_tasks_idempotency_key",),
+)
+
 
 def _is_of_key(
     scope: ColumnElement[str], key: ColumnElement[str], task: type[TaskRow] = TaskRow
