@@ -55,7 +55,7 @@ def open_parts() -> OpenParts:
             Database(database_url, pool_size=1) as health,
             Watch(Changes(database), signals, stop) as watch,
         ):
-            yield ApiParts(settings, Tasks(database), health, signals, watch, stop, deadlines)
+            yield ApiParts(settings, Tasks(database), health, signals, watch, database, stop, deadlines)
 
     return opened
 

@@ -10,6 +10,7 @@ from task_contracts._bulk_result import BulkResult
 from task_contracts._enums import ErrorCode, Priority, SortOrder, TaskStatus, View
 from task_contracts._health import Health, HealthCheck, HealthStatus
 from task_contracts._insight import (
+    LENIENT_SCHEMA,
     OTHER_TYPE,
     Activity,
     Attempt,
@@ -64,6 +65,7 @@ from task_contracts._schemas import (
 from task_contracts._task_update import TaskUpdate
 
 __all__ = [
+    "LENIENT_SCHEMA",
     "OTHER_TYPE",
     "PROBLEM_MEDIA_TYPE",
     "Activity",

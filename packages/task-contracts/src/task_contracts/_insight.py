@@ -13,6 +13,8 @@ from task_contracts._schemas import TaskError
 
 OTHER_TYPE = "other"
 """Stands in counts for every type that no worker offers: a caller's words must not make rows without end."""
+LENIENT_SCHEMA = "x-lenient"
+"""A keyword of a payload's JSON Schema. True: the worker also takes payloads that the schema does not describe."""
 
 
 class _Answer(BaseModel):
@@ -48,17 +50,28 @@ class Reason(StrEnum):
     """Why a task is where it is: a word to act on."""
 
     NOT_DUE = "not_due"
+    """It waits for its time: as its caller asked, or put off by its handler."""
     RETRY_NOT_DUE = "retry_not_due"
+    """An attempt has failed; the next one is not due yet."""
     NO_WORKER = "no_worker"
+    """It is due, and no live worker takes tasks of its queue."""
     NO_WORKER_OFFERS_TYPE = "no_worker_offers_type"
-    BROKER_DOWN = "broker_down"
+    """It is due; of the live workers that take tasks of its queue none offers its type."""
     SUSPECT = "suspect"
+    """It is due, and two workers were lost while they ran it: workers take it singly, from the table."""
+    BROKER_DOWN = "broker_down"
+    """It is due, and no worker that offers its type reaches the broker: the poll takes it from the table."""
     BEHIND_OTHERS = "behind_others"
+    """It is due, and others of its queue, priority and type are due before it."""
     NEXT = "next"
+    """It is due, and none of its queue, priority and type is due before it."""
     RUNNING = "running"
     CANCEL_REQUESTED = "cancel_requested"
+    """It runs, and was asked to stop."""
     NOT_STOPPING = "not_stopping"
+    """It runs, although it was asked to stop, or its own time limit was over, long ago."""
     LEASE_OVER = "lease_over"
+    """Its worker is gone or silent: the sweep brings it back or ends it."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -74,7 +87,7 @@ class Explanation(_Answer):
         description="For people.", examples=["Waits: no live worker offers the type report.build in the queue default."]
     )
     due_at: AwareDatetime | None = None
-    due_in_seconds: float | None = Field(default=None, description="Until it is due; not below 0.")
+    due_in_seconds: float | None = Field(default=None, description="Of a waiting task: until it is due; not below 0.")
     ahead: int | None = Field(default=None, description="Tasks of its queue, priority and type that are due before it.")
     ahead_is_capped: bool | None = Field(default=None, description="Whether there may be more than `ahead`.")
     similar_types: list[str] = Field(
@@ -175,7 +188,7 @@ class WorkerInfo(_Answer):
     queues: list[str]
     types: list[str]
     slots: int = Field(description="Tasks that it runs at once.")
-    in_flight: int = Field(description="Tasks that it had at its latest renewal.")
+    in_flight: int = Field(description="Tasks that it had at its latest renewal of its lease.")
     started_at: AwareDatetime
     lease_expires_at: AwareDatetime
     lease_remaining_seconds: float
@@ -185,13 +198,19 @@ class WorkerInfo(_Answer):
 
 
 class TypeInfo(_Answer):
-    """A type that workers offer, with what its payload must be."""
+    """A type that workers offer, with what its payload must be. Of several versions on offer each stands by itself."""
 
     type: str
     queue: str
-    payload_schema: dict[str, Any] | None = Field(default=None, description="JSON Schema; None: any object.")
+    payload_schema: dict[str, Any] | None = Field(
+        default=None,
+        description=(
+            f"JSON Schema; None: any object. With `{LENIENT_SCHEMA}` workers take more than it says, such as fields by"
+            " another name."
+        ),
+    )
     last_offered_at: AwareDatetime
-    live_workers: int
+    live_workers: int = Field(description="Workers that offer this version and take tasks.")
 
 
 class Version(_Answer):
@@ -199,4 +218,4 @@ class Version(_Answer):
 
     version: str = Field(description="Of task-api.", examples=["0.1.0"])
     python: str
-    schema_revision: str | None = Field(description="Of the database.")
+    schema_revision: str | None = Field(description="Of the database. None: it does not answer, or has no schema.")

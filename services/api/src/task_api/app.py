@@ -16,6 +16,7 @@ from task_api.root_path import BelowRootPath
 from task_api.routes.bulk import add_bulk_calls
 from task_api.routes.events import add_event_calls
 from task_api.routes.health import add_health_calls
+from task_api.routes.insight import add_insight_calls
 from task_api.routes.tasks import add_task_calls
 from task_api.translation import translate_exceptions
 from task_api.unread_bodies import UnreadBodies
@@ -48,6 +49,7 @@ def create_app(parts: ApiParts) -> DocumentedApi:
     add_bulk_calls(app.router, parts, list_turns)
     add_task_calls(app.router, parts, list_turns)
     add_event_calls(app.router, parts)
+    add_insight_calls(app.router, parts)
     add_health_calls(app.router, parts)
     add_docs(app)
     keep_own_paths(app)

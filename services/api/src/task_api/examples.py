@@ -85,6 +85,59 @@ EVENT_CURSOR = "1793534400250000"
 TASK_EVENTS = f"retry: 2000\n\ndata: {_STATE_JSON}\nid: {STATE['version']}\n\n"
 TASKS_EVENTS = f"retry: 2000\n\nid: {EVENT_CURSOR}\n\ndata: {_STATE_JSON}\nid: {EVENT_CURSOR}\n\n"
 
+EXPLANATION = {
+    "task_id": NEW["id"],
+    "status": "PENDING",
+    "reason": "no_worker_offers_type",
+    "sentence": "Waits: none of the 2 live workers of the queue default offers the type report.biuld; what is like it:"
+    " report.build. It fails unless one has offered it within 7 days.",
+    "due_at": "2026-11-01T12:00:00Z",
+    "due_in_seconds": 0.0,
+    "ahead": None,
+    "ahead_is_capped": None,
+    "similar_types": ["report.build"],
+    "worker_id": None,
+    "host": None,
+    "pid": None,
+    "since": None,
+}
+WORKERS = {
+    "items": [
+        {
+            "id": RUNNING["worker_id"],
+            "host": "worker-1",
+            "pid": 4711,
+            "version": "0.1.0",
+            "queues": ["default"],
+            "types": ["echo"],
+            "slots": 50,
+            "in_flight": 3,
+            "started_at": "2026-11-01T11:00:00Z",
+            "lease_expires_at": "2026-11-01T12:00:28Z",
+            "lease_remaining_seconds": 27.5,
+            "is_leader": True,
+            "draining": False,
+            "reaches_broker": True,
+        }
+    ]
+}
+TYPES = {
+    "items": [
+        {
+            "type": "report.build",
+            "queue": "default",
+            "payload_schema": {
+                "type": "object",
+                "properties": {"month": {"type": "string"}},
+                "required": ["month"],
+            },
+            "last_offered_at": "2026-11-01T12:00:00Z",
+            "live_workers": 2,
+        }
+    ]
+}
+VERSIONS = {"version": "0.1.0", "python": "3.13.9", "schema_revision": "0001d"}
+
 ETAG = 'W/"5"'
 
 UNKNOWN_TASK = task_not_found(UUID(NEW["id"]))

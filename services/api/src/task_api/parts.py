@@ -17,9 +17,9 @@ class ApiParts:
     """The parts of one application. Whoever makes them opens and closes them.
 
     `database` is what the health checks ask: give it a connection that no caller uses, so that readiness never waits
-    behind load. `watch` reads on the connections of callers, and ends its subscriptions at the same `stop`. `stop` is
-    set when the process begins to stop: readiness says so at once. `deadlines` are the usual ones unless a test
-    shortens them.
+    behind load. `callers` are the connections of callers; `tasks` and `watch` work on them too, and the latter ends its
+    subscriptions at the same `stop`. `stop` is set when the process begins to stop: readiness says so at once.
+    `deadlines` are the usual ones unless a test shortens them.
     """
 
     settings: ApiSettings
@@ -27,5 +27,6 @@ class ApiParts:
     database: Database
     signals: Signals
     watch: Watch
+    callers: Database
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     deadlines: Deadlines = DEADLINES

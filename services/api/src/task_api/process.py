@@ -94,7 +94,7 @@ async def _serve(
     ):
         tasks = Tasks(database)
         async with Watch(Changes(database), signals, shutdown.stop) as watch:
-            parts = ApiParts(settings, tasks, health, signals, watch, shutdown.stop, deadlines)
+            parts = ApiParts(settings, tasks, health, signals, watch, database, shutdown.stop, deadlines)
             await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
         async with asyncio.timeout(_CLOSING_SECONDS):
             await tasks.aclose()

@@ -11,10 +11,18 @@ from typing import Any
 import httpx2
 import pytest
 
+from task_contracts import Reason
+
 API = "/api/v1"
 TASKS = f"{API}/tasks"
 PAGE = (Path(__file__).parents[4] / "docs" / "api.md").read_text(encoding="utf-8")
-STATUS_BY_SECTION = {"Change a waiting task": "NEW", "Rerun one": "PENDING", "Cancel or rerun many": None}
+STATUS_BY_SECTION = {
+    "Change a waiting task": "NEW",
+    "Rerun one": "PENDING",
+    "Cancel or rerun many": None,
+    "Why a task is where it is": "NEW",
+    "Workers, types, versions": None,
+}
 Create = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -84,3 +92,12 @@ async def test_the_loop_over_cursors_changes_all(client: httpx2.AsyncClient, cre
     ]
     answer = await client.post(calls[0][0], json=calls[0][1])
     assert answer.json()["changed"] == 3
+
+
+def test_every_reason_is_on_the_page() -> None:
+    listed = re.findall(
+        r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section("Why a task is where it is"), re.MULTILINE))
+    )
+
+    assert listed[0] == "reason"
+    assert listed[1:] == [str(reason) for reason in Reason]

@@ -26,6 +26,10 @@ ERRORS = {
     "stream_task_events": {"404", "422", "503"},
     "stream_events": {"422", "503"},
     "post_events": {"408", "413", "415", "422", "503"},
+    "explain_task": {"404", "422", "503"},
+    "list_workers": {"503"},
+    "list_types": {"503"},
+    "get_version": set(),
     "get_liveness": set(),
     "get_readiness": set(),
 }
@@ -43,6 +47,10 @@ SUCCESSES = {
     "stream_task_events": {"200", "204"},
     "stream_events": {"200"},
     "post_events": {"200"},
+    "explain_task": {"200"},
+    "list_workers": {"200"},
+    "list_types": {"200"},
+    "get_version": {"200"},
     "get_liveness": {"200"},
     "get_readiness": {"200", "503"},
 }
@@ -67,7 +75,7 @@ def test_the_document_says_who_we_are(document: dict[str, Any]) -> None:
     assert document["info"]["version"] == version("task-api")
     assert document["info"]["description"]
     assert "servers" not in document
-    assert {tag["name"] for tag in document["tags"]} == {"tasks", "events", "health"}
+    assert {tag["name"] for tag in document["tags"]} == {"tasks", "events", "insight", "health"}
 
 
 def test_every_operation_has_a_name_of_its_own_a_tag_and_a_text(operations: dict[str, Any]) -> None:

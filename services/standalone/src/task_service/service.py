@@ -115,7 +115,7 @@ class Service:
             Watch(Changes(database), signals, shutdown.stop) as watch,
         ):
             tasks = Tasks(database)
-            app = create_app(ApiParts(self._settings.api, tasks, health, signals, watch, shutdown.stop))
+            app = create_app(ApiParts(self._settings.api, tasks, health, signals, watch, database, shutdown.stop))
             drain = asyncio.Event()
             working = asyncio.create_task(self._worker(bus, signals).run(drain, shutdown.hurry))
             serving = asyncio.create_task(serve(app, self._listener, shutdown.stop, shutdown.hurry))
