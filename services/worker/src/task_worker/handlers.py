@@ -27,6 +27,7 @@ from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapt
 
 from task_contracts import JsonValue, TypeName, limits
 from task_worker.context import Context
+from task_worker.payload_schemas import payload_schema
 
 _MARK = "__task_handler__"
 _TYPE_NAME: TypeAdapter[str] = TypeAdapter(TypeName)
@@ -243,7 +244,7 @@ def _payload_type(type_: str, hint: Any) -> TypeAdapter[Any] | None:
 
 def _schema(type_: str, payload_type: TypeAdapter[Any]) -> dict[str, Any]:
     try:
-        schema = payload_type.json_schema()
+        schema = payload_schema(payload_type)
         text = orjson.dumps(schema)
     except BaseException as error:  # as above
         raise _unusable(type_, error) from error

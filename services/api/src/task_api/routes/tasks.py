@@ -22,6 +22,7 @@ from task_api.etags import etag_of, expected_versions, matches
 from task_api.list_turns import ListTurns
 from task_api.new_tasks import NewTasks
 from task_api.parts import ApiParts
+from task_api.payload_check import PayloadCheck
 from task_api.preferences import Prefer, applied, wait_seconds
 from task_api.problems import ProblemError, task_finished, task_not_found, version_mismatch, wrong_status
 from task_api.queries import ListQuery, refuse_repeats
@@ -50,7 +51,7 @@ from task_contracts import (
     limits,
 )
 from task_contracts.lifecycle import CANCELLATION, Event, refusal
-from task_store import Changed, Created, Page, StoreError
+from task_store import Changed, Created, LiveWorkers, Page, StoreError
 
 PREFIX = "/api/v1/tasks"
 
@@ -87,6 +88,7 @@ class TaskCalls:
         self._watch = parts.watch
         self._seconds = parts.deadlines.request_seconds
         self._list_turns = list_turns
+        self._payloads = PayloadCheck(LiveWorkers(parts.callers), parts.tasks, parts.deadlines.check_seconds)
 
     async def create_task(
         self,
@@ -98,14 +100,18 @@ class TaskCalls:
         """Store a task. It runs as soon as a worker has a free slot, or at `run_at`.
 
         With an `Idempotency-Key` a repeat gets the task as it is now; without one it creates another task.
-        `Prefer: wait=N` waits for it to end.
+        `Prefer: wait=N` waits for it to end. 422 says at once which field of its payload is missing or forbidden,
+        where every live worker of its type would refuse it for that.
         """
         (new,) = self._new_tasks.make([body], "body")
+        key = None
+        if idempotency_key is not None:
+            key = keyed(request, idempotency_key, _JSON.validate_json(await request.body()))
+        await self._payloads.check([new], "body", key)
         # Not `answer_within`: a burst of large payloads may take longer, while others of it are answered.
-        if idempotency_key is None:
+        if key is None:
             created = Created(await self._tasks.create(new, seconds=self._seconds), is_replay=False)
         else:
-            key = keyed(request, idempotency_key, _JSON.validate_json(await request.body()))
             created = await self._tasks.create_keyed(new, key, seconds=self._seconds)
         task = created.task
         if not created.is_replay:
@@ -128,6 +134,7 @@ class TaskCalls:
         batch = await read_batch(body)
         news = self._new_tasks.make(batch.tasks, "body.tasks.{}")
         key = None if idempotency_key is None else keyed(request, idempotency_key, batch.sent)
+        await self._payloads.check(news, "body.tasks.{}", key)
         created = await answer_within(self._seconds, self._tasks.create_batch(news, key))
         if not created.is_replay:
             self._new_tasks.signal_due(created.items)
