@@ -156,6 +156,7 @@ def _size_bytes(one: _Creation) -> int:
 def _columns(batch: Sequence[_Creation]) -> dict[str, list[Any]]:
     return {
         **_asked_columns([one.new for one in batch]),
+        "traceparent": [one.new.traceparent for one in batch],
         "id": [one.id for one in batch],
         "labels": [one.labels.decode() for one in batch],
         "payload": [one.payload.decode() for one in batch],
@@ -176,6 +177,7 @@ def _batch_values(ids: Sequence[UUID], news: Sequence[NewTask], request: Request
         "id": ids,
         "labels": [orjson.dumps(new.asked.labels).decode() for new in news],
         "payload": [orjson.dumps(new.asked.payload).decode() for new in news],
+        "traceparent": news[0].traceparent,  # of the one request that they came with
         "idempotency_key": request and request.key,
         "request_hash": request and request.request_hash,
         "scope": request.scope if request else "",
@@ -187,7 +189,6 @@ def _asked_columns(news: Sequence[NewTask]) -> dict[str, list[Any]]:
     asked = [new.asked for new in news]
     return {
         "type": [new.type for new in news],
-        "traceparent": [new.traceparent for new in news],
         "priority": [str(one.priority) for one in asked],
         **{name: [getattr(one, name) for one in asked] for name in plain},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 
 from task_api.fields import ERRORS_MAX
 from task_api.problems import invalid, unknown_queue
@@ -12,6 +13,8 @@ from task_bus.signals import Signals
 from task_contracts import FieldProblem, Signal, SignalKind, TaskCreate, TaskSummary
 from task_runtime.observers import Kind, Observer
 from task_store import NewTask
+
+_KIND_OF = attrgetter(*Kind._fields)
 
 
 class NewTasks:
@@ -47,7 +50,7 @@ class NewTasks:
 
     def tell(self, created: Sequence[TaskSummary]) -> None:
         """Tell of tasks that were stored: all are counted, and each queue in which some are due has one wake-up."""
-        for kind, count in Counter(Kind(task.queue, task.priority, task.type) for task in created).items():
-            self._observer.accepted(kind, count)
+        for kind, count in Counter(map(_KIND_OF, created)).items():
+            self._observer.accepted(Kind(*kind), count)
         for queue in dict.fromkeys(task.queue for task in created if task.due_at <= task.created_at):
             self._signals.send(self._due_by_queue[queue])

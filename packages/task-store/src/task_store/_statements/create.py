@@ -46,8 +46,8 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "run_at": DateTime(timezone=True),
     "timeout_seconds": Double(),
     "max_attempts": Integer(),
-    "traceparent": Text(),
 }
+_TRACE_TYPES: dict[str, TypeEngine[Any]] = {"traceparent": Text()}
 _KEY_TYPES: dict[str, TypeEngine[Any]] = {"scope": Text(), "idempotency_key": Text(), "request_hash": BYTEA()}
 _ARRAYS = "The arrays have one length; `labels` and `payload` are JSON texts."
 
@@ -70,20 +70,22 @@ def _insert_from(asked: FromClause, *conditions: ColumnElement[bool], order_by: 
 _STORED = (TaskRow.id, TaskRow.created_at)
 
 CREATE = Statement(
-    _insert_from(unnested("asked", **_TYPES)).returning(*_STORED),
+    _insert_from(unnested("asked", **_TYPES, **_TRACE_TYPES)).returning(*_STORED),
     f"Stores new tasks. {_ARRAYS}",
     tells_changes=True,
 )
 
 CREATE_KEYED = Statement(
     # In one order, whoever inserts: else two statements with the same keys may wait for one another.
-    _insert_from(unnested("asked", **_TYPES, **_KEY_TYPES), order_by=("scope", "idempotency_key"))
+    _insert_from(unnested("asked", **_TYPES, **_TRACE_TYPES, **_KEY_TYPES), order_by=("scope", "idempotency_key"))
     .on_conflict_do_nothing()
     .returning(*_STORED),
     f"Stores new tasks, each unless there is one of its key, and returns those that it stored. {_ARRAYS}",
     tells_changes=True,
 )
 
+_OF_REQUEST: dict[str, TypeEngine[Any]] = {"scope": Text(), "request_hash": BYTEA(), **_TRACE_TYPES}
+"""What all tasks of a batch have in common."""
 _asked = in_order("asked", **_TYPES)
 _key = parameter("idempotency_key", Text())
 _batch = select(
@@ -93,7 +95,7 @@ _batch = select(
     case((_asked.c.place == 1, _key), else_=_key + literal_column("' '") + cast(_asked.c.place, Text())).label(
         "idempotency_key"
     ),
-    *(parameter(name, _KEY_TYPES[name]).label(name) for name in ("scope", "request_hash")),
+    *(parameter(name, kind).label(name) for name, kind in _OF_REQUEST.items()),
 ).cte("batch")
 _first = _insert_from(_batch, _batch.c.place == 1).on_conflict_do_nothing().returning(*_STORED).cte("first")
 _others = _insert_from(_batch, _batch.c.place > 1, exists(select(_first.c.id))).returning(*_STORED).cte("others")
