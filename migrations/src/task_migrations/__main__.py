@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from task_migrations.upgrades import head, upgrade
 from task_store import StoreError, UnmigratableSchemaError, UnusableDatabaseError
 
-_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_app = typer.Typer(pretty_exceptions_enable=False)
 _SECRET = Path("/run/secrets/TASK_DATABASE_URL")
 """Where Docker and Kubernetes put the URL, and where every process of the service reads it."""
 
@@ -34,14 +34,12 @@ def _secret() -> str:
 @_app.command()
 def migrate(
     database_url: Annotated[
-        str,
+        str | None,
         typer.Option(
             envvar="TASK_DATABASE_URL",
-            default_factory=_secret,
-            show_default=False,
             help="postgresql://user:password@host:5432/tasks; else /run/secrets/TASK_DATABASE_URL is read.",
         ),
-    ],
+    ] = None,
     revision: Annotated[str, typer.Option(help="The revision to reach.")] = "head",
     wait_seconds: Annotated[float, typer.Option(help="How long to wait for the database and for locks.")] = 60.0,
     _version: Annotated[
@@ -50,7 +48,7 @@ def migrate(
 ) -> None:
     """Bring the database to the newest schema. Safe to repeat, and to run several times at once."""
     try:
-        asyncio.run(upgrade(database_url, revision=revision, deadline_seconds=wait_seconds))
+        asyncio.run(upgrade(database_url or _secret(), revision=revision, deadline_seconds=wait_seconds))
     except UnusableDatabaseError as error:
         typer.echo(f"TASK_DATABASE_URL: {error.advice}", err=True)
         raise typer.Exit(2) from None

@@ -52,6 +52,21 @@ async def test_the_right_to_call_it_creates_tasks_and_gives_no_other(
     assert [tuple(row) for row in await connection.fetch("SELECT id, status FROM tasks")] == [(task_id, "NEW")]
 
 
+async def test_what_is_created_is_left_to_be_counted_and_what_is_rolled_back_is_not(
+    migrated: str, connection: asyncpg.Connection
+) -> None:
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.fetchval(CREATE)
+    await transaction.rollback()
+    task_id = await connection.fetchval(CREATE)
+
+    rows = await connection.fetch("SELECT task_id, queue, priority, type FROM uncounted_tasks")
+    stored = await connection.fetch("SELECT id, queue, priority, type FROM tasks")
+    assert [tuple(row) for row in rows] == [tuple(row) for row in stored]
+    assert [row["task_id"] for row in rows] == [task_id]
+
+
 async def test_what_a_caller_names_alike_is_not_used(caller: str, connection: asyncpg.Connection) -> None:
     await connection.execute(f"""
         GRANT EXECUTE ON FUNCTION create_task(json) TO {caller};

@@ -36,6 +36,7 @@ TABLES = {
     "activity_minutes",
     "queue_now",
     "failure_hours",
+    "uncounted_tasks",
 }
 
 
@@ -75,7 +76,7 @@ async def test_upgrade_that_is_done_changes_nothing(
     database_url: str, read_schema: ReadSchema, connection: asyncpg.Connection
 ) -> None:
     await upgrade(database_url)
-    await connection.execute("INSERT INTO task_types VALUES ('default', 'echo', NULL, now())")
+    await connection.execute("INSERT INTO task_types VALUES ('default', 'echo', '', NULL, now())")
     before = await read_schema(connection)
 
     await upgrade(database_url)

@@ -59,7 +59,7 @@ class TaskBus(Protocol):
         """
 
     async def publish(self, queue: BrokerQueue, ids: Sequence[UUID], *, timeout: float) -> None:
-        """Publish one message that names 1 to 50 tasks of `queue`, and wait until the broker has it on disk.
+        """Publish one message that names 1 to 200 tasks of `queue`, and wait until the broker has it on disk.
 
         Any number of calls may run at the same time: they share one channel. `timeout` is in seconds. Where the queue
         had been deleted, the call declares it again and may take twice `timeout` and five seconds more.

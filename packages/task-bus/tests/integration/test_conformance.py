@@ -8,13 +8,13 @@ import logging
 import pytest
 
 from task_bus import BrokerQueue, BusUnavailableError, MemoryHub, UnroutableError, open_bus
-from task_contracts import Priority
+from task_contracts import Priority, limits
 from task_contracts.testing import an_id
 
 
 async def test_a_published_message_is_delivered_with_its_ids(world, high, inbox):
     bus = await world.bus()
-    ids = tuple(an_id() for _ in range(50))
+    ids = tuple(an_id() for _ in range(limits.MESSAGE_IDS_MAX))
 
     await bus.publish(high, ids, timeout=5)
     await bus.consume(high, prefetch=1, on_delivery=inbox)
@@ -250,7 +250,7 @@ async def test_what_no_queue_takes_is_an_error_and_harms_nothing(world, high):
 async def test_a_message_needs_ids_and_not_too_many(world, high):
     bus = await world.bus()
 
-    for ids in ([], [an_id() for _ in range(51)]):
+    for ids in ([], [an_id() for _ in range(limits.MESSAGE_IDS_MAX + 1)]):
         with pytest.raises(ValueError, match="ids"):
             await bus.publish(high, ids, timeout=5)
 

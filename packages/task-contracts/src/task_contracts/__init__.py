@@ -8,9 +8,10 @@ from task_contracts import _limits as limits
 from task_contracts._back_off import BackOff
 from task_contracts._bulk_result import BulkResult
 from task_contracts._enums import ErrorCode, Priority, SortOrder, TaskStatus, View
-from task_contracts._failure_kind import OTHER_FAILURE, FailureKind
+from task_contracts._failure_kind import OTHER_FAILURE, REJECTED_FAILURE, FailureKind
 from task_contracts._health import Health, HealthCheck, HealthStatus
 from task_contracts._insight import (
+    LENIENT_SCHEMA,
     OTHER_TYPE,
     Activity,
     Attempt,
@@ -65,9 +66,11 @@ from task_contracts._schemas import (
 from task_contracts._task_update import TaskUpdate
 
 __all__ = [
+    "LENIENT_SCHEMA",
     "OTHER_FAILURE",
     "OTHER_TYPE",
     "PROBLEM_MEDIA_TYPE",
+    "REJECTED_FAILURE",
     "Activity",
     "Attempt",
     "BackOff",

@@ -5,7 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Priority(StrEnum):
+class WordEnum(StrEnum):
+    """An enumeration of words, whose members are hashed as quickly as texts: that of `Enum` is written in Python."""
+
+    __hash__ = str.__hash__
+
+
+class Priority(WordEnum):
     """How soon a task is picked, compared with others of its queue."""
 
     LOW = "LOW"
@@ -13,7 +19,7 @@ class Priority(StrEnum):
     HIGH = "HIGH"
 
 
-class TaskStatus(StrEnum):
+class TaskStatus(WordEnum):
     """The state of a task in its life cycle (`task_contracts.lifecycle`)."""
 
     NEW = "NEW"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from task_contracts import _limits as limits
+from task_contracts._enums import ErrorCode
 from task_contracts._insight import OTHER_TYPE
 from task_contracts._json import storable_text
 
@@ -45,3 +46,5 @@ class FailureKind:
 
 OTHER_FAILURE = FailureKind(OTHER_TYPE, OTHER_TYPE)
 """Stands in counts for every kind beyond those that there is room for."""
+REJECTED_FAILURE = FailureKind(OTHER_TYPE, ErrorCode.UNKNOWN_TYPE)
+"""Every task whose type nobody offers: the words of callers would take the room of all other kinds."""

@@ -13,6 +13,8 @@ from task_contracts._schemas import TaskError
 
 OTHER_TYPE = "other"
 """Stands in counts for every type that no worker offers: a caller's words must not make rows without end."""
+LENIENT_SCHEMA = "x-lenient"
+"""A keyword of a payload's JSON Schema. True: the worker also takes payloads that the schema does not describe."""
 
 
 class _Answer(BaseModel):
@@ -48,17 +50,30 @@ class Reason(StrEnum):
     """Why a task is where it is: a word to act on."""
 
     NOT_DUE = "not_due"
+    """It waits for its time: as its caller asked, or put off by its handler."""
     RETRY_NOT_DUE = "retry_not_due"
+    """An attempt has failed; the next one is not due yet."""
     NO_WORKER = "no_worker"
+    """It is due, and no live worker takes tasks of its queue."""
     NO_WORKER_OFFERS_TYPE = "no_worker_offers_type"
-    BROKER_DOWN = "broker_down"
+    """It is due; of the live workers that take tasks of its queue none offers its type."""
     SUSPECT = "suspect"
+    """It is due, and two workers were lost while they ran it: workers take it singly, from the table."""
+    BROKER_DOWN = "broker_down"
+    """It is due, and no worker that offers its type reaches the broker: the poll takes it from the table."""
     BEHIND_OTHERS = "behind_others"
+    """It is due, and others of its queue, priority and type are due before it."""
     NEXT = "next"
+    """It is due, and none of its queue, priority and type is due before it."""
     RUNNING = "running"
+    WORKER_SILENT = "worker_silent"
+    """It runs, as far as is known: its worker has missed renewals of its lease, and is lost if it stays silent."""
     CANCEL_REQUESTED = "cancel_requested"
+    """It runs, and was asked to stop."""
     NOT_STOPPING = "not_stopping"
+    """It runs, although it was asked to stop, or the time limit of the task (not of its handler) was over, long ago."""
     LEASE_OVER = "lease_over"
+    """Its worker is gone or silent: the sweep brings it back or ends it."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -74,7 +89,7 @@ class Explanation(_Answer):
         description="For people.", examples=["Waits: no live worker offers the type report.build in the queue default."]
     )
     due_at: AwareDatetime | None = None
-    due_in_seconds: float | None = Field(default=None, description="Until it is due; not below 0.")
+    due_in_seconds: float | None = Field(default=None, description="Of a waiting task: until it is due; not below 0.")
     ahead: int | None = Field(default=None, description="Tasks of its queue, priority and type that are due before it.")
     ahead_is_capped: bool | None = Field(default=None, description="Whether there may be more than `ahead`.")
     similar_types: list[str] = Field(
@@ -87,9 +102,9 @@ class Explanation(_Answer):
 
 
 class Activity(_Answer):
-    """What happened to tasks within a time."""
+    """What happened to tasks within the last whole minutes of the clock: it is shown up to 70 s later."""
 
-    seconds: int = Field(description="The time before now that is counted.", examples=[300])
+    seconds: int = Field(description="How long before the minute that runs is counted.", examples=[300])
     accepted: int = 0
     started: int = 0
     completed: int = 0
@@ -97,7 +112,9 @@ class Activity(_Answer):
     cancelled: int = 0
     retried: int = 0
     mean_wait_seconds: float | None = Field(default=None, description="From due to started. None: none started.")
-    mean_run_seconds: float | None = Field(default=None, description="Of attempts that ended. None: none ended.")
+    mean_run_seconds: float | None = Field(
+        default=None, description="Of attempts that completed or failed with more to come. None: there were none."
+    )
 
 
 class PriorityState(_Answer):
@@ -109,7 +126,7 @@ class PriorityState(_Answer):
     running: int
     oldest_due_at: AwareDatetime | None = Field(default=None, description="Since when the oldest of them is due.")
     oldest_wait_seconds: float | None = None
-    at: AwareDatetime = Field(description="When this was counted.")
+    at: AwareDatetime = Field(description="When this was counted, or the older part of it.")
 
 
 class QueueState(_Answer):
@@ -126,7 +143,7 @@ class QueueState(_Answer):
 
 
 class Stats(_Answer):
-    """The whole service in one look. Figures are some ten seconds old."""
+    """The whole service in one look. What waits and runs is some ten seconds old; of the rates see `Activity`."""
 
     at: AwareDatetime | None = Field(
         description="When waiting and running were counted. None: no leader has counted yet."
@@ -137,7 +154,7 @@ class Stats(_Answer):
     oldest_wait_seconds: float | None = None
     live_workers: int
     slots: int
-    rates: list[Activity] = Field(description="Over the last 1, 5 and 15 minutes.")
+    rates: list[Activity] = Field(description="Over the last 1, 5 and 15 whole minutes; not the minute that runs.")
 
 
 class Demand(_Answer):
@@ -148,7 +165,7 @@ class Demand(_Answer):
     waiting: int = Field(description="Tasks that are due and not begun.")
     running: int
     oldest_wait_seconds: float | None = None
-    desired_workers: int = Field(description="So many would have nobody wait longer than the target.")
+    desired_workers: int = Field(description="So many begin all of it within the target; while none lives, 1 or 0.")
 
 
 class ErrorGroup(_Answer):
@@ -159,7 +176,7 @@ class ErrorGroup(_Answer):
     exception: str
     frame: str = Field(description="The first place of the handler's own code.", examples=["reports.build in render"])
     message: str = Field(description="Of the latest.")
-    count: int
+    count: int = Field(description="Failed attempts, not tasks: one task may count several times.")
     first_at: AwareDatetime
     last_at: AwareDatetime
     example_id: UUID
@@ -175,23 +192,33 @@ class WorkerInfo(_Answer):
     queues: list[str]
     types: list[str]
     slots: int = Field(description="Tasks that it runs at once.")
-    in_flight: int = Field(description="Tasks that it had at its latest renewal.")
+    in_flight: int = Field(description="Tasks that it had at its latest renewal of its lease.")
     started_at: AwareDatetime
     lease_expires_at: AwareDatetime
     lease_remaining_seconds: float
+    silent_seconds: float | None = Field(
+        default=None,
+        description="Since it was last heard of, once that is a third of its lease: it may be gone.",
+    )
     is_leader: bool
     draining: bool
-    reaches_broker: bool
+    reaches_broker: bool = Field(description="True too before it has said so, at its first election.")
 
 
 class TypeInfo(_Answer):
-    """A type that workers offer, with what its payload must be."""
+    """A type that workers offer, with what its payload must be. Of several versions on offer each stands by itself."""
 
     type: str
     queue: str
-    payload_schema: dict[str, Any] | None = Field(default=None, description="JSON Schema; None: any object.")
+    payload_schema: dict[str, Any] | None = Field(
+        default=None,
+        description=(
+            f"JSON Schema; None: any object. With `{LENIENT_SCHEMA}` workers take more than it says, such as fields by"
+            " another name."
+        ),
+    )
     last_offered_at: AwareDatetime
-    live_workers: int
+    live_workers: int = Field(description="Workers that offer this version and take tasks.")
 
 
 class Version(_Answer):
@@ -199,4 +226,4 @@ class Version(_Answer):
 
     version: str = Field(description="Of task-api.", examples=["0.1.0"])
     python: str
-    schema_revision: str | None = Field(description="Of the database.")
+    schema_revision: str | None = Field(description="Of the database. None: it does not answer, or has no schema.")

@@ -55,19 +55,21 @@ PAGE_ITEMS_DEFAULT = 50
 TOTAL_MAX = 10_000
 EXAMINED_ROWS_MAX = 50_000
 """Rows that one page reads at most, for a filter that no index serves."""
+AHEAD_MAX = 1_000
+"""Tasks before a waiting one that are counted at most, to explain it."""
 BULK_ITEMS_MAX = 1_000
 """Tasks that one call cancels or reruns at most."""
 
 FINISHED_IDS_MAX = 10_000
 """Tasks that ended within a filter's time and are looked up by their ids."""
 
-MESSAGE_IDS_MAX = 50
+MESSAGE_IDS_MAX = 200
 
 ID_PREFIX_DIGITS_MIN = 8
 FINGERPRINTS_AN_HOUR = 1_000
 """Kinds of failures that are counted apart in an hour; what is beyond counts as `other`."""
-FAILURE_DAYS = 14
-"""Days that the counts of failures are kept."""
+COUNT_DAYS = 14
+"""Days that the counts of failures and of activity are kept."""
 ERROR_GROUPS_MAX = 200
 ATTEMPTS_SHOWN_MAX = 1_000
 """Attempts of a task in one answer, the latest. Their errors and tracebacks are together at most `PAGE_BYTES`."""

@@ -19,4 +19,6 @@ def printable_text(text: str, *, is_multiline: bool = False) -> str:
     If `is_multiline`, newlines stay as they are. In a JSON document, only what stands in its strings is changed, and it
     means the same.
     """
+    if text.isprintable():  # none of them is; asking costs less than looking at each
+        return text
     return text.translate(_ESCAPES_BUT_NEWLINE if is_multiline else _ESCAPES)

@@ -16,13 +16,12 @@ tries every (status, event) pair on a real PostgreSQL.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from task_contracts import _limits as limits
-from task_contracts._enums import RUNNING, TERMINAL, WAITING, TaskStatus
+from task_contracts._enums import RUNNING, TERMINAL, WAITING, TaskStatus, WordEnum
 
 
-class Actor(StrEnum):
+class Actor(WordEnum):
     """Who makes an event happen."""
 
     API = "API"
@@ -30,7 +29,7 @@ class Actor(StrEnum):
     WORKER = "worker"
 
 
-class Event(StrEnum):
+class Event(WordEnum):
     """Everything that can happen to a task."""
 
     CREATE = "CREATE"
@@ -61,7 +60,7 @@ WORKER_LOST_MESSAGE = f"{limits.LOSSES_MAX} workers were lost while they ran it"
 """The message of the error that ABANDON writes."""
 
 
-class Guard(StrEnum):
+class Guard(WordEnum):
     """A condition of an event beside its source statuses. The value is its text in the documentation."""
 
     DUE = "due"
@@ -85,7 +84,7 @@ class Guard(StrEnum):
     )
 
 
-class Write(StrEnum):
+class Write(WordEnum):
     """What an event writes beside the status and `version + 1`. The value is its text in the documentation."""
 
     CREATION = "created_at, due_at = run_at or now"
@@ -262,7 +261,7 @@ def sources(*events: Event) -> frozenset[TaskStatus]:
     return frozenset[TaskStatus]().union(*(LIFECYCLE[event].sources for event in events))
 
 
-class Presence(StrEnum):
+class Presence(WordEnum):
     """Whether a column holds a value in a certain status."""
 
     NEVER = "–"

@@ -93,6 +93,7 @@ class Model(Statements):
 
     def _worker(self, s: State, w: int) -> Iterator[Step]:
         yield from self._delivery(s, w)
+        yield from self._own(s, w)
         yield from self._poll(s, w)
         yield from self._answer(s, w)
         yield from self._heartbeat(s, w)
@@ -117,6 +118,13 @@ class Model(Statements):
             yield from self._given_up(acked, w, i)
         else:
             yield Step(f"w{w}: CLAIM t{i} returns nothing, ack", True, acked)
+
+    def _own(self, s: State, w: int) -> Iterator[Step]:
+        """Let a worker try what is due without a message, as the one that leads may do; nothing may rely on it."""
+        for i in range(len(s.rows)):
+            if claimed := self.claim(s, w, i):
+                yield Step(f"w{w}: CLAIM t{i} without a message", False, claimed)
+                yield from self._given_up(s, w, i)
 
     def _poll(self, s: State, w: int) -> Iterator[Step]:
         for i, row in enumerate(s.rows):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from task_contracts import printable_text
+from task_contracts._printable import _ESCAPES
 from task_contracts.testing import assert_linear
 
 
@@ -22,6 +24,12 @@ from task_contracts.testing import assert_linear
 def test_what_would_steer_a_terminal_is_escaped_as_json_does(text: str, shown: str) -> None:
     assert printable_text(text) == shown
     assert json.loads(f'"{shown}"') == text
+
+
+def test_all_that_is_escaped_is_escaped_in_any_text() -> None:
+    escaped = [chr(code) for code in range(sys.maxunicode + 1) if printable_text("a" + chr(code)) != "a" + chr(code)]
+
+    assert escaped == [chr(code) for code in sorted(_ESCAPES)]
 
 
 def test_lines_stay_lines_where_they_are_wanted() -> None:

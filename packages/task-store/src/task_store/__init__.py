@@ -1,14 +1,15 @@
 """Stores tasks in PostgreSQL. Only this package and the migrations use SQL.
 
 `Database` is a pool of connections. `Tasks` and `Queues` serve the API, `Changes` those who watch tasks, `Attempts` a
-worker, `Dispatches` the leader, `Workers` every worker, the leader, and the API where it asks who is there. Every
-statement is a transaction of its own, with a deadline. Every error is a `StoreError`.
+worker, `Dispatches` the leader, `Workers` every worker, the leader, and the API where it asks who is there,
+`LiveWorkers` and `Situations` those who ask what happens and why. Every statement is a transaction of its own, with a
+deadline. Every error is a `StoreError`.
 """
 
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._connecting import open_engine
 from task_store._models import Base
-from task_store.activity import Activities, ActivityCounts, ActivityWriter, LiveWorkers, QueueCounts, QueueNow
+from task_store.activity import Activities, ActivityCounts, ActivityWriter, Capacity, QueueCounts, QueueNow
 from task_store.attempts import Attempts
 from task_store.batch_limit import BATCH_BYTES, BatchLimit
 from task_store.changes import (
@@ -22,7 +23,7 @@ from task_store.changes import (
     WatchedTask,
 )
 from task_store.claims import Claims, new_lease_token
-from task_store.database import Database, OnChanged
+from task_store.database import Database, OnChanged, OnHappened
 from task_store.dispatches import Dispatches
 from task_store.errors import (
     ContentionError,
@@ -39,6 +40,7 @@ from task_store.errors import (
 )
 from task_store.facts import DatabaseFacts
 from task_store.failures import CountedFailure, Failures
+from task_store.live_workers import LiveWorkers, TypeVersion
 from task_store.queues import Queues
 from task_store.records import (
     AttemptKey,
@@ -55,6 +57,7 @@ from task_store.records import (
     HeldRow,
     Lane,
     LiveOffers,
+    LostWorker,
     MarkedTask,
     NewTask,
     Offer,
@@ -63,10 +66,11 @@ from task_store.records import (
     RequestKey,
     TaskFilter,
     Total,
-    WorkerPlace,
+    WorkerProcess,
 )
 from task_store.scan_pace import ScanPace
 from task_store.schema import REVISIONS, SCHEMA_REVISION, why_no_migration
+from task_store.situations import Situation, Situations, Wait
 from task_store.stored_json import UnreadableJsonError
 from task_store.tasks import Tasks
 from task_store.workers import Workers, new_worker_id
@@ -86,6 +90,7 @@ __all__ = [
     "Attempts",
     "Base",
     "BatchLimit",
+    "Capacity",
     "Changed",
     "ChangedMany",
     "ChangedTasks",
@@ -113,12 +118,14 @@ __all__ = [
     "Lane",
     "LiveOffers",
     "LiveWorkers",
+    "LostWorker",
     "MarkedTask",
     "NewTask",
     "NotExecutedError",
     "Offer",
     "OldTask",
     "OnChanged",
+    "OnHappened",
     "Page",
     "PresentTasks",
     "QueueCounts",
@@ -127,17 +134,21 @@ __all__ = [
     "RequestKey",
     "ScanPace",
     "SchemaMismatchError",
+    "Situation",
+    "Situations",
     "StatementEndedError",
     "StoreError",
     "TaskFilter",
     "Tasks",
     "Total",
+    "TypeVersion",
     "UnmigratableSchemaError",
     "UnreadableJsonError",
     "UnstorableValuesError",
     "UnusableDatabaseError",
+    "Wait",
     "WatchedTask",
-    "WorkerPlace",
+    "WorkerProcess",
     "Workers",
     "classify",
     "new_lease_token",

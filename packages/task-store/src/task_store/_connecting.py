@@ -63,6 +63,8 @@ def connector(
                 address.dsn,
                 timeout=min(connect_seconds, parameters.connect_seconds or connect_seconds),
                 command_timeout=command_seconds,
+                max_cached_statement_lifetime=0,  # prepared once in the life of a connection, however long it is
+                max_cacheable_statement_size=0,
                 ssl=parameters.tls,
                 server_settings={**(server_settings or {}), **parameters.server_settings},
             )

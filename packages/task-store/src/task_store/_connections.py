@@ -7,7 +7,7 @@
 - What has failed in a way that puts the server in doubt (no answer, a lost connection, a database that is read-only, an
   error that nobody knows) puts all connections in doubt that were opened more than a second before: they are replaced,
   so that a failover is found. They are not asked to close, for which one that is half open would take 2 s. The young
-  ones stay: else an outage would cost a new connection for each call.
+  ones stay, unless a connection was lost: else an outage would cost a new connection for each call.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from task_store._classify import is_server_in_doubt
 from task_store._connecting import socket_of
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -48,7 +48,13 @@ class ConnectionWatch:
         self._trusted_since = -math.inf
         event.listen(engine.sync_engine, "connect", _on_connect)
         event.listen(engine.sync_engine, "checkout", self._on_checkout)
-        event.listen(engine.sync_engine, "handle_error", self._on_error)
+
+    def failed(self, error: BaseException, *, is_lost: bool = False) -> None:
+        """Note the error of a statement. `is_lost`: its connection is closed, so others may be, of any age."""
+        if is_lost:
+            self._trusted_since = time.monotonic()
+        elif is_server_in_doubt(error):
+            self.distrust()
 
     def distrust(self) -> None:
         """Have the connections replaced that were opened more than a second ago."""
@@ -60,11 +66,6 @@ class ConnectionWatch:
         if opened.at < self._trusted_since or driver.is_closed() or opened.readable.poll(0):
             driver.terminate()
             raise DisconnectionError  # SQLAlchemy opens another one in its place
-
-    def _on_error(self, failure: ExceptionContext) -> None:
-        is_from_statement = failure.connection is not None  # and not from the opening of a connection
-        if is_from_statement and is_server_in_doubt(failure.sqlalchemy_exception or failure.original_exception):
-            self.distrust()
 
 
 def _on_connect(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:

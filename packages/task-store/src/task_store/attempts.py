@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from task_contracts import Progress
-from task_contracts.lifecycle import Event
 from task_store._batcher import Batcher
 from task_store._statements import checkpoint, progress, record
 from task_store._statements.statement import Statement
 from task_store.batch_limit import text_bytes
 from task_store.database import Database
-from task_store.records import AttemptKey, Ended, Ending
+from task_store.records import AttemptKey, Ended, Ending, WorkerProcess
 
 
 class _Written(NamedTuple):
@@ -34,12 +33,20 @@ class Attempts:
 
     Args:
         database: where the statements run.
+        process: where the worker runs; None keeps that of no attempt.
         on_recorded: told how many endings each answered statement had.
 
     """
 
-    def __init__(self, database: Database, *, on_recorded: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        process: WorkerProcess | None = None,
+        *,
+        on_recorded: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._database = database
+        self._process = process
         self._on_recorded = on_recorded
         self._recorded = Batcher(self._record_all, size_bytes=attrgetter("size_bytes"))
         self._progressed = Batcher(self._progress_all)
@@ -91,9 +98,11 @@ class Attempts:
 
     async def _record_all(self, batch: Sequence[Ending]) -> list[Ended | None]:
         endings = sorted(batch, key=lambda ending: ending.id)
-        rows = await self._database.fetch(record.RECORD, _columns(endings))
+        process = self._process
+        values = {**_columns(endings), "host": process and process.host, "pid": process and process.pid}
+        rows = await self._database.fetch(record.RECORD, values)
         self._on_recorded(len(endings))
-        ended = [Ended(**{**row, "event": Event(row["event"])}) for row in rows]
+        ended = [Ended.from_row(row) for row in rows]
         by_lease = {(one.id, one.lease_token): one for one in ended}
         return [by_lease.get((ending.id, ending.lease_token)) for ending in batch]
 

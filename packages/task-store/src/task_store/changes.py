@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from task_contracts import TaskState
+from task_store._row import Row
 from task_store._statements import changes
 from task_store._task_rows import read_column, shown
 from task_store.batch_limit import BATCH_BYTES
@@ -113,6 +114,6 @@ class Changes:
         return PresentTasks(rows[0]["now"], states[:items], is_cut)
 
 
-def _watched(row: Mapping[str, object]) -> WatchedTask:
+def _watched(row: Row) -> WatchedTask:
     labels = read_column("labels", row["labels"])
-    return WatchedTask(shown(TaskState, row), str(row["type"]), str(row["queue"]), labels)
+    return WatchedTask(shown(TaskState, row), row["type"], row["queue"], labels)

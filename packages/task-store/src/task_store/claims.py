@@ -3,7 +3,7 @@
 **Invariants**
 
 - A task whose claim fails alone, while other statements are answered, rests: it is left out for a minute, so that it
-  keeps no other task waiting (`task_store.resting`).
+  keeps no other task waiting (`task_store.resting`). A claim that was not executed makes nothing rest.
 - A scan that got no answer is made smaller: fewer candidates, of fewer lanes, which take turns.
 """
 
@@ -20,11 +20,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from task_contracts import Priority
+from task_store._row import Row
 from task_store._statements import claims
 from task_store._statements.statement import Statement
 from task_store.batch_limit import BATCH_BYTES, BatchLimit
 from task_store.database import Database
-from task_store.errors import StoreError
+from task_store.errors import NotExecutedError, StoreError
 from task_store.low_water import BEGINNING, LowWater
 from task_store.records import Claim, Claimed, Lane, Offer
 from task_store.resting import Resting
@@ -36,6 +37,8 @@ _CANDIDATES_FACTOR = 4
 _CANDIDATES_MIN = 4
 """Of each lane, however many there are."""
 _SCAN_ROWS_MAX = 4_000
+_CLAIM_COLUMNS = len(Claim._fields)
+_PRIORITY = Claim._fields.index("priority")
 _SUSPECTS = 4
 """Others may be claiming the first ones at the same moment."""
 
@@ -202,16 +205,21 @@ class Claims:
     async def _claim(self, statement: Statement, ids: Sequence[UUID], values: Mapping[str, Any]) -> Claimed:
         try:
             rows = await self._database.fetch(statement, values)
+        except NotExecutedError:
+            raise  # it says nothing about these tasks: a read-only database executes no claim, yet answers scans
         except StoreError:
             if self._resting.failed(ids):
                 _log.warning("task_rests", extra={"task_id": str(ids[0]), "statement": "claim"})
             raise
         self._resting.answered(ids)
-        left: list[UUID] = []
-        for row in rows:
-            left = row.pop("left", left)
-            row["priority"] = Priority(row["priority"])
-        return Claimed([Claim(**row) for row in rows], left)
+        left: list[UUID] = rows[0].get("left", []) if rows else []
+        return Claimed([_claim(row) for row in rows], left)
+
+
+def _claim(row: Row) -> Claim:
+    values = [*islice(row.values(), _CLAIM_COLUMNS)]  # they are the fields, in their order
+    values[_PRIORITY] = Priority[values[_PRIORITY]]
+    return Claim._make(values)
 
 
 def new_lease_token() -> UUID:

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 import orjson
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from task_contracts import BackOff
+from task_contracts import BackOff, Priority
+from task_contracts.lifecycle import Event
 from task_store._address import DatabaseAddress
-from task_store._classify import FOREIGN_ERRORS, READ_ONLY, classify
+from task_store._classify import FOREIGN_ERRORS, READ_ONLY, classify, classify_sent
 from task_store._connecting import DIALECT, connector
 from task_store._connections import ConnectionWatch
+from task_store._driver_statement import driver_statement
+from task_store._row import Row
 from task_store._statements import server
-from task_store._statements.parameters import named
 from task_store._statements.statement import Statement
 from task_store.errors import (
     DatabaseUnavailableError,
@@ -37,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 OnChanged: TypeAlias = Callable[[Collection[UUID]], None]
 """Takes the ids of tasks that have changed."""
+OnHappened: TypeAlias = Callable[[tuple[str, Priority, str], Event, int], None]
+"""Takes what kind of tasks (queue, priority, type) an event has happened to, the event, and to how many of them."""
 
 _SERVER_SHARE = 0.9
 """The part of the deadline after which the server ends a statement: so that a slow one is told from a lost server."""
@@ -63,6 +68,8 @@ class Database:
         on_changed: called with the ids of tasks whose version a statement has changed (all but dispatch), once it was
             answered, on the event loop that called `fetch`. It must return at once and must not raise. A change whose
             answer was lost is not told.
+        on_happened: called with what happened to tasks that no attempt of this process ran (sweep, reject, cancel and
+            rerun), as `on_changed` is, once for each kind and event of a statement.
 
     Raises:
         UnusableDatabaseError: the URL cannot be used. Nothing is connected yet.
@@ -78,11 +85,13 @@ class Database:
         statement_timeout_seconds: float | None = None,
         application_name: str = "task-store",
         on_changed: OnChanged | None = None,
+        on_happened: OnHappened | None = None,
     ) -> None:
         self.url = url
         self.address = DatabaseAddress.parse(url)
         self._deadline_seconds = deadline_seconds
         self._on_changed = on_changed
+        self._on_happened = on_happened
         self._engine = create_async_engine(
             DIALECT,
             isolation_level="AUTOCOMMIT",
@@ -109,7 +118,7 @@ class Database:
         )
         self._watch = ConnectionWatch(self._engine)
 
-    async def fetch(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Sequence[dict[str, Any]]:
+    async def fetch(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Sequence[Row]:
         """Run one statement in a transaction of its own and return its rows, each by column name.
 
         Empty for a statement that returns no rows. What was not executed, since its connection had ended or leads to a
@@ -125,26 +134,44 @@ class Database:
         except NotExecutedError:
             rows = await self._run(statement, values, end)
         if statement.tells_changes and self._on_changed is not None:
-            self._tell(rows, self._on_changed)
+            _tell_changes(rows, self._on_changed)
+        if statement.tells_events and self._on_happened is not None:
+            _tell_events(rows, self._on_happened)
         return rows
 
-    async def _run(
-        self, statement: Statement, values: Mapping[str, Any] | None, end: float
-    ) -> Sequence[dict[str, Any]]:
+    async def _run(self, statement: Statement, values: Mapping[str, Any] | None, end: float) -> Sequence[Row]:
         try:
-            async with asyncio.timeout_at(end), self._engine.connect() as connection:
-                result = await connection.execute(statement.sql, named(values or {}))
-                if not result.returns_rows:
-                    return ()
-                names = tuple(result.keys())
-                return [dict(zip(names, row, strict=True)) for row in result]
+            async with asyncio.timeout_at(end):
+                return await (self._fetch_built(statement) if statement.is_built else self._fetch(statement, values))
         except FOREIGN_ERRORS as error:
             raise classify(error) from error
 
-    def _tell(self, rows: Sequence[dict[str, Any]], on_changed: OnChanged) -> None:
-        changed = [row for row in rows if row.get("event", row) is not None]
-        if ids := [task_id for row in changed for task_id in row.get("ids") or (row["id"],)]:
-            on_changed(ids)
+    async def _fetch_built(self, statement: Statement) -> Sequence[Row]:
+        async with self._engine.connect() as connection:
+            try:
+                return cast(Sequence[Row], (await connection.execute(statement.sql)).mappings().all())
+            except FOREIGN_ERRORS as error:
+                self._watch.failed(error)
+                raise
+
+    async def _fetch(self, statement: Statement, values: Mapping[str, Any] | None) -> Sequence[Row]:
+        """Run a statement by the driver itself: SQLAlchemy would take as long again, and it has nothing to convert."""
+        sent = driver_statement(statement.sql)
+        connection = await self._engine.raw_connection()
+        driver: Any = connection.driver_connection
+        try:
+            rows: Sequence[Row] = await driver.fetch(sent.text, *sent.arguments(values or {}))
+        except FOREIGN_ERRORS as error:
+            is_lost = driver.is_closed()
+            self._watch.failed(error, is_lost=is_lost)
+            raise classify_sent(error, is_lost=is_lost) from error
+        except BaseException:
+            driver.terminate()  # nobody waits for the answer; the pool opens another one
+            raise
+        else:
+            return rows
+        finally:
+            connection.close()
 
     async def require_writable(self) -> None:
         """Return if the database takes writes. A connection that was left over from one that did not is replaced.
@@ -225,6 +252,21 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _tell_changes(rows: Sequence[Row], on_changed: OnChanged) -> None:
+    changed = [row for row in rows if row.get("event", row) is not None]
+    if ids := [task_id for row in changed for task_id in row.get("ids") or (row["id"],)]:
+        on_changed(ids)
+
+
+def _tell_events(rows: Sequence[Row], on_happened: OnHappened) -> None:
+    counts: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        if row["event"] is not None:
+            counts[row["queue"], row["priority"], row["type"], row["event"]] += row.get("tasks", 1)
+    for (queue, priority, type_, event), count in counts.items():
+        on_happened((queue, Priority(priority), type_), Event(event), count)
 
 
 def _to_json(value: object) -> str:

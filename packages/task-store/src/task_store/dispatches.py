@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from task_contracts import Priority
+from task_store._row import Row
 from task_store._statements import dispatch
 from task_store.batch_limit import BatchLimit
 from task_store.database import Database
@@ -21,8 +22,6 @@ _MARK_IDS_MAX = 1_000
 """Ids that one statement marks in one broker queue."""
 _UPDATE_SECONDS = 0.0002
 """What marking one row may take beside the scan."""
-
-_PRIORITIES = {str(priority): priority for priority in Priority}
 
 Marked = dict[tuple[str, Priority], list[MarkedTask]]
 
@@ -99,7 +98,7 @@ class Dispatches:
         marked: Marked = defaultdict(list)
         for row in due:
             if row["is_marked"]:
-                marked[row["queue"], _PRIORITIES[row["priority"]]].append(MarkedTask(row["id"], row["payload_bytes"]))
+                marked[row["queue"], Priority[row["priority"]]].append(MarkedTask(row["id"], row["payload_bytes"]))
         return dict(marked)
 
 
@@ -124,9 +123,7 @@ def _values(quotas: Sequence[DispatchQuota], readable: Mapping[Lane, datetime]) 
     }
 
 
-def _seen(
-    quotas: Iterable[DispatchQuota], readable: Iterable[Lane], due: Sequence[Mapping[str, Any]]
-) -> dict[Lane, datetime | None]:
+def _seen(quotas: Iterable[DispatchQuota], readable: Iterable[Lane], due: Sequence[Row]) -> dict[Lane, datetime | None]:
     """Return from when on each lane may hold undispatched tasks; None where all that was due was marked.
 
     A lane of which nothing was read is left out if its broker queue got its whole quota from others.

@@ -13,7 +13,8 @@
     └── UnmigratableSchemaError    no migration leads from the schema that the database holds
 
 `_classify` makes them from foreign errors; the last one is raised by `task_migrations.upgrade`. None carries a
-statement, parameters or a row: those hold payloads.
+statement, parameters or a row: those hold payloads. PostgreSQL's own words stand only in a DatabaseUnavailableError of
+class 53 or 57, and in the `advice` of an UnusableDatabaseError.
 """
 
 from __future__ import annotations

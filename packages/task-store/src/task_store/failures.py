@@ -36,7 +36,8 @@ class Failures:
     async def count(self, counted: Sequence[CountedFailure]) -> None:
         """Add failures to the counts of this hour, each kind once.
 
-        Not safe to repeat: it would count them twice.
+        Not safe to repeat: it would count them twice. An hour that has `limits.FINGERPRINTS_AN_HOUR` kinds takes no
+        more; n processes that count at the same moment may make it n times as many.
 
         Args:
             counted: at most some thousand kinds; a message is at most `limits.FAILURE_MESSAGE_CHARS` long.

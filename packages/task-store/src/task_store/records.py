@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
+
+import orjson
 
 from task_contracts import (
     FailureKind,
@@ -21,6 +22,7 @@ from task_contracts import (
     TaskSummary,
 )
 from task_contracts.lifecycle import Event
+from task_store._row import Row
 from task_store.batch_limit import text_bytes
 from task_store.stored_json import read_json, read_labels, read_object
 
@@ -148,13 +150,12 @@ class CountedMany:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerPlace:
-    """Where a worker runs, for those who look: its host and process, its version, and how many tasks at once."""
+class LostWorker:
+    """A worker whose lease ran out, and where it ran: its host and process."""
 
-    host: str = field(default_factory=socket.gethostname)
-    pid: int = field(default_factory=os.getpid)
-    version: str = ""
-    slots: int = 0
+    id: UUID
+    host: str
+    pid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +167,39 @@ class Offer:
 
     queues: tuple[str, ...]
     schema_by_type: dict[str, dict[str, Any] | None]
-    place: WorkerPlace = field(default_factory=WorkerPlace)
 
     @property
     def types(self) -> list[str]:
         """The names of the types, sorted."""
         return sorted(self.schema_by_type)
 
+    @property
+    def schema_hashes(self) -> list[str]:
+        """The hashes of their schemas, in the order of `types`."""
+        return [schema_hash(self.schema_by_type[type_]) for type_ in self.types]
+
+
+def schema_hash(schema: dict[str, Any] | None) -> str:
+    """Return what tells two versions of a type apart: a hash of its schema, in which the order of keys counts nothing.
+
+    The empty string for None.
+    """
+    if schema is None:
+        return ""
+    return sha256(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class WorkerProcess:
+    """What a worker says of its process. `slots` is how many tasks it runs at once."""
+
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    slots: int = 0
+
+
+class Claim(NamedTuple):
     """A task that a worker has claimed. Every later write of the worker must carry the lease token.
 
     `checkpoint_text` is what an earlier attempt of this run has stored last; None if there is nothing.
@@ -247,8 +271,7 @@ class AttemptKey(Protocol):
         """The token of the claim."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a worker asks for an attempt to end.
 
     Make one by one of the five constructors: they allow no wrong combination. If a cancel was requested, the database
@@ -305,8 +328,7 @@ class Ending:
         return cls(key.id, key.lease_token, Event.RELEASE, delay=after)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that has ended, by `event`."""
 
     id: UUID
@@ -316,6 +338,19 @@ class Ended:
     attempt: int
     worker_id: UUID
     lost_count: int
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Return the attempt that a row of RECORD or SWEEP is about; the row may have more columns."""
+        return cls(
+            row["id"],
+            row["lease_token"],
+            Event(row["event"]),
+            row["type"],
+            row["attempt"],
+            row["worker_id"],
+            row["lost_count"],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,20 @@ class ScanPace:
 
     Args:
         cheap_seconds: a scan that takes as long as this, or longer, is slow.
+        longest_pause_seconds: the minute, for what must come at least so often.
         clock: seconds that never go back.
 
     """
 
-    def __init__(self, cheap_seconds: float = 0.05, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        cheap_seconds: float = 0.05,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS,
+    ) -> None:
         self.cheap_seconds = cheap_seconds
+        self._longest_pause_seconds = longest_pause_seconds
         self._clock = clock
         self._seconds = 0.0
         self._ended_at = -math.inf
@@ -36,7 +44,7 @@ class ScanPace:
     @property
     def pause_seconds(self) -> float:
         """How long to wait between the end of a scan and the next one."""
-        return 0.0 if self.is_cheap else min(_LONGEST_PAUSE_SECONDS, (_SHARE - 1) * self._seconds)
+        return 0.0 if self.is_cheap else min(self._longest_pause_seconds, (_SHARE - 1) * self._seconds)
 
     @property
     def seconds(self) -> float:

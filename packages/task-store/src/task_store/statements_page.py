@@ -14,17 +14,16 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Dialect, Table
-from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy import Table
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from task_contracts import Priority, SortOrder
 from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import _statements
+from task_store._driver_statement import DIALECT, compile_statement
 from task_store._models import Base
 from task_store._sql_layout import laid_out
 from task_store._statements import bulk, changes, matching, pages
@@ -32,7 +31,6 @@ from task_store._statements.parameters import given_name
 from task_store._statements.statement import Statement
 from task_store.records import TaskFilter
 
-_DIALECT: Dialect = asyncpg.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy's, which is typed but for this
 _BEGINNING = """\
 # Statements
 
@@ -120,12 +118,6 @@ def statements() -> dict[str, Statement]:
     }
 
 
-def compiled(statement: Statement) -> SQLCompiler:
-    """Return a statement as PostgreSQL gets it, with its parameters numbered."""
-    sql = cast(ClauseElement, statement.sql)  # which every executable of SQLAlchemy is
-    return cast(SQLCompiler, sql.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True}))
-
-
 def render() -> str:
     """Return the page as Markdown: the indexes, then the statements by their modules. Ends with a line break."""
     built = {f"{name}: {what}": one for name, made in EXAMPLES.items() for what, one in made.items()}
@@ -155,7 +147,7 @@ def _indexes() -> Iterator[tuple[str, str]]:
     for table in Base.metadata.sorted_tables:
         yield _key(table), str(table.primary_key.name)
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            _, _, definition = str(CreateIndex(index).compile(dialect=_DIALECT)).partition("INDEX ")
+            _, _, definition = str(CreateIndex(index).compile(dialect=DIALECT)).partition("INDEX ")
             yield f"`{definition}`", str(index.name)
 
 
@@ -164,7 +156,7 @@ def _key(table: Table) -> str:
 
 
 def _section(title: str, statement: Statement) -> str:
-    sql = compiled(statement)
+    sql = compile_statement(statement.sql)
     facts = [
         *_names("Parameters", _parameters(sql)),
         *_names("Values", _values(sql)),
@@ -184,7 +176,7 @@ def _names(what: str, names: Iterator[str] | list[str]) -> list[str]:
 def _parameters(sql: SQLCompiler) -> Iterator[str]:
     for name in sql.positiontup or ():
         if (given := given_name(name)) is not None:
-            yield f"`{given}` {_DIALECT.type_compiler_instance.process(sql.binds[name].type)}"
+            yield f"`{given}` {DIALECT.type_compiler_instance.process(sql.binds[name].type)}"
 
 
 def _values(sql: SQLCompiler) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from uuid import UUID
 from task_contracts import Attempt, ErrorGroup, Task, TaskState, TaskStatus, TaskSummary, TaskUpdate, limits
 from task_contracts.lifecycle import Event
 from task_store._creations import Creations
+from task_store._row import Row
 from task_store._statements import bulk, cancel_rerun, counts, history, pages
 from task_store._statements.statement import Statement
 from task_store._task_rows import read_column, shown
@@ -102,6 +103,11 @@ class Tasks:
 
         """
         return await self._creations.create_batch(news, request)
+
+    async def is_key_known(self, request: RequestKey) -> bool:
+        """Return whether a task was created with the key of a request, by whatever request it was."""
+        values = {"scope": request.scope, "idempotency_key": request.key}
+        return bool(await self._database.fetch(pages.IS_KEY_KNOWN, values))
 
     async def get(self, task_id: UUID) -> Task | None:
         """Return a task, or None if there is none with this id."""
@@ -223,9 +229,9 @@ class Tasks:
             self._bulk_limit.unanswered(items)
             raise
         self._bulk_limit.answered(items)
-        changed = [row for row in rows if row["id"] is not None]
+        changed = [row for row in rows if row["event"] is not None]
         return ChangedMany(
-            event_by_id={row["id"]: Event(row["event"]) for row in changed},
+            event_by_id={task_id: Event(row["event"]) for row in changed for task_id in row["ids"]},
             queues=frozenset(row["queue"] for row in changed),
             began_at=began_at or rows[0]["now"],
             next_after=rows[0]["next_after"],
@@ -267,7 +273,7 @@ class Tasks:
             return wanted
         return replace(wanted, ids=tuple(row["id"] for row in found) or (_NOBODY,))
 
-    async def _fetch_bulk(self, statement: Statement) -> Sequence[Mapping[str, Any]]:
+    async def _fetch_bulk(self, statement: Statement) -> Sequence[Row]:
         """Run a statement over many rows, once more if another transaction was in its way."""
         try:
             return await self._database.fetch(statement)

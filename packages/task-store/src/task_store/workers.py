@@ -13,12 +13,11 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from task_contracts import Priority
-from task_contracts.lifecycle import Event
 from task_store._batcher import Batcher
 from task_store._statements import purge, record, reject, workers
 from task_store.batch_limit import text_bytes
 from task_store.database import Database
-from task_store.records import Ended, HeldRow, LiveOffers, Offer, OldTask
+from task_store.records import Ended, HeldRow, LiveOffers, LostWorker, Offer, OldTask, WorkerProcess, schema_hash
 
 _BEFORE_ALL = OldTask(UUID(int=0), datetime.min.replace(tzinfo=UTC), 0)
 
@@ -37,20 +36,31 @@ class Workers:
         self._database = database
         self._offered = Batcher(self._offer_all, size_bytes=lambda one: text_bytes(one.queue, one.type, one.schema))
 
-    async def register(self, worker_id: UUID, offer: Offer, lease: timedelta) -> None:
+    async def register(
+        self, worker_id: UUID, offer: Offer, lease: timedelta, process: WorkerProcess | None = None
+    ) -> None:
         """Begin the lease of a worker under a new id; it expires `lease` from now.
+
+        Without a `process`, nobody is told where it runs.
 
         Raises:
             UnstorableValuesError: the id was used before.
 
         """
-        values = {"worker_id": worker_id, "queues": list(offer.queues), "types": offer.types, "lease": lease}
-        await self._database.fetch(workers.REGISTER, {**values, **asdict(offer.place)})
+        values = {
+            "worker_id": worker_id,
+            "queues": list(offer.queues),
+            "types": offer.types,
+            "schema_hashes": offer.schema_hashes,
+            "lease": lease,
+            **asdict(process or WorkerProcess()),
+        }
+        await self._database.fetch(workers.REGISTER, values)
 
     async def renew(self, worker_id: UUID, lease: timedelta, *, in_flight: int = 0) -> bool:
         """Renew the lease to `lease` from now; False if this worker is dead and must register under a new id.
 
-        `in_flight` is how many tasks it has, for those who look.
+        `in_flight` is how many tasks it has, for those who look at workers.
         """
         values = {"worker_id": worker_id, "lease": lease, "in_flight": in_flight}
         return bool(await self._database.fetch(workers.RENEW, values))
@@ -101,18 +111,19 @@ class Workers:
     async def offer(self, offer: Offer) -> None:
         """Write that these types are offered now, with the JSON Schemas of their payloads.
 
-        What any worker has written less than 30 s ago, with the same schema, is left as it is. In statements of at most
+        A type with another schema than before is another version, in a row of its own. What any worker has written less
+        than 30 s ago is left as it is. In statements of at most
         `BATCH_BYTES`; a type that fails keeps no other one from being written.
 
         Raises:
             StoreError: some are not written.
 
         """
-        texts = {
-            type_: None if schema is None else orjson.dumps(schema).decode()
+        texts = [
+            (type_, schema_hash(schema), None if schema is None else orjson.dumps(schema).decode())
             for type_, schema in offer.schema_by_type.items()
-        }
-        rows = [_OfferedType(queue, *one) for queue in set(offer.queues) for one in texts.items()]
+        ]
+        rows = [_OfferedType(queue, *one) for queue in set(offer.queues) for one in texts]
         answers = await asyncio.gather(*map(self._offered.submit, rows), return_exceptions=True)
         for error in answers:
             if error is not None:
@@ -129,13 +140,13 @@ class Workers:
                 workers_by_queue[queue] += row["workers"]
         return LiveOffers({queue: tuple(sorted(types[queue])) for queue in types}, dict(workers_by_queue))
 
-    async def declare_dead(self, worker_id: UUID, lease: timedelta) -> list[UUID]:
-        """Declare every worker dead whose lease has expired, and return their ids.
+    async def declare_dead(self, worker_id: UUID, lease: timedelta) -> list[LostWorker]:
+        """Declare every worker dead whose lease has expired, and return them.
 
         Does nothing unless `worker_id`, who declares it, has ticked without a gap for a lease.
         """
         rows = await self._database.fetch(workers.DECLARE_DEAD, {"worker_id": worker_id, "lease": lease})
-        return [row["id"] for row in rows]
+        return [LostWorker(**row) for row in rows]
 
     async def dead_holders(self) -> list[UUID]:
         """Return the dead workers that hold tasks, for `sweep`.
@@ -148,7 +159,7 @@ class Workers:
     async def sweep(self, worker_ids: Sequence[UUID], *, rows: int) -> list[Ended]:
         """Bring back or end up to `rows` tasks of those of these workers that are dead, and return their attempts."""
         swept = await self._database.fetch(record.SWEEP, {"worker_id": list(worker_ids), "rows": rows})
-        return [Ended(**{**row, "event": Event(row["event"])}) for row in swept]
+        return [Ended.from_row(row) for row in swept]
 
     async def reject(self, lease: timedelta, *, rows: int) -> list[tuple[UUID, str]]:
         """Fail up to `rows` tasks that have been due for a lease and whose type nobody offers.
@@ -172,13 +183,18 @@ class Workers:
         """Delete the rows of up to `rows` workers that have been dead for `age` and hold no task; return their ids."""
         return [row["id"] for row in await self._database.fetch(workers.FORGET_DEAD, {"age": age, "rows": rows})]
 
+    async def forget_offers(self, age: timedelta, *, rows: int) -> list[str]:
+        """Delete up to `rows` versions of types that no live worker offers and none has for `age`; return the types."""
+        return [row["type"] for row in await self._database.fetch(workers.FORGET_OFFERS, {"age": age, "rows": rows})]
+
     async def _offer_all(self, batch: Sequence[_OfferedType]) -> list[None]:
-        last = {(one.queue, one.type): one.schema for one in batch}
+        versions = list({(one.queue, one.type, one.schema_hash): one for one in batch}.values())
         values = {
             "fresh": _FRESH_OFFER,
-            "queue": [queue for queue, _ in last],
-            "type": [type_ for _, type_ in last],
-            "payload_schema": list(last.values()),
+            "queue": [one.queue for one in versions],
+            "type": [one.type for one in versions],
+            "schema_hash": [one.schema_hash for one in versions],
+            "payload_schema": [one.schema for one in versions],
         }
         await self._database.fetch(workers.OFFER, values)
         return [None] * len(batch)
@@ -190,4 +206,5 @@ class _OfferedType:
 
     queue: str
     type: str
+    schema_hash: str
     schema: str | None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -88,6 +89,17 @@ async def test_each_installed_version_can_be_had_with_settings_of_its_own(binari
         await connection.close()
 
     assert (version, settings) == (binaries.major, ["17", "on"])
+
+
+async def test_a_durable_server_syncs_its_commits_to_files_that_are_not_in_memory() -> None:
+    async with PrivatePostgres(durable=True) as server:
+        connection = await asyncpg.connect(server.url())
+        synced = [await connection.fetchval(f"SHOW {name}") for name in ("fsync", "full_page_writes")]
+        folder = Path(await connection.fetchval("SHOW data_directory"))
+        await connection.close()
+
+    assert synced == ["on", "on"]
+    assert folder.is_relative_to(tempfile.gettempdir())
 
 
 async def test_close_leaves_nothing_even_of_a_paused_server(look: SimpleNamespace) -> None:

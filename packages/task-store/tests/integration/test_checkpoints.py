@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -109,7 +108,7 @@ async def test_a_stale_one_in_one_statement_with_the_current_ones_is_told_apart(
     answers = await asyncio.gather(
         attempts.store_checkpoint(claim, "1"),
         attempts.store_checkpoint(claim, "2"),
-        attempts.store_checkpoint(replace(claim, lease_token=uuid4()), "9"),
+        attempts.store_checkpoint(claim._replace(lease_token=uuid4()), "9"),
     )
 
     assert answers == [True, True, False]

@@ -113,7 +113,7 @@ async def test_what_the_url_asks_of_the_server_holds_and_our_timeouts_too(postgr
     async with Database(changed(postgres_server.url(), query=asked), application_name="ours") as database:
         (row,) = await database.fetch(query)
 
-    assert row == {"name": "mine", "memory": "5MB", "timeout": "2700ms"}
+    assert dict(row) == {"name": "mine", "memory": "5MB", "timeout": "2700ms"}
 
 
 async def test_keepalives_reach_the_socket(postgres_server: PostgresServer) -> None:

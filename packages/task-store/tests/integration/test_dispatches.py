@@ -7,8 +7,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from sqlalchemy import text
+
 from task_contracts import Priority, TaskUpdate
-from task_store import Dispatches, DispatchQuota, LiveOffers
+from task_store import Database, Dispatches, DispatchQuota, LiveOffers
+from task_store._driver_statement import driver_statement
+from task_store._statements import dispatch
+from task_store.dispatches import _lanes, _values
+from task_store.low_water import BEGINNING
 
 HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
 OFFERS = LiveOffers({"default": ("a", "b"), "reports": ("a",)}, {"default": 1, "reports": 1})
@@ -142,3 +148,20 @@ async def test_ids_that_nobody_has_are_no_ones(dispatches: Dispatches, table: An
     await table.running(uuid4())
 
     assert await mark(dispatches, [DispatchQuota("default", MEDIUM, 5)], OFFERS) == {}
+
+
+async def test_the_commit_of_a_mark_alone_does_not_wait_for_the_disk(database: Database, table: Any) -> None:
+    quotas = [DispatchQuota("default", MEDIUM, 5)]
+    sent = driver_statement(dispatch.MARK.sql)
+    arguments = sent.arguments(_values(quotas, dict.fromkeys(_lanes(quotas, OFFERS), BEGINNING)))
+    task = await table.put(type="a")
+    async with database._engine.connect() as connection:
+        await connection.execution_options(isolation_level="READ COMMITTED")
+        await connection.execute(text("SET SESSION synchronous_commit = on"))
+        (row,) = (await connection.exec_driver_sql(sent.text, tuple(arguments))).mappings().all()
+        in_mark = (await connection.execute(text("SHOW synchronous_commit"))).scalar()
+        await connection.commit()
+        after = (await connection.execute(text("SHOW synchronous_commit"))).scalar()
+        await connection.invalidate()
+
+    assert (row["id"], row["is_marked"], in_mark, after) == (task, True, "off", "on")

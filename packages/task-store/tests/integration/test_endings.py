@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,6 +20,7 @@ from task_store import (
     Ending,
     Tasks,
     UnstorableValuesError,
+    WorkerProcess,
     Workers,
     new_lease_token,
 )
@@ -66,12 +66,12 @@ async def test_release_may_be_for_later(attempts: Attempts, tasks: Tasks, claim_
 
 @pytest.mark.parametrize("event", ENDINGS)
 async def test_attempt_that_neither_completed_nor_snoozed_is_kept_beside_its_task(
-    event: Event, attempts: Attempts, claim_one: ClaimOne, table: Any
+    event: Event, database: Database, claim_one: ClaimOne, table: Any
 ) -> None:
     claim = await claim_one()
     before = await table.task(claim.id)
 
-    await attempts.record(ENDINGS[event](claim))
+    await Attempts(database, WorkerProcess("web-1", 4711)).record(ENDINGS[event](claim))
 
     kept = await table.fetch("SELECT * FROM task_attempts")
     if event in WITHOUT_TRACE:
@@ -81,6 +81,7 @@ async def test_attempt_that_neither_completed_nor_snoozed_is_kept_beside_its_tas
     has_error = event in {Event.RETRY, Event.FAIL}
     assert (row["task_id"], row["attempt"], row["outcome"]) == (claim.id, 1, event)
     assert (row["worker_id"], row["started_at"]) == (before["worker_id"], before["started_at"])
+    assert (row["host"], row["pid"]) == ("web-1", 4711)
     assert row["started_at"] <= row["ended_at"] <= await table.now()
     assert row["error"] == (ERROR.model_dump() if has_error else None)
     assert row["traceback"] == ("Traceback: here" if has_error else None)
@@ -218,9 +219,9 @@ async def test_stale_ending_in_one_statement_with_the_current_one_is_told_apart(
     claim = await claim_one()
 
     answers = await asyncio.gather(
-        attempts.record(Ending.fail(replace(claim, lease_token=uuid4()), ERROR)),
+        attempts.record(Ending.fail(claim._replace(lease_token=uuid4()), ERROR)),
         attempts.record(Ending.complete(claim, None)),
-        attempts.record(Ending.release(replace(claim, lease_token=uuid4()))),
+        attempts.record(Ending.release(claim._replace(lease_token=uuid4()))),
     )
 
     assert [answer and answer.event for answer in answers] == [None, Event.COMPLETE, None]
@@ -279,7 +280,8 @@ async def test_sweep_counts_the_loss_unless_the_worker_was_draining(
     if was_draining:
         lost_count -= 1
         event = Event.RESCUE if event is Event.ABANDON else event
-    worker = await table.dead_worker(draining_at=timedelta(minutes=-1) if was_draining else None)
+    drained = timedelta(minutes=-1) if was_draining else None
+    worker = await table.dead_worker(draining_at=drained, host="web-1", pid=4711)
     task_id = await table.running(worker, attempt=4, dispatched_at=timedelta(minutes=-2), **columns)
 
     (ended,) = await workers.sweep(await workers.dead_holders(), rows=10)
@@ -291,7 +293,17 @@ async def test_sweep_counts_the_loss_unless_the_worker_was_draining(
     assert (row["status"] == "PENDING") == (event is Event.RESCUE)
     assert (row["dispatched_at"] is None) == (event is Event.RESCUE)
     assert (kept["outcome"], kept["attempt"], kept["worker_id"]) == (event, 4, worker)
+    assert (kept["host"], kept["pid"]) == ("web-1", 4711)
     assert (kept["error"] or {}).get("code") == ("worker_lost" if event is Event.ABANDON else None)
+
+
+async def test_attempt_of_a_worker_without_a_row_is_kept_without_host_and_process(workers: Workers, table: Any) -> None:
+    await table.running(uuid4())
+
+    assert await workers.sweep(await workers.dead_holders(), rows=10)
+
+    (kept,) = await table.fetch("SELECT host, pid FROM task_attempts")
+    assert kept == {"host": None, "pid": None}
 
 
 async def test_sweep_takes_so_many_rows_and_no_task_of_the_living(workers: Workers, table: Any) -> None:

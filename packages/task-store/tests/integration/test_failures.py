@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from task_contracts import ErrorCode, FailureKind, TaskError, TaskStatus, limits
+from task_contracts import REJECTED_FAILURE, ErrorCode, FailureKind, TaskError, TaskStatus, limits
 from task_contracts.lifecycle import Event
 from task_store import (
     Attempts,
@@ -125,6 +125,23 @@ async def test_workers_that_count_the_same_kinds_at_once_neither_lose_one_nor_de
     assert [group.count for group in await failures.last_day()] == [20] * 60
 
 
+async def test_workers_that_bring_new_kinds_at_once_make_no_more_than_each_may_and_a_full_hour_takes_none(
+    failures: Failures, other_database: Database, table: Any
+) -> None:
+    async def bring(where: Failures, name: str, kinds: int) -> None:
+        await where.count([counted(FailureKind("echo", f"{name}{number}")) for number in range(kinds)])
+
+    both, full = (failures, Failures(other_database)), limits.FINGERPRINTS_AN_HOUR
+    await asyncio.gather(*(bring(one, name, full) for one, name in zip(both, "ab", strict=True)))
+    (at_once,) = await table.fetch("SELECT count(*) FROM failure_hours")
+    await bring(failures, "c", full)
+
+    (afterwards,) = await table.fetch("SELECT count(*), sum(count) FROM failure_hours")
+    assert full <= at_once["count"] <= 2 * full + 1
+    assert afterwards["count"] <= max(at_once["count"], full + 1)
+    assert afterwards["sum"] == 3 * full
+
+
 async def test_count_ends_at_what_the_column_holds(failures: Failures) -> None:
     for _ in range(2):
         await failures.count([counted(count=(1 << 31) - 2)])
@@ -181,7 +198,7 @@ async def test_what_the_leader_ends_has_the_fingerprint_of_its_code(workers: Wor
 
     assert ended.event is Event.ABANDON
     assert (await table.task(lost))["fingerprint"] == FailureKind("größe", ErrorCode.WORKER_LOST).fingerprint
-    assert (await table.task(unknown))["fingerprint"] == FailureKind("nobody's", ErrorCode.UNKNOWN_TYPE).fingerprint
+    assert (await table.task(unknown))["fingerprint"] == REJECTED_FAILURE.fingerprint
 
 
 async def test_rerun_of_a_kind_of_failure_takes_that_kind_alone(tasks: Tasks, table: Any) -> None:

@@ -199,6 +199,7 @@ async def test_server_out_of_connections_is_unavailable() -> None:
             error = await fails_in_time(ask(second))
 
     assert error.sqlstate == "53300"
+    assert "sorry, too many clients already" in str(error)
 
 
 async def test_revision_is_waited_for_while_the_server_is_away(server: PrivatePostgres) -> None:

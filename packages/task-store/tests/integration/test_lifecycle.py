@@ -12,7 +12,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 import task_store._creations
-from task_contracts import FailureKind, Priority, TaskError, TaskStatus, TaskUpdate
+from task_contracts import REJECTED_FAILURE, FailureKind, Priority, TaskError, TaskStatus, TaskUpdate
 from task_contracts.lifecycle import CANCELLATION, COLUMN_RULES, LIFECYCLE, Event, Guard, Presence, Transition, Write
 from task_contracts.testing import a_create
 from task_store import (
@@ -239,7 +239,7 @@ def has_code(code: str) -> Check:
 
 def is_of_its_kind(new: Any, before: dict[str, Any], _: Clock) -> bool:
     lost = FailureKind(before["type"], "worker_lost")
-    return new in {one.fingerprint for one in (KIND, lost, FailureKind(before["type"], "unknown_type"))}
+    return new in {one.fingerprint for one in (KIND, lost, REJECTED_FAILURE)}
 
 
 FRESH = (
@@ -397,7 +397,7 @@ async def somebody_offers_it(table: Any) -> None:
 
 
 async def it_was_offered_six_days_ago(table: Any) -> None:
-    query = "INSERT INTO task_types VALUES ('default', 'unknown', NULL, statement_timestamp() - interval '6 days')"
+    query = "INSERT INTO task_types VALUES ('default', 'unknown', '', NULL, statement_timestamp() - interval '6 days')"
     await table.connection.execute(query)
 
 

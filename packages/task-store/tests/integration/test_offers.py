@@ -33,44 +33,55 @@ async def test_without_workers_nothing_is_offered(workers: Workers, table: Any) 
     assert await workers.live_offers() == LiveOffers({}, {})
 
 
-async def test_offer_is_written_for_each_queue_and_renewed_with_its_schema(workers: Workers, table: Any) -> None:
-    query = "SELECT queue, type, payload_schema, last_offered_at FROM task_types ORDER BY queue, type"
+async def test_offer_is_written_for_each_queue_and_version_and_renewed(workers: Workers, table: Any) -> None:
+    query = "SELECT queue, type, payload_schema, last_offered_at FROM task_types ORDER BY queue, type, schema_hash"
+    age = "UPDATE task_types SET last_offered_at = last_offered_at - interval '31 s'"
 
     await workers.offer(Offer(("reports", "default"), {"a": None, "b": SCHEMA}))
-    first = await table.fetch(query)
-    await workers.offer(Offer(("default",), {"a": SCHEMA, "b": None}))
+    await table.execute(age)
+    first = {tuple(row.values())[:2]: row for row in await table.fetch(query)}
+    await workers.offer(Offer(("default",), {"a": SCHEMA, "b": SCHEMA}))
     second = await table.fetch(query)
 
-    described = [tuple(row.values())[:3] for row in second]
-    assert [(row["queue"], row["type"]) for row in first] == [
-        (queue, type_) for queue in ("default", "reports") for type_ in "ab"
-    ]
-    assert described == [
+    assert list(first) == [(queue, type_) for queue in ("default", "reports") for type_ in "ab"]
+    assert [tuple(row.values())[:3] for row in second] == [
+        ("default", "a", None),
         ("default", "a", SCHEMA),
-        ("default", "b", None),
+        ("default", "b", SCHEMA),
         ("reports", "a", None),
         ("reports", "b", SCHEMA),
     ]
-    is_renewed = [new["last_offered_at"] > old["last_offered_at"] for old, new in zip(first, second, strict=True)]
-    assert is_renewed == [True, True, False, False]
+    before = [first[row["queue"], row["type"]]["last_offered_at"] for row in second]
+    is_renewed = [row["last_offered_at"] > old for row, old in zip(second, before, strict=True)]
+    assert is_renewed == [False, True, True, False, False]
 
 
-async def test_offer_is_written_again_only_when_it_is_old_or_its_schema_has_changed(
-    workers: Workers, table: Any
-) -> None:
-    query = "SELECT type, xmin::text, payload_schema FROM task_types ORDER BY type"
+async def test_offer_is_written_again_only_when_it_is_old_or_another_version(workers: Workers, table: Any) -> None:
+    query = "SELECT type, schema_hash, xmin::text, payload_schema FROM task_types"
     offer = Offer(("default",), {"changed": SCHEMA, "fresh": SCHEMA, "free": None, "old": None})
     await workers.offer(offer)
     await table.connection.execute(
         "UPDATE task_types SET last_offered_at = last_offered_at - interval '31 s' WHERE type = 'old'"
     )
-    before = {row["type"]: row["xmin"] for row in await table.fetch(query)}
+    before = {(row["type"], row["schema_hash"]): row["xmin"] for row in await table.fetch(query)}
 
     await workers.offer(Offer(("default",), {**offer.schema_by_type, "changed": {}}))
 
-    rows = {row["type"]: row for row in await table.fetch(query)}
-    assert {type_ for type_, row in rows.items() if row["xmin"] != before[type_]} == {"changed", "old"}
-    assert rows["changed"]["payload_schema"] == {}
+    rows = {(row["type"], row["schema_hash"]): row for row in await table.fetch(query)}
+    written = [(key[0], row["payload_schema"]) for key, row in rows.items() if row["xmin"] != before.get(key)]
+    assert sorted(written) == [("changed", {}), ("old", None)]
+    assert len(rows) == len(before) + 1
+
+
+async def test_versions_of_a_type_are_told_by_their_schema_whatever_the_order_of_its_keys() -> None:
+    turned = dict(reversed(SCHEMA.items()))
+    offers = [Offer((), {"a": schema, "b": None}) for schema in (SCHEMA, turned, {**SCHEMA, "title": "B"})]
+
+    one, same, other = (offer.schema_hashes for offer in offers)
+
+    assert one == same
+    assert one[0] != other[0]
+    assert one[1] == other[1] == ""
 
 
 async def test_live_offers_of_many_workers_are_read_in_one_row_for_each_kind(workers: Workers, table: Any) -> None:
@@ -187,6 +198,41 @@ async def test_error_of_an_unknown_type_names_type_and_queue_and_what_is_offered
             "many": "t00, t01, t02, t03, t04, t05, t06, t07, t08, t09 and 3 more",
         }.items()
     }
+
+
+async def test_versions_that_nobody_offers_are_forgotten_once_they_are_old(workers: Workers, table: Any) -> None:
+    live, gone, young = ({"title": name} for name in ("live", "gone", "young"))
+    for schema in (live, gone, young):
+        await workers.offer(Offer(("default",), {"a": schema}))
+    await workers.offer(Offer(("reports",), {"a": live, "b": None}))
+    await table.connection.execute(
+        "UPDATE task_types SET last_offered_at = statement_timestamp() - interval '14 days 1 hour'"
+        " WHERE payload_schema->>'title' IS DISTINCT FROM 'young'"
+    )
+    (hash_,) = Offer((), {"a": live}).schema_hashes
+    await table.worker(types=["a"], schema_hashes=[hash_], draining_at=timedelta(seconds=-1))
+    await table.dead_worker(queues=["reports"], types=["b"], schema_hashes=[""])
+
+    forgotten = [await workers.forget_offers(timedelta(days=14), rows=2) for _ in range(3)]
+
+    left = await table.fetch("SELECT queue, type, payload_schema FROM task_types ORDER BY payload_schema->>'title'")
+    assert sorted(type_ for types in forgotten for type_ in types) == ["a", "a", "b"]
+    assert [len(types) for types in forgotten] == [2, 1, 0]
+    assert [tuple(row.values()) for row in left] == [("default", "a", live), ("default", "a", young)]
+
+
+async def test_version_that_is_offered_anew_meanwhile_is_kept(
+    workers: Workers, other_database: Database, table: Any
+) -> None:
+    await workers.offer(Offer(("default",), {"a": None}))
+    await table.connection.execute("UPDATE task_types SET last_offered_at = statement_timestamp() - interval '15 days'")
+
+    async with table.connection.transaction():
+        await table.connection.execute("UPDATE task_types SET last_offered_at = statement_timestamp()")
+
+        assert await Workers(other_database).forget_offers(timedelta(days=14), rows=2) == []
+
+    assert len(await table.fetch("SELECT FROM task_types")) == 1
 
 
 @pytest.mark.parametrize(("days", "is_rejected"), [(6.9, False), (7.1, True)])

@@ -7,6 +7,7 @@ of a table in which every task has ended, and with fresh ones; once with known p
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from task_contracts import Priority, SortOrder, TaskStatus, limits
 from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import Base, Database, TaskFilter
+from task_store._driver_statement import driver_statement
 from task_store._statements import (
     activity,
     bulk,
@@ -31,17 +33,18 @@ from task_store._statements import (
     claims,
     create,
     dispatch,
+    explain,
     history,
+    live,
     pages,
     progress,
     purge,
     record,
     reject,
+    uncounted,
     workers,
 )
-from task_store._statements.parameters import named
 from task_store._statements.statement import Statement
-from task_store.statements_page import compiled
 from task_store.statements_page import statements as all_statements
 
 TASKS = Base.metadata.tables["tasks"]
@@ -50,6 +53,8 @@ PRIORITIES = [str(priority) for priority in Priority]
 ME, DEAD = uuid4(), uuid4()
 HELD = 20
 WAITING, RUNNING, FAILED = 20_000, 2_000 + 2 * HELD, 300
+ACTIVITY_MINUTES = 14 * 24 * 60 + 60
+"""Those of the fortnight that is kept, and an hour more."""
 
 ID = "('00000000-0000-7000-8000-' || lpad(to_hex(nextval('ids')), 12, '0'))::uuid"
 """Ids that grow with time, as UUIDv7 does."""
@@ -168,6 +173,8 @@ def statements(known: Known) -> dict[str, Case]:
         "traceback": nothing,
         "fingerprint": nothing,
         "delay_seconds": [0.0] * HELD,
+        "host": "web-1",
+        "pid": 4711,
     }
     checkpoints = {"id": held_ids, "lease_token": tokens, "checkpoint": ['{"page": 1}'] * HELD}
     reports = {"id": held_ids, "lease_token": tokens, "progress": ['{"percent": 1}'] * HELD}
@@ -185,6 +192,8 @@ def statements(known: Known) -> dict[str, Case]:
         "request_hash": ["\\x" + "00" * 32] * len(ids),
     }
     one = {"task_id": ids[0]}
+    lane = {"queue": "default", "priority": "HIGH", "type": "echo"}
+    last_of_lane = {**one, **lane, "due_at": "2100-01-01T00:00:00Z"}
     suspects = {**offered, "overdue": timedelta(seconds=2), "resting": [], "suspects": 4}
     watched = {"id": ids, "version": [0] * len(ids), "bytes": 4 << 20}
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
@@ -233,8 +242,9 @@ def statements(known: Known) -> dict[str, Case]:
         "create keyed": Case(create.CREATE_KEYED, new | keys, rows=0),
         "create batch": Case(create.CREATE_BATCH, new | {name: column[0] for name, column in keys.items()}, rows=0),
         "count waiting": Case(
-            activity.COUNT_WAITING, {"queue": "default", "priority": "LOW"}, rows=40_000, pages=60_000
+            activity.COUNT_WAITING, {"queue": "default", "priority": "LOW"}, rows=limits.TOTAL_MAX + 20, pages=4_500
         ),
+        "any waiting": Case(activity.ANY_WAITING, {"queue": ["default"] * 3, "priority": PRIORITIES}, rows=3, pages=30),
         "count running": Case(activity.COUNT_RUNNING, {}, rows=3_000),
         "get by key": Case(pages.GET_BY_KEY, {"scope": "", "idempotency_key": "key-7"}, rows=1, pages=10),
         "get batch": Case(pages.GET_BATCH, {"scope": "", "idempotency_key": "key-7"}, rows=50, pages=200),
@@ -246,6 +256,9 @@ def statements(known: Known) -> dict[str, Case]:
         ),
         "get": Case(pages.GET, one, rows=1, pages=10),
         "state": Case(pages.STATE, one, rows=1, pages=10),
+        "is key known": Case(pages.IS_KEY_KNOWN, {"scope": "", "idempotency_key": "key-7"}, rows=1, pages=10),
+        "explain": Case(explain.TASK, one, rows=1, pages=20),
+        "explain the wait": Case(explain.WAIT, last_of_lane, rows=limits.AHEAD_MAX + 1, pages=1_500),
         "delete": Case(cancel_rerun.CANCEL, one, rows=2, pages=50),
         "rerun": Case(cancel_rerun.RERUN, one, rows=2, pages=50),
         "reschedule": Case(
@@ -262,6 +275,7 @@ def statements(known: Known) -> dict[str, Case]:
         ),
         "dead holders": Case(workers.DEAD_HOLDERS, {}, rows=RUNNING, pages=4_000),
         "forget dead": Case(workers.FORGET_DEAD, {"age": timedelta()}, rows=RUNNING, pages=4_000),
+        "forget offers": Case(workers.FORGET_OFFERS, {"age": timedelta()}, rows=100, pages=4_000),
         "old": Case(
             purge.OLD,
             {
@@ -321,13 +335,11 @@ class Planner:
         self._connection = connection
 
     async def explain(self, case: Case, mode: str) -> dict[str, Any]:
-        sql = compiled(case.statement)
-        given = {**sql.params, **named(case.values)}
-        order = sql.positiontup or []
-        literals = ", ".join(_literal(given[name]) for name in order)
+        sent = driver_statement(case.statement.sql)
+        literals = ", ".join(map(_literal, sent.arguments(defaultdict(lambda: None, case.values))))
         run = self._connection.exec_driver_sql
         await run(f"SET plan_cache_mode = {mode}")
-        await run(f"PREPARE hot AS {sql}")
+        await run(f"PREPARE hot AS {sent.text}")
         await run("BEGIN")
         try:
             arguments = f"({literals})" if literals else ""
@@ -546,6 +558,22 @@ async def test_every_election_and_sweep_reads_the_living_and_those_who_hold_some
         "dead holders": Case(workers.DEAD_HOLDERS, {}, rows=2 * 3),  # each once for its death, once for its row
         "sweep": Case(record.SWEEP, {"worker_id": [ME, DEAD], "rows": 500}, rows=2),
         "live offers": Case(workers.LIVE_OFFERS, {}, rows=1),
+        "capacity": Case(activity.CAPACITY, {}, rows=2),  # of all, and of each queue
+        "live types": Case(activity.LIVE_TYPES, {}, rows=1),
+        "live workers": Case(live.LIVE_WORKERS, {}, rows=2),  # and who leads them
+        "live versions": Case(live.LIVE_VERSIONS, {}, rows=1),
+        "explain": Case(explain.TASK, {"task_id": uuid4()}, rows=0),
+        "explain the wait": Case(
+            explain.WAIT,
+            {
+                "task_id": uuid4(),
+                "due_at": "2020-01-01T00:00:00Z",
+                "queue": "default",
+                "priority": "HIGH",
+                "type": "unknown",
+            },
+            rows=1,
+        ),
         "reject": Case(
             reject.REJECT, {"priority": PRIORITIES, "lease": timedelta(seconds=30), "rows": 100}, rows=1, is_hot=False
         ),
@@ -561,6 +589,70 @@ async def test_every_election_and_sweep_reads_the_living_and_those_who_hold_some
                     assert rows_of(plan, "workers") <= case.rows
 
 
+FILL_ACTIVITY = f"""
+INSERT INTO activity_minutes (minute, queue, priority, type, accepted)
+SELECT date_trunc('minute', now()) - n * interval '1 minute', 'default', priority, 'echo', 1
+FROM generate_series(-1, {ACTIVITY_MINUTES}) AS n, unnest(ARRAY['LOW', 'MEDIUM', 'HIGH']) AS priority
+"""
+FILL_UNCOUNTED = f"""
+INSERT INTO uncounted_tasks (task_id, queue, priority, type)
+SELECT {ID}, 'default', 'LOW', 'echo' FROM generate_series(1, 20000) AS n
+"""
+FILL_QUEUES = """
+INSERT INTO queue_now (queue, priority, waiting, waiting_is_capped, running, at)
+SELECT 'queue-' || n, priority, 1, false, 0, now()
+FROM generate_series(1, 50) AS n, unnest(ARRAY['LOW', 'MEDIUM', 'HIGH']) AS priority
+"""
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True], ids=["stale", "fresh"])
+async def test_counts_of_two_weeks_are_written_read_and_forgotten_by_their_key(
+    is_analyzed: bool, database_url: str, subtests: pytest.Subtests
+) -> None:
+    minute = (datetime.now(UTC) - timedelta(minutes=3)).replace(second=0, microsecond=0)
+    kinds = [("default", priority, type_) for priority in PRIORITIES for type_ in ("echo", "new")]
+    added = {
+        "minute": [minute] * len(kinds),
+        **{
+            name: list(column)
+            for name, column in zip(("queue", "priority", "type"), zip(*kinds, strict=True), strict=True)
+        },
+        **{name: [1] * len(kinds) for name in (*activity.COUNTS, *activity.SUMS)},
+    }
+    queues = [(f"queue-{number}", priority) for number in range(3) for priority in PRIORITIES]
+    counted = {
+        "queue": [queue for queue, _ in queues],
+        "priority": [priority for _, priority in queues],
+        **{name: [1] * len(queues) for name in ("waiting", "running")},
+        "waiting_is_capped": ["false"] * len(queues),
+        "oldest_due_at": [None] * len(queues),
+    }
+    cases = {
+        "add": Case(activity.ADD, added, rows=0, pages=200),
+        "forget": Case(activity.FORGET, {"age": timedelta(days=14), "rows": 100}, rows=3 * 100, pages=800),
+        "rates": Case(activity.RATES, {"minutes": [1, 5, 15], "queue": None}, rows=3 * (1 + 5 + 15), pages=200),
+        "rates of a queue": Case(
+            activity.RATES, {"minutes": [1, 5, 15], "queue": "default"}, rows=3 * (1 + 5 + 15), pages=200
+        ),
+        "take uncounted": Case(uncounted.TAKE, {"rows": 50}, rows=0, pages=400),
+        "queues now": Case(activity.QUEUES_NOW, {}, rows=3 * 50, pages=20),
+        "write now": Case(activity.WRITE_NOW, counted, rows=3 * 50, pages=200),
+    }
+    filling = (FILL_ACTIVITY, FILL_QUEUES, FILL_UNCOUNTED)
+    steps = (*filling, "ANALYZE") if is_analyzed else ("ANALYZE", *filling)
+    async with filled(database_url, *steps) as connection:
+        planner = Planner(connection)
+        for name, case in cases.items():
+            for mode in ("force_custom_plan", "force_generic_plan"):
+                with subtests.test(statement=name, mode=mode):
+                    plan = await planner.explain(case, mode)
+
+                    scanned = {one["Node Type"] for one in scans(plan, "activity_minutes")}
+                    assert "Seq Scan" not in scanned
+                    assert rows_of(plan, "activity_minutes") + rows_of(plan, "queue_now") <= case.rows
+                    assert pages_of(plan) <= case.pages
+
+
 async def test_heartbeats_and_elections_write_no_index(database_url: str) -> None:
     async with filled(database_url) as connection:
         names = ("n_tup_upd", "n_tup_hot_upd")
@@ -571,7 +663,8 @@ async def test_heartbeats_and_elections_write_no_index(database_url: str) -> Non
             (workers.RENEW, {**lease, "in_flight": 7}),
             (workers.ELECT, {**lease, "reaches_broker": True, "interval": timedelta(seconds=5)}),
         ):
-            await connection.execute(statement.sql, named(values))
+            sent = driver_statement(statement.sql)
+            await connection.exec_driver_sql(sent.text, tuple(sent.arguments(values)))
         after = (await connection.execute(read)).one()
 
     assert [new - old for old, new in zip(before, after, strict=True)] == [2, 2]

@@ -354,7 +354,7 @@ async def test_claim_that_commits_after_its_worker_was_declared_dead_is_swept_on
     finally:
         await other.execute("DROP TRIGGER slow_claim ON tasks; DROP FUNCTION wait_for_test()")
 
-    assert (lost, this_tick) == ([me], [])
+    assert ([one.id for one in lost], this_tick) == ([me], [])
     assert [claim.id for claim in claiming.result().claims] == [task_id]
     assert [(ended.id, ended.event) for ended in next_tick] == [(task_id, Event.RESCUE)]
 

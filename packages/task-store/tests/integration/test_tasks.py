@@ -79,6 +79,23 @@ async def test_task_with_nothing_but_a_name_is_due_at_once(
     assert created.run_at is None
 
 
+@pytest.mark.parametrize("described", [(None, None), ("words", None), (None, "words"), ("words", "more")])
+async def test_what_some_tasks_of_a_batch_have_stays_with_them(
+    tasks: Tasks, new_task: Callable[..., NewTask], described: tuple[str | None, ...]
+) -> None:
+    news = [new_task(description=one) for one in described]
+
+    together = await asyncio.gather(*(tasks.create(new) for new in news))
+    batch = await tasks.create_batch(news)
+
+    for created in (*together, *batch.items):
+        stored = await tasks.get(created.id)
+        assert stored is not None
+        assert stored.description == created.description
+    assert tuple(one.description for one in together) == described
+    assert tuple(one.description for one in batch.items) == described
+
+
 async def test_run_at_in_the_past_is_kept_and_means_now(tasks: Tasks, new_task: Callable[..., NewTask]) -> None:
     run_at = datetime.now(UTC) - timedelta(days=1)
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from task_store import HeldRow, Offer, UnstorableValuesError, Workers, new_worker_id
+from task_store import HeldRow, LostWorker, Offer, UnstorableValuesError, WorkerProcess, Workers, new_worker_id
 
 LEASE = timedelta(seconds=30)
 INTERVAL = timedelta(seconds=5)
@@ -34,10 +34,14 @@ def worker_row(table: Any):
 async def test_registered_worker_has_a_lease_from_now(workers: Workers, worker_row: Any, table: Any) -> None:
     me, start = new_worker_id(), await table.now()
 
-    await workers.register(me, Offer(("default", "reports"), {"b": None, "a": {"type": "object"}}), LEASE)
+    offer = Offer(("default", "reports"), {"b": None, "a": {"type": "object"}})
+    await workers.register(me, offer, LEASE, WorkerProcess("web-1", 4711, "0.1.0", 50))
 
     row, end = await worker_row(me), await table.now()
     assert (row["queues"], row["types"]) == (["default", "reports"], ["a", "b"])
+    assert row["schema_hashes"] == [offer.schema_hashes[0], ""]
+    assert (row["host"], row["pid"], row["version"], row["slots"]) == ("web-1", 4711, "0.1.0", 50)
+    assert (row["in_flight"], row["lease_seconds"]) == (0, 30.0)
     assert start <= row["started_at"] <= end
     assert row["expires_at"] == row["started_at"] + LEASE
     assert not row["reaches_broker"]
@@ -64,10 +68,12 @@ async def test_renewal_prolongs_a_lease_even_one_that_is_over(workers: Workers, 
     me = await table.worker(expires_at=timedelta(seconds=-10))
     start = await table.now()
 
-    is_alive = await workers.renew(me, LEASE)
+    is_alive = await workers.renew(me, LEASE, in_flight=7)
 
+    row = await worker_row(me)
     assert is_alive
-    assert start <= (await worker_row(me))["expires_at"] - LEASE <= await table.now()
+    assert start <= row["expires_at"] - LEASE <= await table.now()
+    assert row["in_flight"] == 7
 
 
 async def test_dead_worker_cannot_renew_elect_drain_or_retire(
@@ -238,10 +244,12 @@ async def test_tick_says_whether_the_broker_is_reached(table: Any, elect: Any, w
 
 async def test_steady_worker_declares_dead_whose_lease_is_over(workers: Workers, table: Any) -> None:
     me, healthy = await table.worker(), await table.worker()
-    late = {await table.worker(expires_at=timedelta(seconds=-1)) for _ in range(2)}
+    late = [await table.worker(expires_at=timedelta(seconds=-1), host=host, pid=4711) for host in ("a", "b")]
     await table.dead_worker()
 
-    assert set(await workers.declare_dead(me, LEASE)) == late
+    lost = await workers.declare_dead(me, LEASE)
+
+    assert {*lost} == {LostWorker(late[0], "a", 4711), LostWorker(late[1], "b", 4711)}
     assert await workers.declare_dead(me, LEASE) == []
     dead = await table.fetch("SELECT id FROM workers WHERE dead_at IS NULL ORDER BY id")
     assert [row["id"] for row in dead] == [me, healthy]

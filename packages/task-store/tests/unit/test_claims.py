@@ -1,15 +1,17 @@
-"""How the poll's scan shrinks and grows; the claims themselves are tested on a real database."""
+"""How the poll's scan shrinks and grows, and what rests; the claims themselves are tested on a real database."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from task_contracts import Priority
-from task_store import Claims, DatabaseUnavailableError, Offer
+from task_store import Claim, Claims, DatabaseUnavailableError, NotExecutedError, Offer, StoreError
+from task_store._statements import claims as statements
 from task_store.batch_limit import BatchLimit
 
 OVERDUE = timedelta(seconds=2)
@@ -82,3 +84,40 @@ async def test_a_scan_grows_again_with_each_answer(claims: Claims, scans: Scans)
 
     assert scans.rows[0] == 4
     assert scans.rows[-1] == 60 * 67
+
+
+class Refusing(Scans):
+    """Answers scans, and refuses each claim with the same error."""
+
+    def __init__(self, error: StoreError) -> None:
+        super().__init__()
+        self.answers = True
+        self.error = error
+
+    async def fetch(self, statement: object, values: dict[str, Any]) -> list[dict[str, Any]]:
+        if statement is statements.OVERDUE:
+            return await super().fetch(statement, values)
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "resting"), [(StoreError("a trigger"), 1), (NotExecutedError("the database is read-only"), 0)]
+)
+async def test_task_rests_for_what_failed_and_not_for_what_was_not_executed(error: StoreError, resting: int) -> None:
+    database: Any = Refusing(error)
+    claims = Claims(database, database, database, Offer(("default",), {"echo": None}), WEIGHTS)
+    task_id = uuid4()
+
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            await claims.by_id(uuid4(), [task_id], uuid4())
+        await scan(claims, 1)
+
+    assert len(database.asked[-1]["resting"]) == resting
+
+
+def test_the_columns_of_a_claim_are_its_fields_in_their_order() -> None:
+    suspect, by_id = (list(one.sql.exported_columns.keys()) for one in (statements.SUSPECT, statements.BY_ID))
+
+    assert suspect == list(Claim._fields)
+    assert by_id == [*Claim._fields, "left"]

@@ -60,7 +60,25 @@ def test_code_of_the_server_decides(kind: type[StoreError], states: list[str]) -
 
     assert {state: type(error) for state, error in errors.items()} == dict.fromkeys(states, kind)
     assert [error.sqlstate for error in errors.values()] == states
-    assert "secret" not in "".join(map(str, errors.values()))
+    told = [state for state, error in errors.items() if "secret" in str(error)]
+    assert told == [state for state in states if state[:2] in ("53", "57") and kind is DatabaseUnavailableError]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sorry, too many clients already", "sorry, too many clients already"),
+        ('too many connections for role "task_api"', 'too many connections for role "task_api"'),
+        ("two\nlines\x1b[2J", "two lines\\u001b[2J"),
+        ("x" * 500, "x" * 199 + "…"),
+        ("", ""),
+    ],
+)
+def test_what_the_server_lacks_is_said_in_its_own_words(words: str, said: str) -> None:
+    refused = asyncpg.TooManyConnectionsError(words)
+    refused.detail = refused.hint = "secret"
+
+    assert str(classify(refused)) == f"the database is not available (TooManyConnectionsError: {said})"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +142,7 @@ def test_error_that_nobody_foresaw_is_still_ours(error: Exception) -> None:
     [
         (NotExecutedError, asyncpg.InterfaceError("secret")),
         (NotExecutedError, asyncpg.InternalClientError("secret")),
-        (DatabaseUnavailableError, asyncpg.AdminShutdownError("secret")),
+        (DatabaseUnavailableError, asyncpg.AdminShutdownError("ended")),
         (DatabaseUnavailableError, asyncpg.ConnectionDoesNotExistError("secret")),
     ],
 )

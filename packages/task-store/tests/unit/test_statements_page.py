@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy import ColumnElement, Executable
 
 from task_store import Base
+from task_store._driver_statement import compile_statement
 from task_store._sql_layout import laid_out
 from task_store._statements.statement import Statement
-from task_store.statements_page import EXAMPLES, compiled, modules, render, statements
+from task_store.statements_page import EXAMPLES, modules, render, statements
 
 PAGE = Path(__file__).parents[4] / "docs" / "statements.md"
 SHOWN = [*statements().values(), *(one for made in EXAMPLES.values() for one in made.values())]
@@ -75,7 +76,9 @@ def test_the_command_writes_the_page(tmp_path: Path) -> None:
     assert written.read_bytes() == render().encode()
 
 
-@pytest.mark.parametrize("sql", [str(compiled(statement)) for statement in SHOWN], ids=lambda sql: sql[:30])
+@pytest.mark.parametrize(
+    "sql", [str(compile_statement(statement.sql)) for statement in SHOWN], ids=lambda sql: sql[:30]
+)
 def test_layout_changes_white_space_alone(sql: str) -> None:
     assert re.sub(r"\s+", "", laid_out(sql)) == re.sub(r"\s+", "", sql)
 

@@ -182,6 +182,8 @@ BEGIN
         (task ->> 'max_attempts')::integer,
         statement_timestamp()
     );
+    INSERT INTO {schema}.uncounted_tasks (task_id, queue, priority, type)
+    VALUES (new_id, asked_queue, coalesce(body ->> 'priority', 'MEDIUM'), known_type);
     RETURN new_id;
 END
 $function$

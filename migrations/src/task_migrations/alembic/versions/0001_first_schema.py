@@ -1,6 +1,6 @@
 """The first schema: tasks, their attempts, workers, the types on offer, the queues, and create_task().
 
-Revision ID: 0001d
+Revision ID: 0001f
 Revises: nothing
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0001d"
+revision = "0001f"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -163,11 +163,13 @@ _STATEMENTS = (
         id uuid NOT NULL,
         queues text[] NOT NULL,
         types text[] NOT NULL,
+        schema_hashes text[] DEFAULT '{}' NOT NULL,
         host text DEFAULT '' NOT NULL,
         pid integer DEFAULT 0 NOT NULL,
         version text DEFAULT '' NOT NULL,
         slots integer DEFAULT 0 NOT NULL,
         in_flight integer DEFAULT 0 NOT NULL,
+        lease_seconds double precision DEFAULT 30 NOT NULL,
         started_at timestamptz NOT NULL,
         expires_at timestamptz NOT NULL,
         ticked_at timestamptz,
@@ -186,9 +188,10 @@ _STATEMENTS = (
     CREATE TABLE task_types (
         queue text NOT NULL,
         type text NOT NULL,
+        schema_hash text DEFAULT '' NOT NULL,
         payload_schema jsonb,
         last_offered_at timestamptz NOT NULL,
-        CONSTRAINT pk_task_types PRIMARY KEY (queue, type)
+        CONSTRAINT pk_task_types PRIMARY KEY (queue, type, schema_hash)
     )
     """,
     """
@@ -245,6 +248,15 @@ _STATEMENTS = (
     )
     WITH (fillfactor = 50)
     """,
+    """
+    CREATE TABLE uncounted_tasks (
+        task_id uuid NOT NULL,
+        queue text NOT NULL,
+        priority text NOT NULL,
+        type text NOT NULL,
+        CONSTRAINT pk_uncounted_tasks PRIMARY KEY (task_id)
+    )
+    """,
     Path(__file__).with_name("0001_create_task.sql").read_text(encoding="utf-8"),
     # Else everybody who can connect may call it, and it runs as its owner.
     "REVOKE ALL ON FUNCTION create_task(json) FROM PUBLIC",
@@ -261,6 +273,7 @@ def downgrade() -> None:
     """Drop everything, tasks included."""
     op.execute("DROP FUNCTION create_task(json)")
     for table in (
+        "uncounted_tasks",
         "failure_hours",
         "queue_now",
         "activity_minutes",

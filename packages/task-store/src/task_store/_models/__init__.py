@@ -8,6 +8,7 @@ from task_store._models.offer import OfferRow
 from task_store._models.queue import QueueRow
 from task_store._models.queue_now import QueueNowRow
 from task_store._models.task import TaskRow
+from task_store._models.uncounted import UncountedRow
 from task_store._models.worker import WorkerRow
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "QueueNowRow",
     "QueueRow",
     "TaskRow",
+    "UncountedRow",
     "WorkerRow",
 ]

@@ -10,7 +10,10 @@ from task_store._models.base import Base
 
 
 class QueueNowRow(Base):
-    """What waits and runs of one priority of a queue at `at`. A row whose count timed out keeps its last figures."""
+    """What waits and runs of one priority of a queue, none of it older than `at`.
+
+    A figure that had no answer in time keeps its last value, and with it the row its `at`.
+    """
 
     __tablename__ = "queue_now"
 

@@ -15,6 +15,8 @@ from task_store._models.base import Base
 class WorkerRow(Base):
     """One start of one worker. Once `dead_at` is set it stays set; a worker that goes on registers under a new id.
 
+    `schema_hashes` are those of `types`, in their order: which version of each type it offers (`task_types`).
+
     No column that a heartbeat or a tick writes is indexed, and half of each page is free: so both are HOT updates, and
     the table stays small.
     """
@@ -24,11 +26,13 @@ class WorkerRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     queues: Mapped[list[str]] = mapped_column(ARRAY(Text))
     types: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    schema_hashes: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     host: Mapped[str] = mapped_column(server_default=text("''"))
     pid: Mapped[int] = mapped_column(server_default=text("0"))
     version: Mapped[str] = mapped_column(server_default=text("''"))
     slots: Mapped[int] = mapped_column(server_default=text("0"))
     in_flight: Mapped[int] = mapped_column(server_default=text("0"))
+    lease_seconds: Mapped[float] = mapped_column(server_default=text("30"))
     started_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ticked_at: Mapped[datetime | None]

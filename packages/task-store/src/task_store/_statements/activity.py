@@ -6,6 +6,8 @@ wrote.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -16,6 +18,8 @@ from sqlalchemy import (
     ScalarSelect,
     Text,
     and_,
+    any_,
+    case,
     cast,
     delete,
     func,
@@ -67,9 +71,20 @@ ADD = Statement(
     indexes=("pk_activity_minutes",),
 )
 
+_row_id: ColumnElement[Any] = literal_column("ctid")
+_old = (
+    select(_row_id)
+    .select_from(ActivityRow)
+    .where(ActivityRow.minute < NOW - parameter("age", Interval()))
+    .order_by(*(getattr(ActivityRow, name) for name in _KEY))
+    .limit(parameter("rows", Integer()))
+    .with_for_update(skip_locked=True)
+)
+
 FORGET = Statement(
-    delete(ActivityRow).where(ActivityRow.minute < NOW - parameter("age", Interval())),
-    "Deletes the counts of long ago.",
+    # By their places: joined by a key of four columns, they would be looked for in the whole table.
+    delete(ActivityRow).where(_row_id == any_(func.array(_old.scalar_subquery()))).returning(ActivityRow.minute),
+    "Deletes counts of minutes that are longer than `age` ago, at most `rows` of them. Skips what is locked.",
     indexes=("pk_activity_minutes",),
 )
 
@@ -108,10 +123,11 @@ _all_types = _hops.union_all(
     select(_type_after(TaskRow.type > _hops.c.type)).where(_hops.c.type.is_not(None))  # its last row is NULL
 )
 _types = select(_all_types.c.type).where(_all_types.c.type.is_not(None)).limit(constant(TYPES_MAX + 1)).cte("types")
+# Both limits count. The one of a type keeps the planner to one type after the other: without it, it hashes all that
+# waits. The one of all ends the walk: without it there are so many of each type. An order would make it sort a type.
 _due = (
     select(TaskRow.due_at)
     .where(_in_line, TaskRow.type == _types.c.type, shown(Guard.DUE))
-    .order_by(TaskRow.due_at)
     .limit(constant(limits.TOTAL_MAX + 1))
     .correlate(_types)
     .lateral("due")
@@ -145,6 +161,23 @@ COUNT_WAITING = Statement(
     indexes=("ix_tasks_waiting",),
 )
 
+_asked = unnested("asked", queue=Text(), priority=Text())
+# The order is that of the index: without it, the planner reads the table until it meets such a task.
+_first = (
+    select(TaskRow.type)
+    .where(is_waiting(), TaskRow.queue == _asked.c.queue, TaskRow.priority == _asked.c.priority)
+    .order_by(TaskRow.type)
+    .limit(constant(1))
+    .correlate(_asked)
+    .lateral("first")
+)
+
+ANY_WAITING = Statement(
+    select(_asked.c.queue, _asked.c.priority).select_from(_asked.join(_first, true())),
+    "Returns those of some priorities of queues of which any task waits, due or not. The arrays have one length.",
+    indexes=("ix_tasks_waiting",),
+)
+
 _holders = holders()
 _held = (
     select(TaskRow.queue, TaskRow.priority)
@@ -171,9 +204,22 @@ _now_given = unnested(
     oldest_due_at=DateTime(timezone=True),
     running=Integer(),
 )
+_is_running_known = _now_given.c.running.is_not(None)
 _insert_now = insert(QueueNowRow).from_select(
     [*(column.name for column in _now_given.c), "at"],
-    select(*_now_given.c, NOW).order_by(_now_given.c.queue, _now_given.c.priority),
+    select(
+        *(_now_given.c[name] for name in _now_given.c.keys()[:-1]),
+        func.coalesce(_now_given.c.running, QueueNowRow.running),
+        case((_is_running_known, NOW), else_=QueueNowRow.at),
+    )
+    .select_from(
+        _now_given.outerjoin(
+            QueueNowRow,
+            and_(QueueNowRow.queue == _now_given.c.queue, QueueNowRow.priority == _now_given.c.priority),
+        )
+    )
+    .where(_is_running_known | QueueNowRow.running.is_not(None))
+    .order_by(_now_given.c.queue, _now_given.c.priority),
 )
 
 WRITE_NOW = Statement(
@@ -181,7 +227,8 @@ WRITE_NOW = Statement(
         index_elements=["queue", "priority"],
         set_={name: _insert_now.excluded[name] for name in (*_now_given.c.keys()[2:], "at")},
     ),
-    "Writes what waits and runs of some priorities of queues.",
+    "Writes what waits and runs of some priorities of queues. Where `running` is NULL, since that was not counted, it"
+    " stays as it was, and so does `at`, the time of the older of the two; then nothing is inserted.",
     indexes=("pk_queue_now",),
 )
 
@@ -200,7 +247,7 @@ _all_workers = select(
     func.coalesce(func.sum(WorkerRow.slots), constant(0)).label("slots"),
 ).where(is_live())
 
-LIVE_WORKERS = Statement(
+CAPACITY = Statement(
     union_all(
         _all_workers,
         select(_served.c.queue, func.count(), func.coalesce(func.sum(_served.c.slots), constant(0))).group_by(

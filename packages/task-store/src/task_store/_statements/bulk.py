@@ -35,6 +35,7 @@ def _finished_before(task: type[TaskRow], began_at: datetime | None) -> ColumnEl
     return task.finished_at < (NOW if began_at is None else began_at)
 
 
+_KIND = (TaskRow.queue, TaskRow.priority, TaskRow.type)
 _ONLY_IF: Mapping[Event, _Condition] = {Event.REQUEST_CANCEL: _is_not_asked, Event.RERUN: _finished_before}
 """Conditions beside the guards, by which a repeated call changes nothing twice."""
 
@@ -42,9 +43,9 @@ _ONLY_IF: Mapping[Event, _Condition] = {Event.REQUEST_CANCEL: _is_not_asked, Eve
 def change(events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at: datetime | None) -> Statement:
     """Build the statement that picks up to `items` matching tasks, and makes one of `events` happen to each.
 
-    `began_at` is the time of the first call, None for that one itself. There is a row for each task that was changed,
-    and one of NULLs if there is none; each has `now`, and `next_after`: the id after which the next call goes on, or
-    NULL if nothing is left.
+    `began_at` is the time of the first call, None for that one itself. There is a row for each kind of task and event,
+    and one of NULLs if nothing was changed; each has `now`, and `next_after`: the id after which the next call goes on,
+    or NULL if nothing is left.
     """
     among = replace(wanted, statuses=sources(*events))
     seen = aliased(TaskRow, pages.examined(among))
@@ -66,18 +67,26 @@ def change(events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at:
         update(TaskRow)
         .values(values_of_picked(events, event))
         .where(is_picked(locked))
-        .returning(TaskRow.id, TaskRow.queue, _happened(events).label("event"))
+        .returning(TaskRow.id, *_KIND, _happened(events).label("event"))
         .cte("changed")
+    )
+    kind_and_event = [changed.c[name] for name in ("queue", "priority", "type", "event")]
+    groups = (
+        select(*kind_and_event, func.array_agg(changed.c.id).label("ids"), func.count().label("tasks"))
+        .group_by(*kind_and_event)
+        .subquery("groups")
     )
     is_more = select(func.count() > items).select_from(candidates).scalar_subquery()
     last = select(candidates.c.id).order_by(in_list_order).offset(items - 1).limit(1).scalar_subquery()
     next_after = case((is_more, last), else_=pages.last_examined_id(among).scalar_subquery())
     return Statement(
-        select(*changed.c, clock.c.now, next_after.label("next_after")).select_from(clock.outerjoin(changed, true())),
-        "Changes matching tasks, and returns them with what happened to each; `now`, and the id after which to go on,"
-        " stand in each row. Waits for the locks of the tasks that it has picked.",
+        select(*groups.c, clock.c.now, next_after.label("next_after")).select_from(clock.outerjoin(groups, true())),
+        "Changes matching tasks. Returns a row for each kind of task (queue, priority, type) and event, with `ids`;"
+        " `now`, and the id after which to go on, stand in each row. Waits for the locks of the tasks that it picked.",
         indexes=tuple(dict.fromkeys((*indexes(among), "pk_tasks"))),
         tells_changes=True,
+        tells_events=True,
+        is_built=True,
     )
 
 
@@ -93,6 +102,7 @@ def count(events: Sequence[Event], wanted: TaskFilter, *, began_at: datetime | N
         select(*matching, func.count().label("examined"), NOW.label("now")).select_from(seen),
         "Counts the tasks examined, and those of them to which each event could happen.",
         indexes=indexes(among),
+        is_built=True,
     )
 
 

@@ -65,6 +65,7 @@ CANCEL = Statement(
     " which is NULL if the task had already ended. No row if there is no such task.",
     indexes=_INDEXES,
     tells_changes=True,
+    tells_events=True,
 )
 
 RERUN = Statement(
@@ -72,6 +73,7 @@ RERUN = Statement(
     "Begins a new run of a task that was unsuccessful. Returns the task as it then is, and the event or NULL.",
     indexes=_INDEXES,
     tells_changes=True,
+    tells_events=True,
 )
 
 _run_at = parameter("run_at", DateTime(timezone=True))

@@ -115,4 +115,5 @@ def present(wanted: TaskFilter, since: datetime, *, items: int) -> Statement:
         select(*found.c, is_cut.label("is_cut"), clock.c.now).select_from(clock.outerjoin(found, true())),
         "Returns the matching tasks that wait, run or have ended since then, and whether some were not examined.",
         indexes=("ix_tasks_waiting", "ix_tasks_running", "ix_tasks_finished"),
+        is_built=True,
     )

@@ -64,9 +64,8 @@ def _claim(picked: CTE, *more: ColumnElement[Any]) -> Update:
             TaskRow.type,
             TaskRow.queue,
             TaskRow.priority,
-            TaskRow.labels.label("labels_text"),
-            TaskRow.payload.label("payload_text"),
-            TaskRow.checkpoint.label("checkpoint_text"),
+            # As texts the driver decodes them in C; as JSON each would go through two functions.
+            *(cast(getattr(TaskRow, name), Text).label(f"{name}_text") for name in ("labels", "payload", "checkpoint")),
             TaskRow.attempt,
             TaskRow.failures,
             TaskRow.rerun_count,

@@ -4,6 +4,9 @@ Each broker queue is read by itself, up to its own quota: so no priority and no 
 
 MARK is the one change of a version that is not told: a caller sees nothing of it but NEW becoming PENDING, the claim
 follows at once, and it would double what a drain tells.
+
+It is also the one write that does not wait for the disk (docs/decisions/0023-marks-do-not-wait.md). A mark that a power
+cut takes back leaves a message that names a task which is marked again: its second message finds it claimed.
 """
 
 from __future__ import annotations
@@ -53,10 +56,12 @@ _due = select(_quota.c.queue, _quota.c.priority, *_first.c).select_from(_quota.j
 _locked = locked_row(_due.c.id, guards(Event.DISPATCH), name="locked")
 _picked = select(_locked.c.id).select_from(_due.join(_locked, true())).cte("picked")
 _marked = update(TaskRow).values(values(Event.DISPATCH)).where(is_picked(_picked)).returning(TaskRow.id).cte("marked")
+_unflushed = select(func.set_config("synchronous_commit", "off", true())).cte("unflushed")
+"""For this transaction alone: its commit does not wait for the disk."""
 
 MARK = Statement(
     select(*_due.c, _marked.c.id.is_not(None).label("is_marked"), clock.c.now).select_from(
-        clock.outerjoin(_due, true()).outerjoin(_marked, _marked.c.id == _due.c.id)
+        clock.join(_unflushed, true()).outerjoin(_due, true()).outerjoin(_marked, _marked.c.id == _due.c.id)
     ),
     "Marks due tasks as dispatched, in each broker queue (`queue`, `priority`) up to `ids` of its lanes together, the"
     " longest due first, and returns them; also those that it skipped since they are locked (`is_marked` is false)."

@@ -1,7 +1,10 @@
 """Counts failed attempts by hour and fingerprint, for the answer to: what failed lately, and how often.
 
-Rows stay few whatever fails: `limits.FINGERPRINTS_AN_HOUR` an hour, and what comes beyond counts as `other`. Workers
-that write at the same moment do not see one another's new rows, so an hour may have as many more as they bring then.
+Rows stay few whatever fails: `limits.FINGERPRINTS_AN_HOUR` an hour, and what comes beyond counts as `other`. The bound
+is that of one writer: statements that run at the same moment do not see one another's new rows, and each may bring as
+many as the hour had room for. So n workers make at most n times as many, and one more, which is `other`. (A lock in the
+statement would not help, since its snapshot is older than its wait; two statements would cost a transaction for a
+chart.) What callers choose fills no room: the rejected tasks of all types are one kind.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from task_store._models import TaskRow
 from task_store._statements.matching import bounds, indexes, is_of_key, match_conditions
 from task_store._statements.parameters import parameter
 from task_store._statements.statement import Statement
+from task_store._statements.transitions import constant
 from task_store.records import TaskFilter
 
 _FIXED_BYTES = 1500
@@ -61,6 +62,12 @@ _scope, _key = parameter("scope", Text()), parameter("idempotency_key", Text(col
 GET_BY_KEY = Statement(
     select(*TASK_COLUMNS, TaskRow.request_hash).where(TaskRow.scope == _scope, TaskRow.idempotency_key == _key),
     "Returns the task that was created with this key, whole, and the hash of the request.",
+    indexes=("ix_tasks_idempotency_key",),
+)
+
+IS_KEY_KNOWN = Statement(
+    select(constant(1)).where(TaskRow.scope == _scope, TaskRow.idempotency_key == _key),
+    "Returns a row if a task was created with this key.",
     indexes=("ix_tasks_idempotency_key",),
 )
 
@@ -121,6 +128,7 @@ def page(wanted: TaskFilter, *, is_full: bool, items: int) -> Statement:
         .order_by(in_list_order(cut.c.id, wanted.order)),
         "Returns a page of tasks, how many matched, and the last id examined if the limit of rows was reached.",
         indexes=indexes(wanted),
+        is_built=True,
     )
 
 
@@ -132,6 +140,7 @@ def total(wanted: TaskFilter) -> Statement:
         select(matching.label("matching"), func.count().label("examined")).select_from(seen),
         "Counts the tasks examined, and those of them that match.",
         indexes=indexes(wanted),
+        is_built=True,
     )
 
 

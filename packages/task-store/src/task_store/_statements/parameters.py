@@ -5,7 +5,6 @@ Every parameter has a prefix in the SQL: one that is named like a column would b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, SQLColumnExpression, any_, bindparam, column, func
@@ -21,18 +20,16 @@ def parameter(name: str, kind: TypeEngine[Any]) -> BindParameter[Any]:
     return bindparam(_PREFIX + name, type_=kind)
 
 
-def named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of parameters under their names in the SQL."""
-    return {_PREFIX + name: value for name, value in values.items()}
-
-
 def given_name(name: str) -> str | None:
     """Return the name that a caller knows a parameter by; None for a value that the statement itself brings along."""
     return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
 
 
 def unnested(alias: str, /, **types: TypeEngine[Any]) -> TableValuedAlias:
-    """Return a relation `alias` made of array parameters: one for each column, of the same name and of this type."""
+    """Return a relation `alias` made of array parameters: one for each column, of the same name and of this type.
+
+    It has as many rows as the longest array has elements; those that a shorter one lacks are NULL.
+    """
     arrays = (parameter(name, ARRAY(kind)) for name, kind in types.items())
     columns = (column(name, kind) for name, kind in types.items())
     return func.unnest(*arrays).table_valued(*columns).render_derived(name=alias)

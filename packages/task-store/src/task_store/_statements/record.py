@@ -13,6 +13,7 @@ from sqlalchemy import (
     CTE,
     JSON,
     BindParameter,
+    ColumnElement,
     Double,
     Integer,
     Select,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import InstrumentedAttribute
 
 from task_contracts import ErrorCode, limits
 from task_contracts.lifecycle import RECORD as RECORD_EVENTS
@@ -50,26 +52,47 @@ _CONTENT = ("result", "error", "traceback", "fingerprint", "delay_seconds")
 _ATTEMPT = (TaskRow.lease_token, TaskRow.attempt, TaskRow.worker_id, TaskRow.started_at)
 
 
-def _end(locked: CTE, events: Sequence[Event], given: ValueExpressions, traceback: Any) -> Select[Any]:
+def _end(
+    locked: CTE,
+    events: Sequence[Event],
+    given: ValueExpressions,
+    *kept_too: ColumnElement[Any],
+    shown: Sequence[InstrumentedAttribute[Any]] = (),
+) -> Select[Any]:
     """Apply the event of each row of `locked`, keep the attempts that leave a trace, and return `Ended` rows.
 
-    `locked` has the columns id and event, and those that `given` uses.
+    `locked` has the columns id and event, and those that `given` uses. `kept_too` are traceback, host and pid, as an
+    attempt keeps them. The rows that are returned have the columns `shown` of the task too.
     """
     ended = (
         update(TaskRow)
         .values(values_of_picked(events, locked.c.event, given))
         .where(TaskRow.id == locked.c.id)
-        .returning(TaskRow.id, *_ATTEMPT, TaskRow.error, TaskRow.lost_count, TaskRow.type, locked.c.event, traceback)
+        .returning(
+            TaskRow.id,
+            *_ATTEMPT,
+            TaskRow.error,
+            TaskRow.lost_count,
+            TaskRow.type,
+            *shown,
+            locked.c.event,
+            *kept_too,
+        )
         .cte("ended")
     )
     kept = (
         insert(AttemptRow)
         .from_select(
-            ["task_id", "attempt", "worker_id", "started_at", "ended_at", "outcome", "error", "traceback"],
+            [
+                *("task_id", "attempt", "worker_id", "host", "pid"),
+                *("started_at", "ended_at", "outcome", "error", "traceback"),
+            ],
             select(
                 ended.c.id,
                 ended.c.attempt,
                 ended.c.worker_id,
+                ended.c.host,
+                ended.c.pid,
                 ended.c.started_at,
                 func.greatest(NOW, ended.c.started_at),
                 ended.c.event,
@@ -79,7 +102,7 @@ def _end(locked: CTE, events: Sequence[Event], given: ValueExpressions, tracebac
         )
         .cte("kept")
     )
-    names = ("id", "lease_token", "event", "type", "attempt", "worker_id", "lost_count")
+    names = ("id", "lease_token", "event", "type", "attempt", "worker_id", "lost_count", *(one.key for one in shown))
     return select(*(ended.c[name] for name in names)).add_cte(kept)
 
 
@@ -121,9 +144,11 @@ RECORD = Statement(
             "delay": func.make_interval(0, 0, 0, 0, 0, 0, _locked.c.delay_seconds),
         },
         _locked.c.traceback,
+        parameter("host", Text()).label("host"),
+        parameter("pid", Integer()).label("pid"),
     ),
     "Ends attempts as their worker asks, and adds a row to `task_attempts` for each that neither completed nor"
-    " snoozed. The arrays"
+    " snoozed, with the host and the process of its worker. The arrays"
     " have one length and are sorted by id; `result` and `error` are JSON texts. Returns the rows that were changed:"
     " one that is missing was no longer this worker's.",
     indexes=("pk_tasks",),
@@ -134,14 +159,17 @@ RECORD = Statement(
 # Of these workers those that are dead, and for each of them its tasks.
 _asked_workers = unnested("asked_workers", worker_id=Uuid())
 _dead_row = (
-    select(WorkerRow.id, WorkerRow.draining_at.is_not(None).label("was_draining"))
+    select(
+        WorkerRow.id,
+        WorkerRow.draining_at.is_not(None).label("was_draining"),
+        func.nullif(WorkerRow.host, constant("")).label("host"),  # a row that DEAD_HOLDERS inserted does not know it
+        func.nullif(WorkerRow.pid, constant(0)).label("pid"),
+    )
     .where(WorkerRow.id == _asked_workers.c.worker_id, WorkerRow.dead_at.is_not(None))
     .limit(constant(1))  # by the primary key for each, never a join with the whole table
     .lateral("dead_row")
 )
-_dead_worker = (
-    select(_dead_row.c.id, _dead_row.c.was_draining).select_from(_asked_workers.join(_dead_row, true())).cte("dead")
-)
+_dead_worker = select(*_dead_row.c).select_from(_asked_workers.join(_dead_row, true())).cte("dead")
 _was_draining = _dead_worker.c.was_draining
 _losses = TaskRow.lost_count + constant(1)
 _lost = (
@@ -162,7 +190,7 @@ _lost = (
     .lateral("lost")
 )
 _swept = (
-    select(_lost.c.id, _lost.c.event, _was_draining)
+    select(_lost.c.id, _lost.c.event, _was_draining, _dead_worker.c.host, _dead_worker.c.pid)
     .select_from(_dead_worker.join(_lost, true()))
     .limit(_rows)
     .cte("locked")
@@ -174,9 +202,13 @@ SWEEP = Statement(
         SWEEP_EVENTS,
         {"was_draining": _swept.c.was_draining, "fingerprint": fingerprint_of(ErrorCode.WORKER_LOST)},
         cast(null(), Text()).label("traceback"),
+        _swept.c.host,
+        _swept.c.pid,
+        shown=(TaskRow.queue, TaskRow.priority),
     ),
     "Ends the attempts of those of these workers that are dead, at most `rows` of them, and adds a row to"
     " `task_attempts` for each. Their tasks are brought back, or end. Skips what is locked.",
     indexes=("ix_tasks_running", "pk_tasks", "pk_workers"),
     tells_changes=True,
+    tells_events=True,
 )

@@ -18,13 +18,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
-from task_contracts import ErrorCode, limits
+from task_contracts import REJECTED_FAILURE, limits
 from task_contracts.lifecycle import Event, Guard, sources
 from task_store._models import OfferRow, TaskRow, WorkerRow
 from task_store._statements.lookups import is_picked
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
-from task_store._statements.transitions import NOW, constant, fingerprint_of, guards, is_status, values
+from task_store._statements.transitions import NOW, constant, guards, is_status, values
 from task_store._statements.workers import is_live
 
 _NAMES_MAX = 10
@@ -109,16 +109,17 @@ _offered = (
 
 _given = {
     "offered": func.coalesce(_offered, constant("nothing")),
-    "fingerprint": fingerprint_of(ErrorCode.UNKNOWN_TYPE),
+    "fingerprint": constant(REJECTED_FAILURE.fingerprint),
 }
 
 REJECT = Statement(
     update(TaskRow)
     .values(values(Event.REJECT, _given))
     .where(is_picked(_rejected))
-    .returning(TaskRow.id, TaskRow.queue, TaskRow.type),
+    .returning(TaskRow.id, TaskRow.queue, TaskRow.priority, TaskRow.type, constant(Event.REJECT).label("event")),
     "Fails tasks that have been due for a lease and whose type nobody offers, at most `rows` of them. `priority` names"
     " all priorities. Skips what is locked.",
     indexes=("ix_tasks_waiting", "pk_tasks", "pk_task_types", "ix_workers_live"),
     tells_changes=True,
+    tells_events=True,
 )

@@ -18,6 +18,9 @@ class Statement:
         scans: the tables that it reads as a whole.
         tells_changes: whether `Database` tells the ids that it returns, in `id` or many in `ids`: they are tasks whose
             version it changed. Where it returns others too, those have an `event` of NULL.
+        tells_events: whether `Database` tells the events of the rows that it returns, to be counted: each row has the
+            `queue`, `priority` and `type` of tasks, the `event` that happened to them, or NULL, and in `tasks` how
+            many they are if not one.
 
     """
 
@@ -26,3 +29,5 @@ class Statement:
     indexes: tuple[str, ...] = ()
     scans: tuple[str, ...] = ()
     tells_changes: bool = False
+    tells_events: bool = False
+    is_built: bool = False

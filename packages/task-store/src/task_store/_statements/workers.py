@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    Double,
     Integer,
     Interval,
     Select,
@@ -21,8 +22,10 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    or_,
     select,
     true,
+    tuple_,
     union_all,
     update,
 )
@@ -46,20 +49,41 @@ def is_live() -> ColumnElement[bool]:
     return and_(WorkerRow.dead_at.is_(None), WorkerRow.expires_at > NOW)
 
 
+def may_reach_broker() -> ColumnElement[bool]:
+    """Return the condition that a worker reaches the broker, or has not said so yet: it does at its first election."""
+    return or_(WorkerRow.reaches_broker, WorkerRow.ticked_at.is_(None))
+
+
+def seconds(duration: ColumnElement[Any]) -> ColumnElement[float]:
+    """Return an interval in seconds."""
+    return cast(func.extract("epoch", duration), Double())
+
+
+def silent_seconds() -> ColumnElement[float | None]:
+    """Return for how long a worker has not renewed its lease, or NULL where that is no sign of trouble.
+
+    It renews six times a lease (`task_worker.lease.heartbeat`): after a third of one, two renewals are missing.
+    """
+    silent = WorkerRow.lease_seconds - seconds(WorkerRow.expires_at - NOW)
+    return case((silent * constant(3) > WorkerRow.lease_seconds, silent))
+
+
 REGISTER = Statement(
     insert(WorkerRow).values(
         id=_me,
         queues=parameter("queues", ARRAY(Text)),
         types=parameter("types", ARRAY(Text)),
+        schema_hashes=parameter("schema_hashes", ARRAY(Text)),
         host=parameter("host", Text()),
         pid=parameter("pid", Integer()),
         version=parameter("version", Text()),
         slots=parameter("slots", Integer()),
+        lease_seconds=seconds(_lease),
         started_at=NOW,
         expires_at=NOW + _lease,
         reaches_broker=False,
     ),
-    "Begins the lease of a worker under a new id.",
+    "Begins the lease of a worker under a new id. `schema_hashes` are those of `types`, in their order.",
 )
 
 RENEW = Statement(
@@ -67,8 +91,8 @@ RENEW = Statement(
     .values(expires_at=NOW + _lease, in_flight=parameter("in_flight", Integer()))
     .where(_is_mine)
     .returning(WorkerRow.id),
-    "Prolongs the lease of a worker to `lease` from now, also one that has expired, and notes how many tasks it has."
-    " Returns no row if it is dead.",
+    "Prolongs the lease of a worker to `lease` from now, also one that has expired, and writes how many tasks it has in"
+    " flight. Returns no row if it is dead.",
     indexes=("pk_workers",),
 )
 
@@ -170,7 +194,7 @@ DECLARE_DEAD = Statement(
     update(WorkerRow)
     .values(dead_at=NOW)
     .where(WorkerRow.dead_at.is_(None), WorkerRow.expires_at <= NOW, _i_am_steady)
-    .returning(WorkerRow.id),
+    .returning(WorkerRow.id, WorkerRow.host, WorkerRow.pid),
     "Declares the workers dead whose leases have expired, and returns them; none unless the worker `worker_id` has"
     " itself ticked without a gap for a lease.",
     indexes=("pk_workers", "ix_workers_live"),
@@ -217,35 +241,58 @@ LIVE_OFFERS = Statement(
     indexes=("ix_workers_live",),
 )
 
-_offered = unnested("offered", queue=Text(), type=Text(), payload_schema=Text())
+_offered = unnested("offered", queue=Text(), type=Text(), schema_hash=Text(), payload_schema=Text())
 _offered_schema = cast(_offered.c.payload_schema, JSONB)
 _is_fresh = exists(
     select(constant(1)).where(
         OfferRow.queue == _offered.c.queue,
         OfferRow.type == _offered.c.type,
+        OfferRow.schema_hash == _offered.c.schema_hash,
         OfferRow.last_offered_at > NOW - parameter("fresh", Interval()),
-        OfferRow.payload_schema.is_not_distinct_from(_offered_schema),
     )
 )
 _insert_offers = insert(OfferRow).from_select(
-    ["queue", "type", "payload_schema", "last_offered_at"],
-    select(_offered.c.queue, _offered.c.type, _offered_schema, NOW)
+    ["queue", "type", "schema_hash", "payload_schema", "last_offered_at"],
+    select(_offered.c.queue, _offered.c.type, _offered.c.schema_hash, _offered_schema, NOW)
     .where(~_is_fresh)
-    .order_by(_offered.c.queue, _offered.c.type),
+    .order_by(_offered.c.queue, _offered.c.type, _offered.c.schema_hash),
 )
 
 OFFER = Statement(
     _insert_offers.on_conflict_do_update(
-        index_elements=[OfferRow.queue, OfferRow.type],
-        set_={
-            "payload_schema": _insert_offers.excluded.payload_schema,
-            "last_offered_at": _insert_offers.excluded.last_offered_at,
-        },
+        index_elements=[OfferRow.queue, OfferRow.type, OfferRow.schema_hash],
+        set_={"last_offered_at": _insert_offers.excluded.last_offered_at},
     ),
-    "Notes that types are offered for queues, and when. What was offered less than `fresh` ago with the same schema is"
-    " only read. The arrays have one length; `payload_schema` holds JSON texts. Rows are written in one order, so that"
-    " two workers that offer the same at once lock them in that order.",
+    "Notes that types are offered for queues, and when; each version of a type, told by the hash of its schema, has a"
+    " row of its own. What was offered less than `fresh` ago is only read. The arrays have one length; `payload_schema`"
+    " holds JSON texts. Rows are written in one order, so that two workers that offer the same at once lock them in"
+    " that order.",
     indexes=("pk_task_types",),
+)
+
+_live_offer = exists(
+    select(constant(1)).where(
+        is_live(),
+        OfferRow.queue == any_(WorkerRow.queues),
+        OfferRow.type == any_(WorkerRow.types),
+        OfferRow.schema_hash == any_(WorkerRow.schema_hashes),
+    )
+)
+_KEY = (OfferRow.queue, OfferRow.type, OfferRow.schema_hash)
+_old_offers = (
+    select(*_KEY)
+    .where(OfferRow.last_offered_at < NOW - parameter("age", Interval()), ~_live_offer)
+    .limit(parameter("rows", Integer()))
+    .with_for_update(skip_locked=True)
+    .cte("old_offers")
+)
+
+FORGET_OFFERS = Statement(
+    delete(OfferRow).where(tuple_(*_KEY).in_(select(*_old_offers.c))).returning(OfferRow.type),
+    "Deletes versions of types that no live worker offers and none has for `age`, at most `rows` of them. Skips what is"
+    " locked: it is being offered anew.",
+    indexes=("ix_workers_live", "pk_task_types"),
+    scans=("task_types",),
 )
 
 _holds = exists(select(constant(1)).where(TaskRow.worker_id == WorkerRow.id, is_held()))

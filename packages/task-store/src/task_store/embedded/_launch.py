@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import psutil  # type: ignore[import-untyped] # it ships no types; nothing of it leaves this module
+import psutil
 
 from task_store.embedded._programs import PROGRAM_ENVIRONMENT
 from task_store.embedded._server import Server

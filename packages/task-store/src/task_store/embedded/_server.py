@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
-import psutil  # type: ignore[import-untyped] # it ships no types; nothing of it leaves this module
+import psutil
 
 from task_store.embedded._timings import USUAL_TIMINGS, ServerTimings
 

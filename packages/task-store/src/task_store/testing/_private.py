@@ -6,7 +6,7 @@
 - The port stays the same over every stop and start. It is below the system's range for outgoing connections: a client
   that keeps trying a closed port of that range would one day connect to itself.
 - Nothing is synced to disk, but commits survive the death of all processes of the server: they are in the system's
-  cache.
+  cache. A durable server, for measurements, syncs as one for real work does.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from task_store.embedded._server import Server
 from task_store.testing._folders import new_folder, remove_folder
 
 _PORTS = range(20_000, 30_000)
+_UNSYNCED = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
 
 
 class PrivatePostgres:
@@ -43,12 +44,20 @@ class PrivatePostgres:
         binaries: PostgreSQL's programs, such as one of `task_store.embedded.all_binaries`; the preferred ones by
             default.
         settings: settings of postgresql.conf beside those for tests, such as `{"max_connections": "10"}`.
+        durable: keep its files on a disk, in the folder for temporary files, and sync each commit to it.
 
     """
 
-    def __init__(self, binaries: PostgresBinaries | None = None, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        binaries: PostgresBinaries | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        durable: bool = False,
+    ) -> None:
         self.binaries = binaries or find_binaries()
-        self._settings = dict(settings or {})
+        self._settings = {**({} if durable else _UNSYNCED), **(settings or {})}
+        self._durable = durable
         self._port = _free_port()
         self._password = secrets.token_hex(8)
         self._data_dir: DataDir | None = None
@@ -72,7 +81,7 @@ class PrivatePostgres:
 
         """
         if self._data_dir is None:
-            self._data_dir = new_folder()
+            self._data_dir = new_folder(in_memory=not self._durable)
         if self._cluster is None:
             account = _ending_with_parent(choose_account(self.binaries), self.binaries)
             cluster = Cluster(self._data_dir.cluster, self.binaries, account)
@@ -134,9 +143,6 @@ class PrivatePostgres:
             "port": str(self._port),
             "unix_socket_directories": "",
             "dynamic_shared_memory_type": "mmap",  # in files of its folder: a killed server leaves nothing elsewhere
-            "fsync": "off",
-            "full_page_writes": "off",
-            "max_wal_size": "128MB",
             "max_connections": "200",
             **self._settings,
         }
