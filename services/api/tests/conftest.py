@@ -12,12 +12,13 @@ import pytest
 
 from task_api.app import create_app
 from task_api.deadlines import DEADLINES, Deadlines
+from task_api.offers import Offers
 from task_api.parts import ApiParts
 from task_api.settings import ApiSettings
 from task_api.watch.watch import Watch
 from task_bus.signals import MemoryHub, open_signals
 from task_runtime.testing import plain_environment  # noqa: F401 # a fixture
-from task_store import Activities, Changes, Database, Tasks
+from task_store import Activities, Changes, Database, LiveWorkers, Tasks
 
 pytest_plugins = ["task_store.testing"]
 
@@ -54,8 +55,10 @@ def open_parts() -> OpenParts:
             Database(database_url) as database,
             Database(database_url, pool_size=1) as health,
             Watch(Changes(database), signals, stop) as watch,
+            Offers(LiveWorkers(health)) as offers,
         ):
-            yield ApiParts(settings, Tasks(database), Activities(database), health, signals, watch, stop, deadlines)
+            tasks, activities = Tasks(database), Activities(database)
+            yield ApiParts(settings, tasks, activities, health, signals, watch, database, offers, stop, deadlines)
 
     return opened
 

@@ -14,7 +14,7 @@ from task_api.settings import ApiSettings
 from task_contracts import printable_text
 from task_runtime import ExitCode, exit_process, read_settings, run_process, version_printer
 
-_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_app = typer.Typer(pretty_exceptions_enable=False)
 
 Host = Annotated[str | None, typer.Option(help="The address to listen on, instead of TASK_API_HOST.")]
 Port = Annotated[int | None, typer.Option(help="The port, instead of TASK_API_PORT; 0 takes a free one.")]

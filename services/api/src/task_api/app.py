@@ -18,6 +18,7 @@ from task_api.routes.events import add_event_calls
 from task_api.routes.failures import add_failure_calls
 from task_api.routes.health import add_health_calls
 from task_api.routes.insight import add_insight_calls
+from task_api.routes.live import add_live_calls
 from task_api.routes.tasks import add_task_calls
 from task_api.translation import translate_exceptions
 from task_api.unread_bodies import UnreadBodies
@@ -54,6 +55,7 @@ def create_app(parts: ApiParts) -> DocumentedApi:
     add_failure_calls(app.router, parts)
     add_event_calls(app.router, parts)
     add_insight_calls(app.router, parts)
+    add_live_calls(app.router, parts)
     add_health_calls(app.router, parts)
     add_docs(app)
     keep_own_paths(app)

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from task_api.bulk_body import BulkBody
 from task_api.deadlines import DEADLINES
+from task_api.direct_calls import DirectCall
 from task_api.filters import EventFilter
 from task_api.problems import body_too_large, body_too_slow, encoded, not_json, too_many_errors
 from task_api.queries import refuse_any
@@ -110,11 +111,17 @@ class StrictRoute(APIRoute):
         """Return the coroutine function that answers a request."""
         handle = super().get_route_handler()
         takes_query = bool(self.dependant.query_params)
+        direct, call = DirectCall.of(self), self.endpoint
 
         async def handle_strictly(request: Request) -> Response:
             if request.scope["query_string"] and not takes_query:
                 refuse_any(request)
-            return await handle(BodyRequest(request, self.body_seconds, self.max_bytes))
+            request = BodyRequest(request, self.body_seconds, self.max_bytes)
+            arguments = None if direct is None else await direct.arguments(request)
+            if arguments is None:
+                return await handle(request)
+            response: Response = await call(**arguments)
+            return response
 
         return handle_strictly
 

@@ -7,13 +7,18 @@ does not read. What it does for a whole request it goes on doing.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from task_api.answer_writer import AnswerWriter
 from task_api.connections import Connections
 from task_api.problems import make_problem
 from task_api.unread_bodies import DROP_BYTES, DROP_SECONDS
 from task_contracts import PROBLEM_MEDIA_TYPE, ProblemCode
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -78,6 +83,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._loose_bytes = 0
         self.server_state.end_waiting(self.transport)
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if cycle.scope["method"] != "HEAD":  # nothing comes after its head
+            cycle.transport = AnswerWriter(self.transport, self.loop)  # type: ignore[assignment] # all of one it uses
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next head, unless another request is there already."""

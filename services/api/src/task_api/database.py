@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.settings import ApiSettings
-from task_migrations import upgrade
 from task_runtime import Misconfigured, get_logger
 from task_store import SCHEMA_REVISION, Database, Queues, why_no_migration
 
@@ -37,6 +36,8 @@ async def _prepare_schema(settings: ApiSettings, database: Database, deadlines: 
     if not settings.migrate:
         has = "has no schema" if revision is None else f"has schema {revision}"
         raise Misconfigured(f"the database {has}, this version needs {SCHEMA_REVISION}: run `task-migrate`")
+    from task_migrations import upgrade  # here: most starts find the schema, and need no Alembic
+
     await upgrade(settings.database_url.get_secret_value(), deadline_seconds=deadlines.database_seconds)
     _log.info("schema_upgraded", before=revision, now=SCHEMA_REVISION)
     return SCHEMA_REVISION

@@ -25,8 +25,9 @@ class Deadlines:
     """For a database that does not answer when the process starts."""
     body_seconds: float = 30.0
     """For the body of a request to arrive."""
-    request_seconds: float = 4.5
-    """For the database to do what a request asks; the caller waits at most half a second more.
+    request_seconds: float = 4.0
+    """For the database to do what a request asks; the caller waits at most a second more, even where a hundred
+    requests are given up at once on a slow machine.
 
     Creating a task may take up to 30 s where other creates are answered meanwhile: a hundred payloads of 1 MiB do not
     fit into one statement.

@@ -20,6 +20,7 @@ from task_api.problems import (
 )
 from task_contracts import FieldProblem, TaskState, TaskStatus, TaskSummary, limits
 from task_contracts.lifecycle import CANCELLATION, Event, refusal
+from task_store import SCHEMA_REVISION
 
 _FINISHED = "2026-11-01T12:00:00.009Z"
 
@@ -155,6 +156,59 @@ DEMAND = {
     "oldest_wait_seconds": 1.5,
     "desired_workers": 1,
 }
+EXPLANATION = {
+    "task_id": NEW["id"],
+    "status": "PENDING",
+    "reason": "no_worker_offers_type",
+    "sentence": "Waits: none of the 2 live workers of the queue default offers the type report.biuld; what is like it:"
+    " report.build. It fails unless one has offered it within 7 days.",
+    "due_at": "2026-11-01T12:00:00Z",
+    "due_in_seconds": 0.0,
+    "ahead": None,
+    "ahead_is_capped": None,
+    "similar_types": ["report.build"],
+    "worker_id": None,
+    "host": None,
+    "pid": None,
+    "since": None,
+}
+WORKERS = {
+    "items": [
+        {
+            "id": RUNNING["worker_id"],
+            "host": "worker-1",
+            "pid": 4711,
+            "version": "0.1.0",
+            "queues": ["default"],
+            "types": ["echo"],
+            "slots": 50,
+            "in_flight": 3,
+            "started_at": "2026-11-01T11:00:00Z",
+            "lease_expires_at": "2026-11-01T12:00:28Z",
+            "lease_remaining_seconds": 27.5,
+            "silent_seconds": None,
+            "is_leader": True,
+            "draining": False,
+            "reaches_broker": True,
+        }
+    ]
+}
+TYPES = {
+    "items": [
+        {
+            "type": "report.build",
+            "queue": "default",
+            "payload_schema": {
+                "type": "object",
+                "properties": {"month": {"type": "string"}},
+                "required": ["month"],
+            },
+            "last_offered_at": "2026-11-01T12:00:00Z",
+            "live_workers": 2,
+        }
+    ]
+}
+VERSIONS = {"version": "0.1.0", "python": "3.13.9", "schema_revision": SCHEMA_REVISION}
 
 ETAG = 'W/"5"'
 

@@ -27,6 +27,10 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 _LISTED = "In a query: repeated, or separated by commas."
 _ANY = f"Any of these. {_LISTED}"
+_FINISHED = (
+    f"RFC 3339 with an offset. Where more than {limits.FINISHED_IDS_MAX:,} tasks ended within the time, pages may be"
+    " short or empty and still have a next one: `created_from` and `created_to` narrow the search."
+)
 _DIFFERENT_MAX = 20
 """More than there are words for a status or a priority."""
 _ID_GROUPS = (limits.ID_PREFIX_DIGITS_MIN, 4, 4, 4, 12)
@@ -133,8 +137,8 @@ class FilterFields(EventFilter):
     )
     created_from: Moment | None = Field(None, description="Created at this time or later (RFC 3339 with an offset).")
     created_to: Moment | None = Field(None, description="Created before this time (RFC 3339 with an offset).")
-    finished_from: Moment | None = Field(None, description="Ended at this time or later (RFC 3339 with an offset).")
-    finished_to: Moment | None = Field(None, description="Ended before this time (RFC 3339 with an offset).")
+    finished_from: Moment | None = Field(None, description=f"Ended at this time or later. {_FINISHED}")
+    finished_to: Moment | None = Field(None, description=f"Ended before this time. {_FINISHED}")
     fingerprint: Fingerprint | None = Field(
         None, description="FAILED by this kind of failure, as GET /errors names it.", examples=["4f0c2b9a1d3e5f60"]
     )

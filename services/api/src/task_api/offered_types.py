@@ -1,14 +1,13 @@
-"""Asks every few seconds which types live workers offer, for labels of metrics, and so whether the database answers."""
+"""Tells metrics every few seconds which types live workers offer, and so whether the database answers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from itertools import chain
-from typing import Protocol
+from typing import NoReturn, Protocol
 
-from task_store import Database, StoreError, Workers
+from task_api.offers import Offers
 
 _EVERY_SECONDS = 10.0
 
@@ -25,50 +24,34 @@ class ProcessMetrics(Protocol):
 
 @asynccontextmanager
 async def tell_metrics(
-    metrics: ProcessMetrics | None, database: Database, *, reaches_broker: Callable[[], bool]
+    metrics: ProcessMetrics | None, offers: Offers, *, reaches_broker: Callable[[], bool]
 ) -> AsyncIterator[None]:
     """Tell `metrics` as long as the block runs; nothing is asked where there are none.
 
     Args:
         metrics: who is told.
-        database: the connection of the health checks, which no load can keep busy.
+        offers: know which types live workers offer; they read on a connection that no load can keep busy.
         reaches_broker: whether this process reaches the broker.
 
     """
     if metrics is None:
         yield
         return
-    offered = OfferedTypes(metrics, Workers(database))
-    metrics.watch_process(reaches_broker=reaches_broker, reaches_database=lambda: offered.reaches_database)
-    asking = asyncio.create_task(offered.run())
+    metrics.watch_process(reaches_broker=reaches_broker, reaches_database=lambda: offers.reaches_database)
+    telling = asyncio.create_task(_tell(metrics, offers))
     try:
         yield
     finally:
-        asking.cancel()
-        await asyncio.wait([asking])
+        telling.cancel()
+        await asyncio.wait([telling])
 
 
-class OfferedTypes:
-    """Asks for ever. What is not answered leaves the types as they were."""
+async def tell_types(metrics: ProcessMetrics, offers: Offers) -> None:
+    """Tell once which types live workers offer: those that were known before, where the database does not answer."""
+    metrics.offer("fleet", await offers.live_types())
 
-    def __init__(self, metrics: ProcessMetrics, workers: Workers) -> None:
-        self._metrics = metrics
-        self._workers = workers
-        self.reaches_database = False
-        """Whether the database answered the last time."""
 
-    async def run(self) -> None:
-        """Ask every ten seconds."""
-        while True:
-            await self.ask()
-            await asyncio.sleep(_EVERY_SECONDS)
-
-    async def ask(self) -> None:
-        """Ask once."""
-        try:
-            offers = await self._workers.live_offers()
-        except StoreError:
-            self.reaches_database = False
-        else:
-            self.reaches_database = True
-            self._metrics.offer("fleet", chain.from_iterable(offers.types_by_queue.values()))
+async def _tell(metrics: ProcessMetrics, offers: Offers) -> NoReturn:
+    while True:
+        await tell_types(metrics, offers)
+        await asyncio.sleep(_EVERY_SECONDS)

@@ -26,7 +26,7 @@ says in `Retry-After` when to try again. Where `Host` is a name with a dot that 
 TAGS = [
     {"name": "tasks", "description": "Create, read, list, change, cancel and rerun tasks."},
     {"name": "events", "description": "Streams of changes, as server-sent events (`text/event-stream`)."},
-    {"name": "insight", "description": "How the service fares: what waits, runs and has happened."},
+    {"name": "insight", "description": "What waits, runs and has happened, why, and who works."},
     {"name": "health", "description": "For orchestrators and load balancers."},
 ]
 

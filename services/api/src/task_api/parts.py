@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from task_api.deadlines import DEADLINES, Deadlines
+from task_api.offers import Offers
 from task_api.settings import ApiSettings
 from task_api.watch.watch import Watch
 from task_bus.signals import Signals
@@ -19,10 +20,10 @@ class ApiParts:
     """The parts of one application. Whoever makes them opens and closes them.
 
     `database` is what the health checks ask: give it a connection that no caller uses, so that readiness never waits
-    behind load. `watch` reads on the connections of callers, and ends its subscriptions at the same `stop`. `stop` is
-    set when the process begins to stop: readiness says so at once. `deadlines` are the usual ones unless a test
-    shortens them. `observer` is told of tasks that were stored, and
-    `tracer` where they are.
+    behind load. `callers` are the connections of callers; `tasks`, `activities` and `watch` work on them too, and the
+    last ends its subscriptions at the same `stop`. `offers` know which types live workers offer. `stop` is set when the
+    process begins to stop: readiness says so at once. `deadlines` are the usual ones unless a test shortens them.
+    `observer` is told of tasks that were stored, and `tracer` where they are.
     """
 
     settings: ApiSettings
@@ -31,6 +32,8 @@ class ApiParts:
     database: Database
     signals: Signals
     watch: Watch
+    callers: Database
+    offers: Offers
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     deadlines: Deadlines = DEADLINES
     observer: Observer = field(default_factory=Observers)

@@ -7,10 +7,13 @@ from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from task_contracts import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode
 
 RETRY_AFTER_SECONDS = 2
+
+_IN_SCOPE = "task_api.problem"
 
 STATUS_BY_CODE: dict[str, int] = {
     ProblemCode.VALIDATION: 422,
@@ -172,10 +175,29 @@ def unavailable(detail: str = "the database cannot be used now; try again later"
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response whose body is `problem`."""
-    body = problem.model_dump_json()
-    return Response(body, problem.status, dict(headers or {}), media_type=PROBLEM_MEDIA_TYPE)
+    return _ProblemResponse(problem, headers)
 
 
 def answer(error: ProblemError) -> Response:
     """Return the response that says `error`."""
     return respond(error.problem, error.headers)
+
+
+def answered_with(scope: Scope) -> Problem | None:
+    """Return the problem document that the request of `scope` was answered with; None where it was another answer."""
+    problem: Problem | None = scope.get(_IN_SCOPE)
+    return problem
+
+
+class _ProblemResponse(Response):
+    """Notes its problem in the scope of the request, for the line of the log."""
+
+    media_type = PROBLEM_MEDIA_TYPE
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None) -> None:
+        super().__init__(problem.model_dump_json(), problem.status, headers)
+        self._problem = problem
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_IN_SCOPE] = self._problem
+        await super().__call__(scope, receive, send)

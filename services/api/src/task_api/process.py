@@ -11,6 +11,7 @@ from task_api.app import create_app
 from task_api.database import bring_up_to_date
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.offered_types import tell_metrics
+from task_api.offers import Offers
 from task_api.openapi import VERSION
 from task_api.parts import ApiParts
 from task_api.server import Listener, listen, serve
@@ -38,7 +39,9 @@ from task_store import (
     Database,
     DatabaseFacts,
     DatabaseUnavailableError,
+    LiveWorkers,
     OnChanged,
+    OnHappened,
     Tasks,
     UnusableDatabaseError,
 )
@@ -59,7 +62,7 @@ async def run_api(settings: ApiSettings, deadlines: Deadlines = DEADLINES) -> Ex
     """
     settings.require_shared_broker()
     listener = listen(settings.host, settings.port)
-    with listener.socket, ShutdownSignals() as shutdown:
+    with listener.socket, ShutdownSignals("requests under way") as shutdown:
         try:
             await _run(settings, listener, shutdown, deadlines)
         except UnusableDatabaseError as error:
@@ -102,36 +105,59 @@ async def _serve(
     settings: ApiSettings, listener: Listener, shutdown: ShutdownSignals, health: Database, deadlines: Deadlines
 ) -> None:
     url = settings.broker_url.get_secret_value()
-    async with (
-        open_signals(url, name="task-api") as signals,
-        _database(settings, settings.database_pool_size, on_changed=partial(send_changed, signals)) as database,
+    with (
+        open_metrics(settings, "task-api", VERSION) as metrics,
+        open_tracing("task-api", VERSION, (metrics or NO_METER).export_failed) as tracer,
     ):
-        tasks = Tasks(database)
-        activities, counts = Activities(database), ActivityCounts()
-        with (
-            open_metrics(settings, "task-api", VERSION) as metrics,
-            open_tracing("task-api", VERSION, (metrics or NO_METER).export_failed) as tracer,
+        counts = ActivityCounts()
+        observers = Observers([counts] if metrics is None else [counts, metrics])
+        async with (
+            open_signals(url, name="task-api") as signals,
+            _database(
+                settings,
+                settings.database_pool_size,
+                on_changed=partial(send_changed, signals),
+                on_happened=observers.tell,
+            ) as database,
         ):
-            observers = Observers([counts] if metrics is None else [counts, metrics])
+            tasks = Tasks(database)
             async with (
-                tell_metrics(metrics, health, reaches_broker=lambda: signals.is_connected),
-                ActivityWriter(activities, counts),
+                Offers(LiveWorkers(health)) as offers,
+                tell_metrics(metrics, offers, reaches_broker=lambda: signals.is_connected),
+                ActivityWriter(activities := Activities(database, offers.live_types), counts),
                 Watch(Changes(database), signals, shutdown.stop) as watch,
             ):
                 parts = ApiParts(
-                    settings, tasks, activities, health, signals, watch, shutdown.stop, deadlines, observers, tracer
+                    settings,
+                    tasks,
+                    activities,
+                    health,
+                    signals,
+                    watch,
+                    database,
+                    offers,
+                    shutdown.stop,
+                    deadlines,
+                    observers,
+                    tracer,
                 )
                 await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
-        async with asyncio.timeout(_CLOSING_SECONDS):
-            await tasks.aclose()
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await tasks.aclose()
 
 
 @asynccontextmanager
 async def _database(
-    settings: ApiSettings, pool_size: int, *, on_changed: OnChanged | None = None
+    settings: ApiSettings,
+    pool_size: int,
+    *,
+    on_changed: OnChanged | None = None,
+    on_happened: OnHappened | None = None,
 ) -> AsyncIterator[Database]:
     url = settings.database_url.get_secret_value()
-    database = Database(url, pool_size=pool_size, application_name="task-api", on_changed=on_changed)
+    database = Database(
+        url, pool_size=pool_size, application_name="task-api", on_changed=on_changed, on_happened=on_happened
+    )
     try:
         yield database
     finally:

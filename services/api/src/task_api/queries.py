@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
 
 from task_api import cursors
@@ -52,6 +52,16 @@ class ListQuery(FilterFields):
     def _order(self) -> SortOrder:
         is_default = "order" not in self.model_fields_set
         return SortOrder.OLDEST if is_default and self.idempotency_key is not None else self.order
+
+
+class DemandQuery(BaseModel):
+    """How soon the tasks of a queue should begin."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target_wait_seconds: float = Field(
+        60.0, ge=1, le=86_400, allow_inf_nan=False, description="Nobody should wait longer than this."
+    )
 
 
 def refuse_any(request: Request) -> None:

@@ -11,7 +11,7 @@ from time import perf_counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from task_api.problems import INTERNAL, answer, respond, unavailable
+from task_api.problems import INTERNAL, answer, answered_with, respond, unavailable
 from task_runtime import get_logger
 
 _log = get_logger(__name__)
@@ -22,6 +22,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9]{1,15})?")
 _QUIET = ("/health", "/assets")
 """Routes that are asked so often that their requests are logged at DEBUG only."""
+_FIELDS_MAX = 3
 
 
 class RequestMiddleware:
@@ -31,7 +32,7 @@ class RequestMiddleware:
 
     The id is the caller's `X-Request-ID` if that has 1 to 64 harmless characters, else a random one. It stands on every
     line that is logged during the request. The line of a request names its route, not its path, and the address of the
-    caller, and nothing that was sent.
+    caller; of an error its code, and up to three fields that are wrong. It has no value that was sent.
 
     It is pure ASGI: Starlette's BaseHTTPMiddleware buffers streams, and costs more.
     """
@@ -83,7 +84,16 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
     route = scope["route"].path if "route" in scope else "unknown"
     level = logging.DEBUG if route.startswith(_QUIET) else logging.INFO
     fields = {"method": scope["method"], "route": route, "status": status, "client": _client(scope)}
-    _log.log(level, "request", **fields, ms=round(seconds * 1000, 1))
+    _log.log(level, "request", **fields, **_cause(scope), ms=round(seconds * 1000, 1))
+
+
+def _cause(scope: Scope) -> dict[str, object]:
+    """Return what is logged of the problem that was answered; nothing where there was none."""
+    problem = answered_with(scope)
+    if problem is None:
+        return {}
+    names = [*dict.fromkeys(error.field for error in problem.errors)][:_FIELDS_MAX]
+    return {"code": problem.code, **({"fields": names} if names else {})}
 
 
 def _client(scope: Scope) -> str:

@@ -1,7 +1,9 @@
-"""The commands of docs/api.md that change tasks do what is said there."""
+"""The commands of docs/api.md that change tasks, or say what happens, do what is said there."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import shlex
 from collections.abc import Awaitable, Callable
@@ -11,10 +13,20 @@ from typing import Any
 import httpx2
 import pytest
 
+from task_contracts import Demand, Reason
+
 API = "/api/v1"
 TASKS = f"{API}/tasks"
 PAGE = (Path(__file__).parents[4] / "docs" / "api.md").read_text(encoding="utf-8")
-STATUS_BY_SECTION = {"Change a waiting task": "NEW", "Rerun one": "PENDING", "Cancel or rerun many": None}
+STATUS_BY_SECTION = {
+    "What waits and runs": None,
+    "What failed, and why": None,
+    "Change a waiting task": "NEW",
+    "Rerun one": "PENDING",
+    "Cancel or rerun many": None,
+    "Why a task is where it is": "NEW",
+    "Workers, types, versions": None,
+}
 Create = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -84,3 +96,21 @@ async def test_the_loop_over_cursors_changes_all(client: httpx2.AsyncClient, cre
     ]
     answer = await client.post(calls[0][0], json=calls[0][1])
     assert answer.json()["changed"] == 3
+
+
+def test_the_demand_that_is_shown_is_one_and_says_what_the_text_does() -> None:
+    (shown,) = re.findall(r"```json\n(.*?)```", section("What waits and runs"), re.DOTALL)
+    demand = Demand.model_validate_json(shown)
+
+    assert json.loads(shown).keys() == Demand.model_fields.keys()
+    assert demand.demand == demand.running + demand.waiting
+    assert demand.desired_workers == math.ceil((demand.running + demand.waiting * 30 / 60) / 20)
+
+
+def test_every_reason_is_on_the_page() -> None:
+    listed = re.findall(
+        r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section("Why a task is where it is"), re.MULTILINE))
+    )
+
+    assert listed[0] == "reason"
+    assert listed[1:] == [str(reason) for reason in Reason]

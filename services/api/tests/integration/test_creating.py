@@ -65,7 +65,7 @@ async def test_a_signal_is_sent_for_a_task_that_is_due_and_for_no_later_one(crea
     await create(queue="reports", run_at="2020-01-01T00:00:00Z")
 
     signal = await received.next()
-    assert (signal.kind, signal.queue) == (SignalKind.DUE, "reports")
+    assert (signal.kind, signal.queue, len(signal.ids)) == (SignalKind.DUE, "reports", 1)
 
 
 async def test_a_queue_that_does_not_exist_is_refused_by_name(client: httpx2.AsyncClient) -> None:

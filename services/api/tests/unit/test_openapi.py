@@ -43,6 +43,10 @@ ERRORS = {
     "get_stats": {"503"},
     "list_queues": {"503"},
     "get_demand": {"404", "422", "503"},
+    "explain_task": {"404", "422", "503"},
+    "list_workers": {"503"},
+    "list_types": {"503"},
+    "get_version": set(),
     "get_liveness": set(),
     "get_readiness": set(),
 }
@@ -65,6 +69,10 @@ SUCCESSES = {
     "get_stats": {"200"},
     "list_queues": {"200"},
     "get_demand": {"200"},
+    "explain_task": {"200"},
+    "list_workers": {"200"},
+    "list_types": {"200"},
+    "get_version": {"200"},
     "get_liveness": {"200"},
     "get_readiness": {"200", "503"},
 }

@@ -46,6 +46,28 @@ async def test_a_request_is_one_line_with_its_route_and_nothing_that_was_sent(cl
     assert "hunter2" not in str(line)
 
 
+async def test_the_line_of_an_error_says_why_with_names_of_fields_and_no_values(client: httpx2.AsyncClient) -> None:
+    body = {
+        "nmae": "hunter2",
+        "priority": "hunter2",
+        "labels": "hunter2",
+        "payload": "hunter2",
+        "max_attempts": "hunter2",
+    }
+    with capture_logs() as lines:
+        await client.post("/api/v1/tasks", json=body)
+        await client.get("/nothing")
+        await client.get("/health/live")
+
+    invalid, missing, well = lines
+    assert (invalid["status"], invalid["code"]) == (422, "validation_error")
+    assert invalid["fields"] == ["body.name", "body.priority", "body.labels"]
+    assert (missing["status"], missing["code"]) == (404, "not_found")
+    assert "fields" not in missing
+    assert "code" not in well
+    assert "hunter2" not in str(lines)
+
+
 @pytest.mark.parametrize("path", ["/health/live", "/assets/icon.svg"])
 async def test_what_is_asked_all_the_time_is_quiet(client: httpx2.AsyncClient, path: str) -> None:
     with capture_logs() as lines:

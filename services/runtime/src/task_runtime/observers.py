@@ -20,14 +20,14 @@ class Kind(NamedTuple):
 class Observer(Protocol):
     """Counts what happens. Its methods are called on the event loop for every task: they are quick and never raise."""
 
-    def accepted(self, kind: Kind, count: int) -> None:
-        """Count tasks that were stored."""
+    def happened(self, kind: Kind, event: Event, count: int) -> None:
+        """Count tasks to which something has happened that ends no attempt of this process, CREATE too."""
 
     def started(self, kind: Kind, wait_seconds: float) -> None:
         """Count an attempt that began so long after its task was due."""
 
     def ended(self, kind: Kind, event: Event, run_seconds: float, total_seconds: float) -> None:
-        """Count an attempt whose end was stored, so long after it began and after its task was accepted."""
+        """Count an attempt whose end was stored: how long its code ran, and how long ago its task was accepted."""
 
 
 class Observers:
@@ -36,10 +36,14 @@ class Observers:
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
 
-    def accepted(self, kind: Kind, count: int) -> None:
-        """Count tasks that were stored."""
+    def happened(self, kind: Kind, event: Event, count: int) -> None:
+        """Count tasks to which something has happened that ends no attempt of this process, CREATE too."""
         for observer in self._observers:
-            observer.accepted(kind, count)
+            observer.happened(kind, event, count)
+
+    def tell(self, kind: tuple[str, Priority, str], event: Event, count: int) -> None:
+        """Count what the store tells (`task_store.OnHappened`)."""
+        self.happened(Kind(*kind), event, count)
 
     def started(self, kind: Kind, wait_seconds: float) -> None:
         """Count an attempt that began so long after its task was due."""
@@ -47,6 +51,6 @@ class Observers:
             observer.started(kind, wait_seconds)
 
     def ended(self, kind: Kind, event: Event, run_seconds: float, total_seconds: float) -> None:
-        """Count an attempt whose end was stored, so long after it began and after its task was accepted."""
+        """Count an attempt whose end was stored: how long its code ran, and how long ago its task was accepted."""
         for observer in self._observers:
             observer.ended(kind, event, run_seconds, total_seconds)

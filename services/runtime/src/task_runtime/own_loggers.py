@@ -21,13 +21,15 @@ _PACKAGES = frozenset(
 
 
 @dataclass(frozen=True)
-class _Output:
+class Output:
+    """The handler to which own loggers write, and the lowest level that is written."""
+
     handler: logging.Handler
     level: int
 
 
 class _Outputs:
-    current: _Output | None = None
+    current: Output | None = None
 
 
 class _OwnLogger(logging.Logger):
@@ -56,7 +58,7 @@ class _OwnLogger(logging.Logger):
 
 def write_to(handler: logging.Handler, level: int) -> None:
     """Write what own loggers log from `level` up to `handler`, which nobody else has: others could change it."""
-    _Outputs.current = _Output(handler, level)
+    _Outputs.current = Output(handler, level)
     manager = logging.Logger.manager
     manager.loggerClass = _make_logger  # type: ignore[assignment] # it is only called; for loggers that come later
     for name, logger in list(manager.loggerDict.items()):
@@ -70,9 +72,9 @@ def write_as_usual() -> None:
     logging.Logger.manager.loggerClass = None
 
 
-def has_output() -> bool:
-    """Return whether own loggers write to a handler of their own."""
-    return _Outputs.current is not None
+def output() -> Output | None:
+    """Return where own loggers write to; None where they write as any other logger does."""
+    return _Outputs.current
 
 
 def _make_logger(name: str) -> logging.Logger:

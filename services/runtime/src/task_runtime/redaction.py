@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from task_contracts import JsonObject, JsonValue
 
@@ -32,7 +33,8 @@ _DSN_PASSWORD = re.compile(r"""(password|passwd|pwd)=(?:'[^']*(?:'|\Z)|"[^"]*(?:
 # PostgreSQL's DETAIL shows the whole row that violates a constraint, SQLAlchemy's parameters show the values of a
 # statement. Both stand at the end of a message and may contain any text, so everything after them is removed.
 _ROW_MARKS = ("DETAIL: ", "[parameters: ")
-_PYDANTIC_INPUT = re.compile(r"input_value=.*?(?=, input_type=|\Z)", re.DOTALL)
+_INPUT_MARK = "input_value="
+_PYDANTIC_INPUT = re.compile(_INPUT_MARK + r".*?(?=, input_type=|\Z)", re.DOTALL)
 
 _SECRET_WORDS = frozenset({"password", "passwd", "secret", "token", "authorization", "cookie"})
 _NOT_SECRET = frozenset({"lease_token"})  # no secret: it says which attempt has written a row
@@ -53,9 +55,11 @@ def safe_text(text: str, max_chars: int = TEXT_CHARS_MAX) -> str:
     if len(text) > max_chars:
         text = text[:max_chars] + _CUT
     for mark in _ROW_MARKS:
-        before, found, _ = text.partition(mark)
-        text = before.rstrip() if found else text
-    return safe_url(_PYDANTIC_INPUT.sub(f"input_value={MASK}", text))
+        if mark in text:
+            text = text.partition(mark)[0].rstrip()
+    if _INPUT_MARK in text:
+        text = _PYDANTIC_INPUT.sub(_INPUT_MARK + MASK, text)
+    return safe_url(text)
 
 
 def safe_fields(fields: Mapping[str, object]) -> JsonObject:
@@ -64,12 +68,15 @@ def safe_fields(fields: Mapping[str, object]) -> JsonObject:
     return {name: MASK if _is_secret(name) else _safe_value(value) for name, value in names.items()}
 
 
+@lru_cache(maxsize=512)
 def _is_secret(key: str) -> bool:
     name = key.lower().replace("-", "_")
     return name not in _NOT_SECRET and not _SECRET_WORDS.isdisjoint(name.split("_"))
 
 
 def _safe_value(value: object) -> JsonValue:
+    if type(value) is str:  # first, and not a case below: nearly all are texts
+        return safe_text(value)
     match value:
         case None | bool() | int():
             return value
@@ -80,4 +87,11 @@ def _safe_value(value: object) -> JsonValue:
         case list() | tuple() | set() | frozenset():
             return [_safe_value(item) for item in value]
         case _:
-            return safe_text(str(value))
+            return safe_text(_text_of(value))
+
+
+def _text_of(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 # a foreign __str__: the rest of the line should not be lost by it
+        return f"<{type(value).__name__} that cannot be shown>"

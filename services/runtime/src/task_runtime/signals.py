@@ -24,7 +24,6 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 
 _log = logging.getLogger(__name__)
-_HINT = "running tasks may finish; Ctrl-C again stops them now"
 
 _Handler = Callable[[int, FrameType | None], Any]
 Result = TypeVar("Result")
@@ -47,9 +46,14 @@ class ShutdownSignals:
 
         with ShutdownSignals() as shutdown:
             await serve(shutdown.stop, shutdown.hurry)
+
+    Args:
+        waits_for: what a first signal lets finish, and a second one does not: for whoever presses Ctrl-C.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waits_for: str = "running tasks") -> None:
+        self._waits_for = waits_for
         self.stop = asyncio.Event()
         """Set by the first signal: accept nothing new, finish what runs, end."""
         self.hurry = asyncio.Event()
@@ -102,12 +106,11 @@ class ShutdownSignals:
 
     def _note(self, number: int) -> None:
         name, is_again = signal.Signals(number).name, self.stop.is_set()
-        hint = (
-            {"hint": "running tasks may finish; Ctrl-C again stops them now"}
-            if name == "SIGINT" and not is_again
-            else {}
-        )
-        _log.info("shutdown_requested", extra={"signal": name, "again": is_again, **hint})
+        fields: dict[str, object] = {"signal": name, "again": is_again}
+        if name == "SIGINT":
+            how = "are not waited for" if is_again else "may finish; Ctrl-C again does not wait for them"
+            fields["hint"] = f"{self._waits_for} {how}"
+        _log.info("shutdown_requested", extra=fields)
         self.stop.set()
         if is_again and name != "SIGHUP":
             self.hurry.set()

@@ -13,10 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
+from task_runtime.forks import forks_end_here
+
+Value = TypeVar("Value")
+
+_AT_ONCE: dict[str, bool] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 _log = logging.getLogger(__name__)
 
 _owner: ContextVar[object] = ContextVar("owner", default=None)
@@ -39,6 +45,11 @@ class owned_by:  # noqa: N801 # a context manager; as a generator it would cost 
 
     def __exit__(self, *_: object) -> None:
         _owner.reset(self._token)
+
+
+def owner_of(task: asyncio.Task[Any] | None) -> object:
+    """Return the owner whose code created `task`; None for the process itself, and for no task."""
+    return getattr(task, "owner", None)
 
 
 def guard_tasks(loop: asyncio.AbstractEventLoop) -> None:
@@ -67,9 +78,19 @@ class _GuardedTask(asyncio.Task[Any]):
         return False
 
 
+def start_task(coroutine: Coroutine[Any, Any, Value], *, name: str | None = None) -> asyncio.Task[Value]:
+    """Run a coroutine as a guarded task of the running event loop; its first step at once, where Python can (3.12).
+
+    What ends in its first step is never scheduled. A child that is forked in it ends where it would go on here.
+    """
+    with forks_end_here():
+        return _make_task(asyncio.get_running_loop(), coroutine, name=name, **_AT_ONCE)
+
+
 def _make_task(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any], **options: Any
 ) -> asyncio.Task[Any]:
-    task = _GuardedTask(coroutine, loop=loop, **options)
-    task.owner = _owner.get()
+    task = _GuardedTask.__new__(_GuardedTask)
+    task.owner = _owner.get()  # before its first step, in which it may cancel something already
+    task.__init__(coroutine, loop=loop, **options)  # type: ignore[misc]
     return task

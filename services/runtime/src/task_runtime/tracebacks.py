@@ -13,6 +13,7 @@ FRAMES_MAX = 20
 
 _PART_CHARS = 2_000
 _DEPTH_MAX = 5
+_MEMBERS_MAX = 15
 _PARTS_MAX = 1_000
 
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
@@ -23,10 +24,16 @@ def safe_traceback(error: BaseException) -> str:
     """Return the traceback of `error`, its causes and its groups included, as Python would print it.
 
     Every message, note and frame is cut at 2,000 characters and passes through `safe_text`. Of each exception the
-    innermost 20 frames are shown, and of causes and groups five levels. No local values are shown. Of the whole, the
-    last 32,768 characters are returned: the place of the error is at its end.
+    innermost 20 frames are shown, of causes and groups five levels, and of a group 15 members. No local values are
+    shown. Of the whole, the last 32,768 characters are returned: the place of the error is at its end. Never raises,
+    whatever the code of a foreign exception does: what came before that is shown.
     """
-    return "\n".join(islice(_lines(error, _DEPTH_MAX), _PARTS_MAX))[-TEXT_CHARS_MAX:]
+    parts: list[str] = []
+    try:
+        parts.extend(islice(_lines(error, _DEPTH_MAX), _PARTS_MAX))
+    except BaseException:  # noqa: BLE001 # of a note, or of a property of the exception
+        parts.append("<the rest cannot be shown>")
+    return "\n".join(parts)[-TEXT_CHARS_MAX:]
 
 
 def _lines(error: BaseException, depth: int) -> Iterator[str]:
@@ -45,9 +52,11 @@ def _lines(error: BaseException, depth: int) -> Iterator[str]:
     yield _headline(error)
     yield from map(_safe_part, getattr(error, "__notes__", ()))
     if isinstance(error, BaseExceptionGroup):
-        for number, member in enumerate(error.exceptions, 1):
+        for number, member in enumerate(error.exceptions[:_MEMBERS_MAX], 1):
             yield f"  +---------------- {number} ----------------"
             yield from (f"  | {line}" for part in _lines(member, depth - 1) for line in part.split("\n"))
+        if (more := len(error.exceptions) - _MEMBERS_MAX) > 0:
+            yield f"  and {more} more"
 
 
 def _headline(error: BaseException) -> str:

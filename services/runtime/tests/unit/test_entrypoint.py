@@ -24,12 +24,12 @@ def raising(error: BaseException) -> Any:
     return main
 
 
-@pytest.mark.parametrize("code", list(ExitCode))
-def test_the_main_coroutine_names_the_exit_code(settings: ProcessSettings, code: ExitCode) -> None:
-    async def main() -> ExitCode:
+@pytest.mark.parametrize("code", [*ExitCode, 75])
+def test_the_main_coroutine_names_the_exit_code(settings: ProcessSettings, code: int) -> None:
+    async def main() -> int:
         return code
 
-    assert run_process(main, settings) is code
+    assert run_process(main, settings) == code
 
 
 def test_a_process_that_just_ends_is_fine(settings: ProcessSettings) -> None:
@@ -173,4 +173,4 @@ def test_what_was_imported_is_left_out_of_collections_which_come_seldom(
     seen: list[tuple[bool, int]] = []
     run_process(main, settings)
 
-    assert seen == [(True, 10_000)]
+    assert seen == [(True, 50_000)]

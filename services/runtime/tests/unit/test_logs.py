@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextvars
 import io
 import json
 import logging
 import logging.config
+import os
 import re
+import socket
 import warnings
 from typing import Any
 from uuid import UUID
@@ -13,7 +16,7 @@ import pytest
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from task_runtime import configure_logging, get_logger, start_block
+from task_runtime import configure_logging, current_log_fields, get_logger, log_with, start_block
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
@@ -35,6 +38,30 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in captured.err.splitlines()]
 
 
+def test_fields_of_a_context_are_asked_for_when_a_line_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+    asked: list[str] = []
+
+    def fields() -> dict[str, object]:
+        asked.append("once more")
+        return {"attempt": 2, "count": 7}
+
+    def work() -> dict[str, Any]:
+        log_with(fields)
+        get_logger("here").debug("not_written")
+        assert asked == []
+        get_logger("here").info("written", count=1)
+        with bound_contextvars(request_id="r"):
+            return current_log_fields()
+
+    assert contextvars.copy_context().run(work) == {"request_id": "r", "attempt": 2, "count": 7}
+    get_logger("here").info("elsewhere")
+
+    written, elsewhere = lines(capsys)
+    assert (written["attempt"], written["count"]) == (2, 1)  # what a line says itself wins
+    assert "attempt" not in elsewhere
+
+
 def test_both_kinds_of_logger_write_the_same_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("INFO", "json")
 
@@ -53,6 +80,73 @@ def test_both_kinds_of_logger_write_the_same_line(capsys: pytest.CaptureFixture[
         "task_id": str(TASK_ID),
         "count": 2,
     }
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical", "exception"])
+def test_loggers_of_services_write_the_line_that_those_of_packages_write(
+    capsys: pytest.CaptureFixture[str], log_format: Any, level: str
+) -> None:
+    configure_logging("DEBUG", log_format, 2)
+
+    with bound_contextvars(worker_id="w1"):
+        for log, fields in (
+            (get_logger("task_api.here"), {"task_id": TASK_ID, "token": "hush"}),
+            (logging.getLogger("task_api.here"), {"extra": {"task_id": TASK_ID, "token": "hush"}}),
+        ):
+            try:
+                fail("amqp://u:hush@h")
+            except ValueError:
+                getattr(log, level)("%s %d", "words", 7, **fields)
+
+    shown = [
+        re.sub(r"[-\dT]*\d\d:\d\d:\d\d(\.\d+Z)?|line \d+", "", line) for line in capsys.readouterr().err.splitlines()
+    ]
+    shown = [json.loads(line) for line in shown] if log_format == "json" else shown
+    assert "words 7" in str(shown[0])
+    assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
+    assert ("ValueError" in str(shown)) is (level == "exception")
+
+
+def test_loggers_of_services_leave_out_lines_below_the_level(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("WARNING", "json")
+
+    get_logger("task_api.here").info("quiet")
+    get_logger("task_api.here").warning("loud")
+    get_logger("task_api.here").log(logging.INFO, "quiet")
+
+    assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+def test_a_line_that_nobody_reads_hurts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Broken())
+    configure_logging("INFO", "json")
+
+    get_logger("task_api.here").info("words")
+    logging.getLogger("task_api.here").info("words")
+
+
+def test_an_event_that_cannot_be_shown_is_named_and_its_caller_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+
+    get_logger("task_api.here").info("words %d", "no number")
+
+    (line,) = lines(capsys)
+    assert (line["event"], line["place"], line["reason"]) == ("line_not_logged", "task_api.here", "TypeError")
+
+
+def test_the_number_of_the_process_stands_on_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json", 2)
+
+    logging.getLogger("a.library").info("words")
+    logging.getLogger("task_worker.any").info("task_claimed")
+    get_logger("task_worker.any").info("task_claimed")
+
+    assert [line["process"] for line in lines(capsys)] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
@@ -270,7 +364,56 @@ def test_the_start_block_is_log_lines_for_machines(capsys: pytest.CaptureFixture
     block, warning = lines(capsys)
     assert block["event"] == "process_started"
     assert block["title"] == "task-worker 0.1.0"
+    assert (block["host"], block["pid"]) == (socket.gethostname(), os.getpid())
     assert block["database"] == "postgresql+asyncpg://u:***@db/tasks"
     assert block["schema_revision"] == "0001"
     assert (warning["event"], warning["level"]) == ("startup_warning", "warning")
     assert warning["reason"] == "the API is open to everyone"
+
+
+class Hostile:
+    def __str__(self) -> str:
+        raise ValueError(STEERING)
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_record_that_cannot_be_shown_is_one_line_that_says_where(
+    log_format: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("INFO", log_format)
+    log = logging.getLogger("theirs")
+
+    log.info("%d rows", STEERING)
+    log.info("too many %s", 1, 2)
+
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 2
+    assert all("line_not_logged" in line and "test_logs.py:" in line and "TypeError" in line for line in shown)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_value_that_cannot_be_shown_does_not_hide_the_others(
+    log_format: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("INFO", log_format)
+
+    logging.getLogger("theirs").info("event", extra={"value": Hostile(), "nested": [{"value": Hostile()}], "n": 1})
+    logging.getLogger("theirs").info("%s", Hostile())
+
+    first, second = capsys.readouterr().err.splitlines()
+    assert "event" in first
+    assert first.count("<Hostile that cannot be shown>") == 2
+    assert "line_not_logged" in second
+
+
+def test_a_line_says_what_a_hostile_exception_lets_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+    error = ValueError("before")
+    error.__notes__ = [Hostile()]
+
+    logging.getLogger("theirs").error("failed", exc_info=error)
+
+    (line,) = lines(capsys)
+    assert line["exception"].startswith("ValueError: before")

@@ -23,6 +23,7 @@ NOW = datetime(2026, 11, 30, tzinfo=UTC)
 class _Worker:
     is_leading: bool = True
     slots: SlotCounts = SLOTS
+    lease_seconds: float = 30.0
     lease_remaining_seconds: float = 12.5
     reaches_broker: bool = True
     reaches_database: bool = False
@@ -35,7 +36,6 @@ class _Row:
     oldest_due_at: datetime | None
     priority: str = "HIGH"
     running: int = 4
-    at: datetime = NOW
 
 
 @pytest.fixture
@@ -50,9 +50,16 @@ def _samples(metrics: Metrics) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
+def _series(begin: str, kind: dict[str, str]) -> str:
+    """Return the name of a series of a kind, with its labels in order."""
+    name, _, given = begin.partition("{")
+    labels = [*given.rstrip(",").split(","), *(f'{label}="{value}"' for label, value in kind.items())]
+    return f"{name}{{{','.join(sorted(filter(None, labels)))}}}"
+
+
 def test_a_task_is_counted_from_its_acceptance_to_its_end(metrics: Metrics) -> None:
     observers = Observers([metrics])
-    observers.accepted(MAIL, 3)
+    observers.happened(MAIL, Event.CREATE, 3)
     observers.started(MAIL, 0.3)
     observers.ended(MAIL, Event.RETRY, 2.0, 9.0)
     observers.ended(MAIL, Event.COMPLETE, 2.0, 9.0)
@@ -68,6 +75,29 @@ def test_a_task_is_counted_from_its_acceptance_to_its_end(metrics: Metrics) -> N
     assert found['task_service_total_seconds_sum{type="mail"}'] == 9
 
 
+@pytest.mark.parametrize(
+    ("event", "counted"),
+    [
+        (Event.RERUN, ["accepted_total{"]),
+        (Event.RESCUE, ['attempts_ended_total{event="RESCUE",']),
+        (Event.ABANDON, ['attempts_ended_total{event="ABANDON",', 'finished_total{status="FAILED",']),
+        (Event.REJECT, ['finished_total{status="FAILED",']),
+        (Event.CANCEL, ['finished_total{status="CANCELLED",']),
+        (Event.REQUEST_CANCEL, []),
+        (Event.RESCHEDULE, []),
+    ],
+)
+def test_what_ends_no_attempt_of_this_process_is_counted_by_its_event_and_takes_no_time(
+    metrics: Metrics, event: Event, counted: list[str]
+) -> None:
+    for count in (5, 2):
+        metrics.happened(MAIL, event, count)
+
+    found = {name: value for name, value in _samples(metrics).items() if value and 'type="mail"' in name}
+    kind = {"priority": "HIGH", "queue": "default", "type": "mail"}
+    assert found == {_series(f"task_service_{one}", kind): 7 for one in counted}
+
+
 def test_a_clock_that_went_back_counts_as_no_time(metrics: Metrics) -> None:
     metrics.started(MAIL, -5.0)
 
@@ -76,7 +106,7 @@ def test_a_clock_that_went_back_counts_as_no_time(metrics: Metrics) -> None:
 
 def test_a_million_types_make_one_series(metrics: Metrics) -> None:
     for number in range(1_000_000):
-        metrics.accepted(Kind("default", Priority.LOW, f"type-{number}"), 1)
+        metrics.happened(Kind("default", Priority.LOW, f"type-{number}"), Event.CREATE, 1)
 
     series = [name for name in _samples(metrics) if name.startswith("task_service_accepted_total")]
     assert series == ['task_service_accepted_total{priority="LOW",queue="default",type="other"}']
@@ -85,7 +115,7 @@ def test_a_million_types_make_one_series(metrics: Metrics) -> None:
 def test_types_that_are_offered_and_queues_are_bounded_too(metrics: Metrics) -> None:
     metrics.offer("test", [f"type-{number}" for number in range(2 * TYPES_MAX)])
     for number in range(2 * TYPES_MAX):
-        metrics.accepted(Kind(f"queue-{number % (2 * QUEUES_MAX)}", Priority.LOW, f"type-{number}"), 1)
+        metrics.happened(Kind(f"queue-{number % (2 * QUEUES_MAX)}", Priority.LOW, f"type-{number}"), Event.CREATE, 1)
 
     found = [name for name in _samples(metrics) if name.startswith("task_service_accepted_total")]
     assert len(found) <= (TYPES_MAX + 1) * (QUEUES_MAX + 1)
@@ -93,9 +123,9 @@ def test_types_that_are_offered_and_queues_are_bounded_too(metrics: Metrics) -> 
 
 
 def test_a_type_that_nobody_offers_any_more_is_other(metrics: Metrics) -> None:
-    metrics.accepted(MAIL, 1)
+    metrics.happened(MAIL, Event.CREATE, 1)
     metrics.offer("test", [])
-    metrics.accepted(MAIL, 1)
+    metrics.happened(MAIL, Event.CREATE, 1)
 
     assert _samples(metrics)['task_service_accepted_total{priority="HIGH",queue="default",type="mail"}'] == 1
 
@@ -105,6 +135,7 @@ def test_what_should_be_rare_and_the_sizes_of_batches_are_counted(metrics: Metri
     metrics.second_run()
     metrics.late_write_refused()
     metrics.export_failed()
+    metrics.worker_lost()
     metrics.batch(Batched.CLAIM, 40)
 
     found = _samples(metrics)
@@ -112,6 +143,7 @@ def test_what_should_be_rare_and_the_sizes_of_batches_are_counted(metrics: Metri
     assert found["task_service_second_runs_total"] == 1
     assert found["task_service_late_writes_refused_total"] == 1
     assert found["task_service_trace_export_failures_total"] == 1
+    assert found["task_service_workers_lost_total"] == 1
     assert found['task_service_batch_items_bucket{le="20.0",statement="claim"}'] == 0
     assert found['task_service_batch_items_bucket{le="50.0",statement="claim"}'] == 1
 
@@ -124,7 +156,7 @@ def test_the_worker_is_shown_as_it_is_at_the_scrape(metrics: Metrics) -> None:
     found = _samples(metrics)
     assert found['task_service_slots{state="running"}'] == 3
     assert found['task_service_slots{state="held_back"}'] == 2
-    assert found["task_service_lease_remaining_seconds"] == 3
+    assert (found["task_service_lease_seconds"], found["task_service_lease_remaining_seconds"]) == (30, 3)
     assert found["task_service_is_leader"] == 0
     assert found["task_service_broker_up"] == 1
     assert found["task_service_database_up"] == 0
@@ -133,7 +165,7 @@ def test_the_worker_is_shown_as_it_is_at_the_scrape(metrics: Metrics) -> None:
 def test_queues_are_shown_by_the_leader_alone(metrics: Metrics) -> None:
     worker = _Worker()
     metrics.watch(worker)
-    metrics.show_queues([_Row("default", 9, NOW - timedelta(seconds=90)), _Row("mail", 0, None)])
+    metrics.show_queues(NOW, [_Row("default", 9, NOW - timedelta(seconds=90)), _Row("mail", 0, None)])
 
     leading = _samples(metrics)
     worker.is_leading = False
@@ -157,8 +189,8 @@ def test_a_process_without_a_worker_shows_what_it_reaches(metrics: Metrics) -> N
 
 def test_every_sample_has_a_name_of_the_module_and_every_name_is_shown(metrics: Metrics) -> None:
     metrics.watch(_Worker())
-    metrics.show_queues([_Row("default", 9, NOW)])
-    metrics.accepted(MAIL, 1)
+    metrics.show_queues(NOW, [_Row("default", 9, NOW)])
+    metrics.happened(MAIL, Event.CREATE, 1)
     metrics.started(MAIL, 1.0)
     metrics.ended(MAIL, Event.FAIL, 1.0, 1.0)
 

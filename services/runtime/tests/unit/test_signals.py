@@ -105,3 +105,27 @@ async def test_a_handler_that_code_has_replaced_is_put_back(caplog: pytest.LogCa
             await signals.stop.wait()
 
     assert [record.message for record in caplog.records] == ["signal_handler_put_back"]
+
+
+async def test_ctrl_c_says_what_is_waited_for_and_how_not_to_wait(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with asyncio.timeout(SECONDS):
+        with ShutdownSignals("requests under way") as signals:
+            signal.raise_signal(signal.SIGINT)
+            await signals.stop.wait()
+            signal.raise_signal(signal.SIGINT)
+            await signals.hurry.wait()
+
+    assert [vars(record).get("hint") for record in caplog.records] == [
+        "requests under way may finish; Ctrl-C again does not wait for them",
+        "requests under way are not waited for",
+    ]
+
+
+async def test_a_sigterm_speaks_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with ShutdownSignals() as signals:
+        signal.raise_signal(signal.SIGTERM)
+        await signals.stop.wait()
+
+    assert [vars(record).get("hint") for record in caplog.records] == [None]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from task_runtime.task_guard import NotYourTaskError, guard_tasks, owned_by
+from task_runtime.task_guard import NotYourTaskError, guard_tasks, owned_by, owner_of, start_task
 
 SECONDS = 10
 
@@ -99,3 +100,38 @@ def test_a_cancel_of_code_that_waits_for_others_does_not_reach_them(run: Any) ->
         return await ours == "ours"
 
     assert run(main())
+
+
+def test_a_started_task_has_its_owner_in_its_first_step(run: Any) -> None:
+    async def code() -> object:
+        return owner_of(asyncio.current_task())
+
+    async def main() -> object:
+        with owned_by("one"):
+            return await start_task(code())
+
+    assert run(main()) == "one"
+
+
+def test_a_started_task_that_waits_for_nothing_has_ended_where_python_can(run: Any) -> None:
+    async def code() -> int:
+        return 1
+
+    async def main() -> tuple[bool, int]:
+        task = start_task(code())
+        return task.done(), await task
+
+    assert run(main()) == (sys.version_info >= (3, 12), 1)
+
+
+def test_a_started_task_waits_is_cancelled_and_fails_as_any(run: Any) -> None:
+    async def fails() -> None:
+        raise ValueError
+
+    async def main() -> list[Any]:
+        waiting, failed = start_task(asyncio.sleep(SECONDS)), start_task(fails())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        return await asyncio.gather(waiting, failed, return_exceptions=True)
+
+    assert [type(one) for one in run(main())] == [asyncio.CancelledError, ValueError]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 from task_contracts.testing import assert_linear
@@ -121,3 +122,33 @@ def test_an_error_whose_text_cannot_be_made_is_shown_without_it() -> None:
     shown = safe_traceback(SilentError())
 
     assert shown.endswith("SilentError: <exception str() failed>")
+
+
+class HostileNote:
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+def test_what_comes_before_a_part_that_cannot_be_shown_is_shown() -> None:
+    error = caught_from(fail_with_a_cause)
+    error.__notes__ = [HostileNote()]  # type: ignore[list-item]
+
+    shown = safe_traceback(error)
+
+    assert "direct cause" in shown
+    assert shown.endswith("ValueError: cannot write to amqp://u:***@h\n<the rest cannot be shown>")
+
+
+def test_ten_megabytes_of_a_traceback_take_no_more_memory() -> None:
+    large = "x\n" * 5_000_000
+    error = ValueError(large)
+    error.__notes__ = [large] * 10
+    error.__cause__ = ExceptionGroup(large, [KeyError(large) for _ in range(10)])
+
+    tracemalloc.start()
+    shown = safe_traceback(error)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(shown) <= TEXT_CHARS_MAX
+    assert peak < 2 * len(large), "the text of one error at a time"

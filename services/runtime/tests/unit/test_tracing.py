@@ -185,3 +185,27 @@ def test_a_collector_without_the_extra_is_one_warning(monkeypatch: pytest.Monkey
 
     with open_tracing("test", "1", lambda: None) as tracer:
         assert tracer is NO_TRACER
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [
+        ({}, ("task-worker", "1.2", None)),
+        ({"OTEL_SERVICE_NAME": "reports"}, ("reports", "1.2", None)),
+        (
+            {"OTEL_RESOURCE_ATTRIBUTES": "service.name=reports,deployment.environment=test"},
+            ("reports", "1.2", "test"),
+        ),
+    ],
+)
+def test_spans_name_their_process_unless_the_environment_names_it(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], shown: tuple[str, str, str | None]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    provider = make_provider("task-worker", "1.2", InMemorySpanExporter(), lambda: None)
+    close_provider(provider)
+
+    attributes = provider.resource.attributes
+    assert tuple(attributes.get(key) for key in ("service.name", "service.version", "deployment.environment")) == shown

@@ -13,7 +13,7 @@ import typer
 from task_runtime import exit_process, run_process, version_printer
 from task_service.options import Options, Settings, default_data_dir
 
-_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_app = typer.Typer(pretty_exceptions_enable=False)
 
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Where the embedded database is kept (~/.local/share/task-service).")

@@ -20,7 +20,7 @@ from task_store import StoreError
 from task_store.embedded import EmbeddedPostgresError, ProgramFailedError
 
 
-def run_command(work: Callable[[], Coroutine[Any, Any, str]]) -> ExitCode:
+def run_command(work: Callable[[], Coroutine[Any, Any, str]]) -> int:
     """Run the coroutine that `work` makes, print what it returns on stderr, and return the exit code.
 
     OK: it is done. FAILED: it failed on the way, or was stopped by a signal; nothing has changed. MISCONFIGURED: it

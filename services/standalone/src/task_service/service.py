@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from task_api.app import create_app
 from task_api.database import bring_up_to_date
 from task_api.offered_types import tell_metrics
+from task_api.offers import Offers
 from task_api.parts import ApiParts
 from task_api.server import Listener, listen, serve
 from task_api.watch.watch import Watch
@@ -49,13 +50,16 @@ from task_store import (
     Changes,
     Database,
     DatabaseFacts,
+    LiveWorkers,
     OnChanged,
+    OnHappened,
     StoreError,
     Tasks,
     UnusableDatabaseError,
 )
 from task_store.embedded import EmbeddedPostgres
 from task_worker.handlers import HandlerError
+from task_worker.printed import log_prints
 
 if TYPE_CHECKING:
     from task_runtime.metrics.counts import Metrics
@@ -79,7 +83,7 @@ async def run_service(options: Options) -> ExitCode:
     except HandlerError as error:
         raise Misconfigured(f"--handlers: {error}") from error
     listener = listen(settings.api.host, settings.api.port)
-    with listener.socket, ShutdownSignals() as shutdown:
+    with listener.socket, ShutdownSignals("running tasks and requests") as shutdown:
         try:
             async with _own_database(options, shutdown.stop) as postgres:
                 settings = Settings.read(options, postgres.url if postgres else None, api_url=listener.url)
@@ -124,6 +128,7 @@ class Service:
                 self._show_start_block(*found)
                 version = importlib.metadata.version("task-service")
                 with (
+                    log_prints(),
                     open_metrics(self._settings.api, "task-service", version) as metrics,
                     open_tracing("task-service", version, (metrics or NO_METER).export_failed) as tracer,
                 ):
@@ -142,14 +147,19 @@ class Service:
         self, shutdown: ShutdownSignals, health: Database, metrics: Metrics | None, tracer: Tracer
     ) -> None:
         url, hub = self._settings.worker.broker_url.get_secret_value(), MemoryHub()
+        counts = ActivityCounts()
+        observers = Observers([counts] if metrics is None else [counts, metrics])
         async with (
             open_bus(url, queues=self._settings.worker.queues, name="task-service", hub=hub) as bus,
             open_signals(url, name="task-service-signals", hub=hub) as signals,
             self._database(
-                self._settings.api.database_pool_size, on_changed=partial(send_changed, signals)
+                self._settings.api.database_pool_size,
+                on_changed=partial(send_changed, signals),
+                on_happened=observers.tell,
             ) as database,
-            tell_metrics(metrics, health, reaches_broker=lambda: bus.is_connected),
-            ActivityWriter(activities := Activities(database), counts := ActivityCounts()),
+            Offers(LiveWorkers(health)) as offers,
+            tell_metrics(metrics, offers, reaches_broker=lambda: bus.is_connected),
+            ActivityWriter(activities := Activities(database, offers.live_types), counts),
             Watch(Changes(database), signals, shutdown.stop) as watch,
         ):
             tasks = Tasks(database)
@@ -160,8 +170,10 @@ class Service:
                 health,
                 signals,
                 watch,
+                database,
+                offers,
                 shutdown.stop,
-                observer=Observers([counts] if metrics is None else [counts, metrics]),
+                observer=observers,
                 tracer=tracer,
             )
             app = create_app(parts)
@@ -192,9 +204,17 @@ class Service:
         )
 
     @asynccontextmanager
-    async def _database(self, pool_size: int, *, on_changed: OnChanged | None = None) -> AsyncIterator[Database]:
+    async def _database(
+        self, pool_size: int, *, on_changed: OnChanged | None = None, on_happened: OnHappened | None = None
+    ) -> AsyncIterator[Database]:
         url = self._settings.api.database_url.get_secret_value()
-        database = Database(url, pool_size=pool_size, application_name="task-service", on_changed=on_changed)
+        database = Database(
+            url,
+            pool_size=pool_size,
+            application_name="task-service",
+            on_changed=on_changed,
+            on_happened=on_happened,
+        )
         try:
             yield database
         finally:

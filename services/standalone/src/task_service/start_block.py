@@ -20,6 +20,7 @@ _NO_RECYCLING = (
     "TASK_WORKER_MAX_TASKS and TASK_WORKER_MAX_MEMORY_MB do nothing in task-service: "
     "database and API are in this process too"
 )
+_ONE_PROCESS = "TASK_WORKER_PROCESSES does nothing in task-service: it runs one worker, in this process"
 
 
 @dataclass(frozen=True)
@@ -72,4 +73,8 @@ class StartBlock:
 
 def service_startup_warnings(worker: WorkerSettings) -> list[str]:
     """Return the warnings about settings that mean something only to a worker that runs apart."""
-    return [_NO_RECYCLING] if worker.max_tasks or worker.max_memory_mb else []
+    checks = [
+        (bool(worker.max_tasks or worker.max_memory_mb), _NO_RECYCLING),
+        (worker.processes > 1, _ONE_PROCESS),
+    ]
+    return [text for is_so, text in checks if is_so]

@@ -76,6 +76,15 @@ def test_what_api_and_worker_both_warn_of_is_said_once() -> None:
     assert len([text for text in warnings if text.startswith("fsync")]) == 1
 
 
+def test_several_processes_are_said_to_be_no_setting_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _block().warnings()
+    monkeypatch.setenv("TASK_WORKER_PROCESSES", "2")
+
+    (warning,) = [text for text in _block().warnings() if text not in before]
+
+    assert warning.startswith("TASK_WORKER_PROCESSES does nothing in task-service: ")
+
+
 @pytest.mark.parametrize("variable", ["TASK_WORKER_MAX_TASKS", "TASK_WORKER_MAX_MEMORY_MB"])
 def test_limits_of_recycling_are_said_to_do_nothing_here(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     before = _block().warnings()

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 _CLOSING_SECONDS = 5.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskDetails:
+class TaskDetails(NamedTuple):
     """The details of a task that do not change while an attempt runs.
 
     `checkpoint_text` is JSON that can be read, or None. `traceparent` names the span of the attempt where it is traced.

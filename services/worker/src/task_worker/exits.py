@@ -1,6 +1,8 @@
-"""Ends the process of a worker that must not go on, with an exit code that says why."""
+"""Ends the process of a worker that must not go on, with an exit code that says why; and says it of other processes."""
 
 from __future__ import annotations
+
+import signal
 
 from task_runtime import leave_process, leave_within
 
@@ -19,3 +21,13 @@ def end_process(code: int) -> None:
 def end_soon(code: int) -> None:
     """End this process in at most 7 s, whatever it waits for by then: a broker, a database, code of users."""
     leave_within(_LEAVING_SECONDS, code)
+
+
+def cause_of_end(code: int) -> str:
+    """Return what ended a process, by its exit code, negative for a signal: `exit code 1`, `signal SIGKILL`."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"

@@ -27,6 +27,7 @@ from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapt
 
 from task_contracts import JsonValue, TypeName, limits
 from task_worker.context import Context
+from task_worker.payload_schemas import payload_schema
 
 _MARK = "__task_handler__"
 _TYPE_NAME: TypeAdapter[str] = TypeAdapter(TypeName)
@@ -79,8 +80,10 @@ class Handler:
     payload_type: TypeAdapter[Any] | None
     schema: dict[str, Any] | None
 
-    def begin(self, payload: Mapping[str, JsonValue], context: Context) -> Any:
+    def begin(self, payload: Mapping[str, JsonValue], context: Context | None) -> Any:
         """Call the function; return what it returns, which is a coroutine if it is async.
+
+        A function that takes no context needs none.
 
         Validators of the payload's type run too: call it where the code of users may run, within its time limit.
 
@@ -91,7 +94,7 @@ class Handler:
         """
         return self.function(*self.arguments(payload, context))
 
-    def arguments(self, payload: Mapping[str, JsonValue], context: Context) -> tuple[Any, ...]:
+    def arguments(self, payload: Mapping[str, JsonValue], context: Context | None) -> tuple[Any, ...]:
         """Return the arguments for the function. Errors as for `begin`."""
         given: list[Any] = []
         if self.takes_payload:
@@ -243,7 +246,7 @@ def _payload_type(type_: str, hint: Any) -> TypeAdapter[Any] | None:
 
 def _schema(type_: str, payload_type: TypeAdapter[Any]) -> dict[str, Any]:
     try:
-        schema = payload_type.json_schema()
+        schema = payload_schema(payload_type)
         text = orjson.dumps(schema)
     except BaseException as error:  # as above
         raise _unusable(type_, error) from error

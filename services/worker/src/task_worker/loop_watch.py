@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
-import traceback
+import time
 
-from task_runtime import get_logger
-
-HANDLER = "handler "
-"""The name of the asyncio task of a handler begins with it; the type follows."""
+from task_runtime import get_logger, owner_of
+from task_worker.lease.in_flight import Attempt
+from task_worker.stacks import stack_of
 
 _log = get_logger(__name__)
 _EVERY_SECONDS = 0.25
 _BLOCKED_SECONDS = 1.0
 _SPARE_SECONDS = 0.2
 """A process that was frozen as a whole answers within it."""
-_FRAMES = 8
 
 
 class LoopWatch:
     """Asks the event loop four times a second for an answer, from a thread of its own.
 
-    Where none came for a second, it logs once what the loop runs: the type of the handler, and the innermost frames.
+    Where none came for a second, it logs once what the loop runs, the attempt and the innermost frames; and, once the
+    loop answers, how long that took.
     """
 
     def __init__(self) -> None:
@@ -42,21 +40,24 @@ class LoopWatch:
 
     def _run(self) -> None:
         while not self._stopped.wait(_EVERY_SECONDS):
-            answered = threading.Event()
+            asked_at, answered = time.monotonic(), threading.Event()
             try:
                 self._loop.call_soon_threadsafe(answered.set)
             except RuntimeError:
                 return  # the loop is closed
-            if not answered.wait(_BLOCKED_SECONDS - _SPARE_SECONDS) and not answered.wait(_SPARE_SECONDS):
-                self._say()
+            if answered.wait(_BLOCKED_SECONDS - _SPARE_SECONDS) or answered.wait(_SPARE_SECONDS):
+                continue
+            blocked_by = self._running()
+            stack = stack_of(self._looped)
+            _log.warning("event_loop_blocked", **blocked_by, seconds=_BLOCKED_SECONDS, stack=stack)
             while not answered.wait(_EVERY_SECONDS):
                 if self._stopped.is_set():
                     return
+            _log.info("event_loop_free", **blocked_by, seconds=round(time.monotonic() - asked_at, 1))
 
-    def _say(self) -> None:
-        task = asyncio.current_task(self._loop)
-        name = "" if task is None else task.get_name()
-        frame = sys._current_frames().get(self._looped)  # noqa: SLF001 # documented, for debuggers
-        stack = "" if frame is None else "".join(traceback.format_stack(frame)[-_FRAMES:])
-        type_ = name.removeprefix(HANDLER) if name.startswith(HANDLER) else None
-        _log.warning("event_loop_blocked", type=type_, seconds=_BLOCKED_SECONDS, stack=stack.rstrip())
+    def _running(self) -> dict[str, object]:
+        """Return what the loop runs: the attempt whose code it is, also in an asyncio task that this code has begun."""
+        attempt = owner_of(asyncio.current_task(self._loop))
+        if not isinstance(attempt, Attempt):
+            return {"type": None}
+        return {"type": attempt.claim.type, "task_id": str(attempt.claim.id), "attempt": attempt.claim.attempt}

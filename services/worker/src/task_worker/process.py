@@ -33,6 +33,7 @@ from task_worker.handlers import Handler, HandlerError
 from task_worker.lease.alive_file import AliveFile
 from task_worker.loader import load_handlers
 from task_worker.places import Places
+from task_worker.printed import log_prints
 from task_worker.recycling import RecycleLimits, Recycler
 from task_worker.settings import WorkerSettings
 from task_worker.startup_warnings import worker_startup_warnings
@@ -42,8 +43,12 @@ _log = get_logger(__name__)
 _DATABASE_SECONDS = 60.0
 
 
-async def run_worker(settings: WorkerSettings, *, database_seconds: float = _DATABASE_SECONDS) -> ExitCode:
+async def run_worker(
+    settings: WorkerSettings, *, number: int | None = None, database_seconds: float = _DATABASE_SECONDS
+) -> ExitCode:
     """Run a worker until SIGTERM, SIGINT or a limit of `recycling`, then drain; a second signal skips the waiting.
+
+    `number` says which of several processes under one parent it is.
 
     At the start it waits up to `database_seconds` for the database, and for its schema where there is none at all: the
     API or `task-migrate`, started with it, may be about to create it.
@@ -60,7 +65,7 @@ async def run_worker(settings: WorkerSettings, *, database_seconds: float = _DAT
         try:
             found = await shutdown.unless_stopped(_check_database(settings, database_seconds))
             if found is not None:
-                _show_start_block(settings, handlers, *found)
+                _show_start_block(settings, handlers, *found, number=number)
                 await _work(settings, handlers, shutdown)
         except UnusableDatabaseError as error:
             raise Misconfigured(f"TASK_DATABASE_URL: {error.advice}") from error
@@ -77,6 +82,7 @@ async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], shutd
     url = settings.broker_url.get_secret_value()
     version = importlib.metadata.version("task-worker")
     with (
+        log_prints(),
         open_metrics(settings, "task-worker", version) as metrics,
         open_tracing("task-worker", version, (metrics or NO_METER).export_failed) as tracer,
     ):
@@ -125,7 +131,12 @@ async def _check_database(settings: WorkerSettings, seconds: float) -> tuple[Dat
 
 
 def _show_start_block(
-    settings: WorkerSettings, handlers: Mapping[str, Handler], facts: DatabaseFacts, revision: str
+    settings: WorkerSettings,
+    handlers: Mapping[str, Handler],
+    facts: DatabaseFacts,
+    revision: str,
+    *,
+    number: int | None,
 ) -> None:
     rows = [
         ("database", f"{safe_url(settings.database_url.get_secret_value())} (PostgreSQL {facts.version})"),
@@ -137,6 +148,9 @@ def _show_start_block(
         ("concurrency", str(settings.concurrency)),
     ]
     title = f"task-worker {importlib.metadata.version('task-worker')}"
+    if number is not None:
+        title += f", process {number} of {settings.processes}"
+        rows += [("metrics port", str(settings.metrics_port))] if settings.metrics_port else []
     start_block(
         title, rows, worker_startup_warnings(settings, handlers, facts, revision), log_format=settings.log_format
     )

@@ -16,6 +16,7 @@ from task_worker.builtin import HttpHosts
 from task_worker.places import resolve_places
 
 _WEIGHT_MAX = 1_000
+_PORT_MAX = 65_535
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """The share of the processor that a container may use: `QUOTA PERIOD`, or `max PERIOD` without a limit."""
 
@@ -77,6 +78,8 @@ class WorkerSettings(ProcessSettings):
     """The queues that this worker serves; all of TASK_QUEUES if left out."""
     concurrency: int = Field(50, ge=1, le=1000)
     """How many tasks run at once."""
+    processes: int = Field(1, ge=1, le=100)
+    """How many workers run under one parent, each in a process of its own; 1 for one worker without a parent."""
     max_payload_mb: int = Field(64, ge=1, le=65_536)
     """How many MiB of payloads may be in flight before no more tasks are claimed; one task always fits."""
     handlers: Annotated[tuple[str, ...] | None, BeforeValidator(_resolve)] = None
@@ -113,6 +116,23 @@ class WorkerSettings(ProcessSettings):
         if unknown:
             raise ValueError(f"these queues of TASK_WORKER_QUEUES are not in TASK_QUEUES: {', '.join(unknown)}")
         return self
+
+    @model_validator(mode="after")
+    def _check_metrics_ports(self) -> WorkerSettings:
+        if self.processes > 1 and (self.metrics_port or 0) + self.processes > _PORT_MAX:
+            raise ValueError(
+                f"the ports of TASK_METRICS_PORT and TASK_WORKER_PROCESSES go beyond {_PORT_MAX}: each process has one"
+            )
+        return self
+
+    def of_process(self, number: int) -> WorkerSettings:
+        """Return the settings of one of several processes: a metrics port and an alive file of its own."""
+        own: dict[str, Any] = {}
+        if self.metrics_port:
+            own["metrics_port"] = self.metrics_port + number
+        if self.alive_file is not None:
+            own["alive_file"] = self.alive_file.with_name(f"{self.alive_file.name}.{number}")
+        return self.model_copy(update=own)
 
     @property
     def serves(self) -> tuple[str, ...]:

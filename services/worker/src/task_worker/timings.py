@@ -81,6 +81,8 @@ class DispatchTimings:
     """The same after the broker or the database has failed."""
     locked_seconds: float = 0.02
     """The same where something is due and was not marked: another transaction has it locked."""
+    taken_seconds: float = 0.02
+    """Before what this worker has taken for itself is looked at: a claim may not have got it."""
     offers_seconds: float = 5.0
     """How old the offers of the workers may be before they are read again."""
 
@@ -109,5 +111,7 @@ class WorkerTimings:
     """The deadline of a statement, connecting included."""
     slow_statement_seconds: float = 60.0
     """The same for what nothing waits for and may take long: an old snapshot (a backup) makes scans slow."""
+    count_seconds: float = 5.0
+    """The same for each count of what waits or runs: what takes longer keeps its last figures."""
     leave_seconds: float = 5.0
     """How long a worker that has drained may take to say so and to close what it has open."""

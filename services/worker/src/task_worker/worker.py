@@ -13,9 +13,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from importlib.metadata import version
 from uuid import UUID
 
 from task_bus import TaskBus
@@ -32,7 +32,7 @@ from task_store import (
     Failures,
     Offer,
     StoreError,
-    WorkerPlace,
+    WorkerProcess,
     Workers,
 )
 from task_worker import exits
@@ -42,6 +42,7 @@ from task_worker.attempt.runners.child_messages import ChildSetup
 from task_worker.attempt.runners.process_pool import PoolLimits, ProcessPool
 from task_worker.claim.claim_loop import ClaimLoop
 from task_worker.claim.claimer import Claimer
+from task_worker.claim.own_tasks import OwnTasks
 from task_worker.claim.prefetch_buffer import PrefetchBuffer
 from task_worker.claim.slots import Slots
 from task_worker.claim.whole_scan import WholeScan
@@ -56,6 +57,7 @@ from task_worker.lease.lease import Lease
 from task_worker.lease.stopping import LeaseCallbacks
 from task_worker.loop_watch import LoopWatch
 from task_worker.offers import OfferRefresher
+from task_worker.own_process import this_process
 from task_worker.settings import WorkerSettings
 from task_worker.timings import WorkerTimings
 from task_worker.waiting import wait_for_first
@@ -63,6 +65,7 @@ from task_worker.wake_ups import WakeUps
 from task_worker.worker_state import PresentState
 
 _log = get_logger(__name__)
+_TYPES_SHOWN = 5
 
 
 class Worker:
@@ -99,26 +102,24 @@ class Worker:
         self._end_process = end_process
         self._end_soon = end_soon
         self._timings = timings or WorkerTimings()
-        self._databases = WorkerDatabases(settings, self._timings, on_changed=partial(send_changed, signals))
-        self._workers = Workers(self._databases.pool)
         counts = ActivityCounts()
         self._meter = meter
         self._tracer = tracer
         self._observer = Observers([counts, meter])
+        self._databases = WorkerDatabases(
+            settings, self._timings, on_changed=partial(send_changed, signals), on_happened=self._observer.tell
+        )
+        self._workers = Workers(self._databases.pool)
         self._activity = ActivityWriter(Activities(self._databases.pool), counts)
         self._wake_ups = WakeUps(signals, settings.serves[0])
         self._lease = Lease(settings.lease_seconds)
         self._is_drain_known = False
         self._in_flight = InFlight(claim_seconds=2 * self._timings.statement_seconds)
 
-        offer = Offer(
-            settings.serves,
-            {name: handler.payload_schema() for name, handler in handlers.items()},
-            WorkerPlace(version=version("task-worker"), slots=settings.concurrency),
-        )
-        databases = self._databases
+        offer = Offer(settings.serves, {name: handler.payload_schema() for name, handler in handlers.items()})
+        databases, process = self._databases, this_process(settings.concurrency)
         claims = Claims(databases.pool, databases.poll, databases.slow, offer, settings.priority_weights)
-        attempts = Attempts(databases.pool, on_recorded=partial(meter.batch, Batched.RECORD))
+        attempts = Attempts(databases.pool, process, on_recorded=partial(meter.batch, Batched.RECORD))
         self._failure_counts = FailureCounts(Failures(databases.pool))
         recorder = Recorder(
             attempts,
@@ -132,7 +133,7 @@ class Worker:
         self._processes = self._make_processes()
         self._executor = self._make_executor(handlers, recorder, slots)
         self._claim_loop = self._make_claim_loop(claims, buffer, slots)
-        self._heartbeat = self._make_heartbeat(offer)
+        self._heartbeat = self._make_heartbeat(offer, process)
         self._loop_watch = LoopWatch()
         self._leader = Leader(
             settings,
@@ -143,6 +144,7 @@ class Worker:
             self._timings.dispatch,
             meter,
             on_failure=self._failure_counts.count,
+            take=OwnTasks(buffer, slots, settings.serves).take,
         )
         meter.offer("worker", handlers)
         meter.watch(PresentState(slots, self._lease, self._leader, lambda: bus.is_connected))
@@ -207,7 +209,9 @@ class Worker:
 
     async def _drain(self, hurry: asyncio.Event) -> None:
         seconds = self._settings.drain_seconds
-        _log.info("drain_began", running=len(self._in_flight.running()), seconds=seconds)
+        running = self._in_flight.running()
+        waits = {"waits_for": _in_words(attempt.claim.type for attempt in running)} if running else {}
+        _log.info("drain_began", running=len(running), seconds=seconds, **waits)
         self._processes.drain()
         stopping = self._claim_loop.stop(self._timings.attempt.stop_seconds)
         _, self._is_drain_known = await asyncio.gather(stopping, self._tell_database(self._workers.drain))
@@ -305,7 +309,7 @@ class Worker:
         )
         return ClaimLoop(claimer, buffer, slots, self._lease, self._timings.claim, self._meter)
 
-    def _make_heartbeat(self, offer: Offer) -> Heartbeat:
+    def _make_heartbeat(self, offer: Offer, process: WorkerProcess) -> Heartbeat:
         callbacks = LeaseCallbacks(
             self._in_flight,
             AliveFile(self._settings.alive_file, self._settings.lease_seconds),
@@ -316,7 +320,15 @@ class Worker:
             self._databases.open_heartbeat,
             offer,
             callbacks,
+            process=process,
             in_flight=self._in_flight,
             lease=self._lease,
             end_process=self._end_process,
         )
+
+
+def _in_words(types: Iterable[str]) -> str:
+    """Say how many tasks of which types there are: `3 of report.build, 1 of echo`."""
+    counted = Counter(types).most_common()
+    shown = ", ".join(f"{count} of {type_}" for type_, count in counted[:_TYPES_SHOWN])
+    return shown + (", and others" if len(counted) > _TYPES_SHOWN else "")

@@ -27,8 +27,13 @@ class PresentState:
         return SlotCounts(running, free, self._slots.capacity - running - free)
 
     @property
+    def lease_seconds(self) -> float:
+        """How long its lease lasts once it is renewed."""
+        return self._lease.seconds
+
+    @property
     def lease_remaining_seconds(self) -> float:
-        """How long its lease lasts; 0 without one."""
+        """How long its lease lasts from now; 0 without one."""
         return self._lease.remaining_seconds
 
     @property

@@ -30,6 +30,7 @@ from task_worker.timings import ClaimTimings, WorkerTimings
 from task_worker.worker import Worker
 
 SECONDS = 60.0
+NO_BROKER = "amqp://guest:secret-of-the-broker@127.0.0.1:1/"
 LEASE_SECONDS = 3.0
 Until = Callable[..., Awaitable[Any]]
 
@@ -286,3 +287,34 @@ async def worker_process(
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+@pytest.fixture
+async def command(
+    database_url: str, tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[asyncio.subprocess.Process]]]:
+    """Start `task-worker` with these words and settings, and a broker that does not exist."""
+    started: list[asyncio.subprocess.Process] = []
+
+    async def one(*words: str, leads_group: bool = False, **settings: str) -> asyncio.subprocess.Process:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TASK_")}
+        named = {"TASK_DATABASE_URL": database_url, "TASK_BROKER_URL": NO_BROKER, "TASK_LOG_FORMAT": "console"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "task_worker",
+            *words,
+            env={**inherited, **named, **settings},
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=leads_group,
+        )
+        started.append(process)
+        return process
+
+    yield one
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,34 +23,6 @@ Ended = Callable[..., Awaitable[dict[str, Any]]]
 Command = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 NO_BROKER = "amqp://guest:secret-of-the-broker@127.0.0.1:1/"
-
-
-@pytest.fixture
-async def command(database_url: str, tmp_path: Path) -> AsyncIterator[Command]:
-    """Start the command with these settings and a broker that does not exist."""
-    started: list[asyncio.subprocess.Process] = []
-
-    async def one(*words: str, **settings: str) -> asyncio.subprocess.Process:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TASK_")}
-        named = {"TASK_DATABASE_URL": database_url, "TASK_BROKER_URL": NO_BROKER, "TASK_LOG_FORMAT": "console"}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "task_worker",
-            *words,
-            env={**inherited, **named, **settings},
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        started.append(process)
-        return process
-
-    yield one
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
 
 
 async def written_by(process: asyncio.subprocess.Process) -> str:

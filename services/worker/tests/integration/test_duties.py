@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import structlog
 
-from task_store import Database, Workers
+from task_store import Database, Offer, Workers
 from task_store.testing import Table
 from task_worker.leader.election import Leadership
 from task_worker.leader.purge import Purge
@@ -110,3 +110,15 @@ async def test_purge_of_dead_workers_takes_fewer_rows_after_no_answer(workers: W
     await purge(workers).purge()
 
     assert await table.fetch("SELECT 1 FROM workers") == []
+
+
+async def test_purge_forgets_types_that_nobody_has_offered_for_two_weeks(workers: Workers, table: Table) -> None:
+    await workers.offer(Offer(("default",), {"gone": None, "lately": None}))
+    for type_, days in (("gone", 15), ("lately", 13)):
+        await table.connection.execute(
+            "UPDATE task_types SET last_offered_at = now() - $1::interval WHERE type = $2", timedelta(days=days), type_
+        )
+
+    await purge(workers).purge()
+
+    assert [row["type"] for row in await table.fetch("SELECT type FROM task_types")] == ["lately"]

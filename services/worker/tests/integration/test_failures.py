@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from task_contracts import BackOff, ErrorGroup, FailureKind, Task, limits
+from task_contracts import REJECTED_FAILURE, BackOff, ErrorGroup, FailureKind, Task, limits
 from task_contracts.lifecycle import Event
-from task_store import Database, Failures, TaskFilter, Tasks
+from task_store import Activities, Database, Failures, TaskFilter, Tasks
 from task_worker import Fail, handler
 from task_worker.leader.election import Leadership
-from task_worker.leader.purge_failures import PurgeFailures
+from task_worker.leader.purge_counts import PurgeCounts
 from task_worker.timings import AttemptTimings, WorkerTimings
 
 Create = Callable[..., Awaitable[Task]]
@@ -175,9 +176,43 @@ async def test_failures_that_the_leader_decides_are_counted(
     counted = await groups()
     assert {name: (group.exception, group.count) for name, group in counted.items()} == {
         "lost": ("worker_lost", 1),
-        "unknown": ("unknown_type", 1),
+        "other": ("unknown_type", 1),
     }
     assert counted["lost"].message == "3 workers were lost while they ran it"
+
+
+async def test_callers_who_send_any_number_of_types_hide_no_failure(
+    start: Start, create: Create, ended: Ended, groups: Groups, tasks: Tasks, table: Any, until: Until
+) -> None:
+    @handler("t", max_attempts=1)
+    async def run() -> None:
+        load()
+
+    running = await start(run, lease_seconds=1)
+    hostile = limits.FINGERPRINTS_AN_HOUR + 1
+    await asyncio.gather(*(create(f"hostile.{number}") for number in range(hostile)))
+
+    with capture_logs() as logs:
+        await until(lambda: _has_failed(table, hostile), 60)
+        task = await create("t")
+        await ended(task.id)
+        await running.finish()
+
+    counted = await groups()
+    assert counted.keys() == {"other", "t"}
+    assert (counted["t"].exception, counted["t"].example_id) == ("FileNotFoundError", task.id)
+    rejected = counted["other"]
+    assert (rejected.fingerprint, rejected.count) == (REJECTED_FAILURE.fingerprint, hostile)
+    assert rejected.message.startswith("no worker of its queue offers the type hostile.")
+    assert len((await tasks.page(TaskFilter(fingerprint=rejected.fingerprint), items=hostile)).items) == hostile
+    lines = [line for line in logs if line["event"] == "tasks_rejected"]
+    assert sum(line["tasks"] for line in lines) == hostile
+    assert len(lines) < hostile / 10
+    assert {len(line["types"]) for line in lines} <= set(range(1, 6))
+
+
+async def _has_failed(table: Any, tasks: int) -> bool:
+    return bool(await table.count("FAILED") == tasks)
 
 
 async def test_kind_of_failure_is_rerun_once_it_is_mended(
@@ -208,7 +243,7 @@ async def test_kind_of_failure_is_rerun_once_it_is_mended(
 
 
 async def test_database_that_is_away_costs_counts_and_no_stop(
-    start: Start, create: Create, ended: Ended, groups: Groups, table: Any
+    start: Start, create: Create, ended: Ended, groups: Groups, table: Any, until: Until
 ) -> None:
     @handler("t", max_attempts=1)
     async def run() -> None:
@@ -216,6 +251,7 @@ async def test_database_that_is_away_costs_counts_and_no_stop(
 
     running = await start(run)
     await ended((await create("t")).id)
+    await until(lambda: running.worker._failure_counts._counts)  # the row has ended before its worker knows
     await table.execute("ALTER TABLE failure_hours RENAME TO failure_hours_away")
 
     await running.worker._failure_counts.flush()
@@ -231,10 +267,15 @@ async def test_leader_forgets_old_counts(database_url: str, table: Any) -> None:
         "INSERT INTO failure_hours SELECT now() - n * interval '1 day', n::text, 't', 'e', 'f', 'm', 1, now(), now(),"
         " gen_random_uuid() FROM generate_series(1, 2000) AS n"
     )
-    async with Database(database_url, pool_size=1) as database:
-        await PurgeFailures(Failures(database), Leadership()).purge()
-
-    kept = await table.fetch(
-        "SELECT min(hour) > now() - interval '14 days 1 hour' AS is_new, count(*) FROM failure_hours"
+    await table.execute(
+        "INSERT INTO activity_minutes SELECT now() - n * interval '1 day', 'default', 'LOW', n::text"
+        " FROM generate_series(1, 2000) AS n"
     )
-    assert kept == [{"is_new": True, "count": 13}]
+    async with Database(database_url, pool_size=1) as database:
+        await PurgeCounts(Failures(database), Activities(database), Leadership()).purge()
+
+    for name, time in (("failure_hours", "hour"), ("activity_minutes", "minute")):
+        kept = await table.fetch(
+            f"SELECT min({time}) > now() - interval '14 days 1 hour' AS is_new, count(*) FROM {name}"
+        )
+        assert kept == [{"is_new": True, "count": 13}]

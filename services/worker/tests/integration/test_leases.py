@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -370,3 +373,21 @@ async def test_a_worker_begins_once_the_database_is_there(
     running = await starting
 
     assert running.id is not None
+
+
+async def test_row_of_a_worker_says_where_it_runs_and_how_much(
+    start: Start, create: Create, table: Any, until: Until
+) -> None:
+    waiting = Waiting()
+    running = await start(waiting.function, concurrency=7, lease_seconds=LEASE_SECONDS)
+    await create("t")
+    await waiting.began.wait()
+
+    async def renewed() -> Any:
+        (row,) = await table.fetch("SELECT * FROM workers WHERE id = $1", running.id)
+        return row if row["in_flight"] else None
+
+    row = await until(renewed)
+
+    assert (row["host"], row["pid"], row["version"]) == (socket.gethostname(), os.getpid(), version("task-worker"))
+    assert (row["slots"], row["in_flight"], row["lease_seconds"]) == (7, 1, LEASE_SECONDS)

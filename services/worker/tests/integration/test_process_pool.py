@@ -733,7 +733,7 @@ async def test_a_process_that_cannot_be_started_leaves_its_place_to_the_next(
     assert isinstance(await pool.run("pid"), int)
 
 
-async def test_log_lines_have_the_fields_of_their_attempt_and_prints_go_to_stderr(
+async def test_log_lines_and_prints_have_the_fields_of_their_attempt(
     make: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pool = make()
@@ -743,11 +743,13 @@ async def test_log_lines_have_the_fields_of_their_attempt_and_prints_go_to_stder
         await pool.run("logs")
 
     out, err = capfd.readouterr()
-    lines = [orjson.loads(line) for line in err.splitlines() if "it_happened" in line]
+    lines = [orjson.loads(line) for line in err.splitlines()]
 
     assert out == ""
-    assert [(line["task_id"], line.get("attempt")) for line in lines] == [("first", 1), ("second", None)]
-    assert err.splitlines().count("printed") == 2
+    for event, text in (("it_happened", None), ("handler_printed", "printed")):
+        found = [line for line in lines if line["event"] == event]
+        assert [line.get("text") for line in found] == [text, text]
+        assert [(line["task_id"], line.get("attempt")) for line in found] == [("first", 1), ("second", None)]
 
 
 async def test_a_folder_change_of_the_worker_changes_nothing_for_its_processes(

@@ -228,9 +228,9 @@ async def test_no_more_run_at_once_than_there_are_processes_and_the_others_lose_
     until: Until,
 ) -> None:
     worker = await start(handlers=str(handlers_file), handler_processes=1)
-    first = await create("waits", payload={"path": str(tmp_path / "pids"), "seconds": 1.5})
+    first = await create("waits", payload={"path": str(tmp_path / "pids"), "seconds": 5})
     await pids()
-    others = [await create("value", timeout_seconds=1, max_attempts=1) for _ in range(3)]
+    others = [await create("value", timeout_seconds=4, max_attempts=1) for _ in range(3)]
     await until(lambda: len(worker.worker._in_flight) == 4)
 
     rows = [await ended(task.id) for task in (first, *others)]

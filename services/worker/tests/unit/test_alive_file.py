@@ -36,6 +36,23 @@ def test_a_touch_of_the_future_proves_nothing_after_the_clock_was_set_back(alive
     assert alive.probe()[0] is False
 
 
+@pytest.mark.parametrize(("lease_seconds", "text"), [(30, "10\n"), (1, "0.333333\n"), (3600, "1200\n")])
+def test_the_file_says_for_how_long_a_touch_counts(tmp_path: Path, lease_seconds: float, text: str) -> None:
+    AliveFile(tmp_path / "alive", lease_seconds).begin()
+
+    assert (tmp_path / "alive").read_text() == text
+
+
+def test_a_file_that_somebody_has_removed_is_written_again(alive: AliveFile) -> None:
+    alive.begin()
+    assert alive.path is not None
+    alive.path.unlink()
+
+    alive.touch()
+
+    assert (alive.probe()[0], alive.path.read_text()) == (True, "10\n")
+
+
 def test_one_that_has_not_started_does_not_and_is_asked_after(alive: AliveFile) -> None:
     is_alive, line = alive.probe()
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -94,7 +93,7 @@ def test_what_the_attempt_before_has_kept_is_a_copy_each_time(bench: Bench) -> N
     bench.context.checkpointed["page"].append(4)
 
     assert bench.context.checkpointed == {"page": [3]}
-    assert bench.make(dataclasses.replace(bench.facts, checkpoint_text=None)).checkpointed is None
+    assert bench.make(bench.facts._replace(checkpoint_text=None)).checkpointed is None
 
 
 def test_a_checkpoint_of_plain_code_is_stored_when_it_returns(bench: Bench) -> None:

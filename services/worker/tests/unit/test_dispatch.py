@@ -55,6 +55,8 @@ class FakeTable:
         self.quotas: list[list[DispatchQuota]] = []
         self.offers = LiveOffers({"default": ("echo",)}, {"default": 1})
         self.until_next: timedelta | None = None
+        self.asked: list[str] = []
+        """Which of both statements ran, in order."""
         self.offers_read = 0
         self.failure: Exception | None = None
         self.payload_bytes = 2
@@ -69,6 +71,7 @@ class FakeTable:
         del offers
         if self.failure is not None:
             raise self.failure
+        self.asked.append("mark")
         self.quotas.append(list(quotas))
         marked = {}
         for quota in quotas:
@@ -81,6 +84,7 @@ class FakeTable:
 
     async def next_due(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> timedelta | None:
         del quotas, offers
+        self.asked.append("next_due")
         return self.until_next
 
     async def live_offers(self) -> LiveOffers:
@@ -104,9 +108,9 @@ class FakeSignals:
         self.callback = callback
         return FakeListening()
 
-    def send(self, queue: str | None) -> None:
+    def send(self, queue: str | None, *named: UUID) -> None:
         assert self.callback is not None
-        self.callback(Signal(kind=SignalKind.DUE, queue=queue))
+        self.callback(Signal(kind=SignalKind.DUE, queue=queue, ids=named))
 
 
 class Bench:
@@ -116,6 +120,8 @@ class Bench:
         self.table = FakeTable()
         self.leadership = Leadership()
         self.windows = QueueWindows(queues, WEIGHTS)
+        self.taken: list[tuple[str, tuple[UUID, ...], int]] = []
+        self.takes = True
         self.dispatch = Dispatch(
             BrokerQueues(self.bus, self.windows, 5),  # type: ignore[arg-type] # what is used of each
             self.signals,  # type: ignore[arg-type]
@@ -123,7 +129,12 @@ class Bench:
             self.table,  # type: ignore[arg-type]
             self.leadership,
             timings or DispatchTimings(),
+            take=self._take,
         )
+
+    def _take(self, queue: str, named: Sequence[UUID], workers: int) -> bool:
+        self.taken.append((queue, tuple(named), workers))
+        return bool(named) and self.takes
 
     @asynccontextmanager
     async def leading(self) -> AsyncIterator[None]:
@@ -270,6 +281,46 @@ async def test_it_sleeps_until_the_next_task_is_due(until_next: timedelta | None
     assert await bench.dispatch._round() == pytest.approx(pause)
 
 
+@pytest.mark.parametrize("until_next", [None, timedelta(hours=1)])
+async def test_while_nothing_is_to_do_a_look_is_one_statement(until: Until, until_next: timedelta | None) -> None:
+    bench = Bench(timings=DispatchTimings(idle_seconds=0.002, locked_seconds=0.001))
+    bench.table.until_next = until_next
+    async with bench.leading():
+        await until(lambda: len(bench.table.asked) >= 5)
+
+    assert bench.table.asked[:5] == ["mark", *["next_due"] * 4]
+
+
+async def test_a_task_whose_wake_up_was_lost_is_marked_by_the_next_look() -> None:
+    bench = Bench()
+    bench.table.waiting["default", Priority.HIGH] = ids(1)
+    bench.table.until_next = timedelta(0)
+
+    assert await bench.dispatch._round(is_idle=True) == 0.0
+    assert bench.table.asked == ["next_due", "mark"]
+    assert len(bench.bus.published) == 1
+
+
+async def test_a_wake_up_marks_without_asking_first(until: Until) -> None:
+    bench = Bench()
+    async with bench.leading():
+        await until(lambda: len(bench.table.asked) == 2)
+        bench.table.waiting["default", Priority.HIGH] = ids(1)
+        bench.signals.send("default")
+        await until(lambda: bench.bus.published, seconds=0.5)
+
+    assert bench.table.asked[:3] == ["mark", "next_due", "mark"]
+
+
+async def test_what_was_known_to_become_due_is_marked_without_asking_first(until: Until) -> None:
+    bench = Bench()
+    bench.table.until_next = timedelta(seconds=0.03)
+    async with bench.leading():
+        await until(lambda: len(bench.table.asked) >= 4)
+
+    assert bench.table.asked[:4] == ["mark", "next_due"] * 2
+
+
 async def test_while_the_broker_is_away_nothing_is_marked() -> None:
     bench = Bench()
     bench.bus.is_connected = False
@@ -338,3 +389,30 @@ class TestLeadership:
             leadership.set_leader(None, ME)
 
         assert [line["leader_id"] for line in logs] == [str(ME), None]
+
+
+async def test_what_this_worker_takes_for_itself_is_looked_at_only_a_moment_later(until: Until) -> None:
+    bench = Bench(timings=DispatchTimings(taken_seconds=0.2, idle_seconds=60))
+    (task_id,) = ids(1)
+    async with bench.leading():
+        await until(lambda: bench.table.asked == ["mark", "next_due"])
+        bench.signals.send("default", task_id)
+        await asyncio.sleep(0.05)
+        assert bench.table.asked == ["mark", "next_due"]
+
+        await until(lambda: bench.table.asked[2:] == ["mark", "next_due"])
+
+    assert bench.taken == [("default", (task_id,), 1)]
+
+
+async def test_what_this_worker_does_not_take_is_dispatched_at_once(until: Until) -> None:
+    bench = Bench(timings=DispatchTimings(taken_seconds=60, idle_seconds=60))
+    bench.takes = False
+    async with bench.leading():
+        await until(lambda: bench.table.asked == ["mark", "next_due"])
+        bench.signals.send("default", *ids(1))
+        await until(lambda: len(bench.table.asked) == 4)
+
+        bench.takes = True
+        bench.signals.send("default")
+        await until(lambda: len(bench.table.asked) == 6)

@@ -2,23 +2,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import socket
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel, field_validator
-from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from task_client import TaskClientError
-from task_contracts import ErrorCode, Progress
+from task_contracts import ErrorCode, Priority, Progress
 from task_contracts.lifecycle import Event
+from task_runtime.log_context import add_log_fields
+from task_runtime.observers import Kind, Observers
 from task_store import AttemptKey, Claim, Ended, Ending
 from task_worker import Context, Fail, Snooze, TaskCancelled, handler
 from task_worker.attempt.ending import NOT_BEGUN_SECONDS
@@ -59,6 +62,21 @@ class UnspeakableError(Exception):
     __repr__ = __str__
 
 
+class Notes(Observers):
+    """What an observer was told, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started_kinds: list[tuple[Kind, float]] = []
+        self.ends: list[tuple[Kind, Event, float, float]] = []
+
+    def started(self, kind: Kind, wait_seconds: float) -> None:
+        self.started_kinds.append((kind, wait_seconds))
+
+    def ended(self, kind: Kind, event: Event, run_seconds: float, total_seconds: float) -> None:
+        self.ends.append((kind, event, run_seconds, total_seconds))
+
+
 class Bench:
     """An executor whose endings are kept instead of recorded."""
 
@@ -77,6 +95,9 @@ class Bench:
         """Whether the next endings change a row."""
         self.is_end_unknown = False
         """Whether a try of each got no answer before."""
+        self.recorded_as: Event | None = None
+        """What the database makes of the endings; what was asked for if None."""
+        self.notes = Notes()
         self.executor = Executor(
             handlers,
             RunDefaults(timeout_seconds=600, max_attempts=3, api_url="http://127.0.0.1:9000"),
@@ -87,6 +108,7 @@ class Bench:
                 write_checkpoint=self._write_checkpoint,
                 processes=ProcessPool(ChildSetup(None, "INFO", "json"), PoolLimits(1, 1), AttemptTimings()),
                 timings=AttemptTimings(overdue_seconds=0.02),
+                observer=self.notes,
             ),
             in_flight=self.in_flight,
             slots=self.slots,
@@ -109,7 +131,8 @@ class Bench:
         claim = attempt.claim
         if not self.is_recorded:
             return None
-        return Ended(claim.id, claim.lease_token, ending.event, claim.type, claim.attempt, uuid4(), 0)
+        event = self.recorded_as or ending.event
+        return Ended(claim.id, claim.lease_token, event, claim.type, claim.attempt, uuid4(), 0)
 
     async def _release(self, key: AttemptKey) -> None:
         raise AssertionError(key)
@@ -187,6 +210,25 @@ class TestLateEnds:
         assert line["exception"].startswith("Traceback (most recent call last):")
         assert ("again_in_seconds" in line) == (level == "warning")
 
+    @pytest.mark.parametrize("failures", [0, 2])
+    async def test_a_failure_of_a_task_that_was_cancelled_meanwhile_needs_nobody(
+        self, make: Make, failures: int
+    ) -> None:
+        @handler("t", max_attempts=3)
+        async def run() -> None:
+            raise ValueError("no such customer: 42")
+
+        bench = make(run)
+        bench.recorded_as = Event.CONFIRM_CANCEL
+        with capture_logs() as logs:
+            bench.start("t", failures=failures)
+            await bench.ending()
+
+        (line,) = logs
+        assert (line["event"], line["log_level"]) == ("attempt_failed", "warning")
+        assert line["event_recorded"] == "CONFIRM_CANCEL"
+        assert "again_in_seconds" not in line
+
     @pytest.mark.parametrize(("logs_all", "expected"), [(True, ["attempt_ended"]), (False, [])])
     async def test_a_good_end_has_a_line_where_all_are_wanted(
         self, make: Make, logs_all: bool, expected: list[str], caplog: pytest.LogCaptureFixture
@@ -211,12 +253,89 @@ class TestLateEnds:
 
         bench = make(run)
         bench.lease.end()
-        with capture_logs(processors=[merge_contextvars]) as logs:
+        with capture_logs(processors=[add_log_fields]) as logs:
             bench.is_recorded = False
             bench.start("t")
             await bench.ending()
 
         assert [line["worker_id"] for line in logs] == [None]
+
+
+class TestCounting:
+    KIND = Kind("default", Priority.HIGH, "t")
+
+    async def test_an_attempt_is_told_when_it_begins_with_how_long_its_task_was_due(self, make: Make) -> None:
+        go_on = asyncio.Event()
+
+        @handler("t")
+        async def run() -> None:
+            await go_on.wait()
+
+        bench, due_at = make(run), datetime(2026, 1, 1, tzinfo=UTC)
+        bench.start("t", priority=Priority.HIGH, due_at=due_at, started_at=due_at + timedelta(seconds=2.5))
+
+        assert bench.notes.started_kinds == [(self.KIND, 2.5)]
+        assert bench.notes.ends == []
+        go_on.set()
+        await bench.ending()
+
+    @pytest.mark.parametrize("place", ["loop", "thread"])
+    async def test_an_end_has_the_run_of_the_handler_alone_and_all_the_time_since_its_task_was_accepted(
+        self, make: Make, until: Until, place: str
+    ) -> None:
+        async def on_loop() -> None: ...
+
+        def in_thread() -> None: ...
+
+        bench = make(handler("t")(on_loop if place == "loop" else in_thread))
+        bench.may_record.clear()
+        started_at = datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)
+        attempt = bench.start("t", priority=Priority.HIGH, started_at=started_at)
+        await until(lambda: not attempt.is_running)
+        run_seconds = attempt.run_seconds
+        assert bench.notes.ends == []
+        bench.may_record.set()
+        await bench.ending()
+
+        ((kind, event, told, total),) = bench.notes.ends
+        assert (kind, event) == (self.KIND, Event.COMPLETE)
+        assert told == run_seconds > 0
+        assert total > 7 + run_seconds
+
+    async def test_the_event_told_is_the_one_that_was_stored(self, make: Make) -> None:
+        @handler("t")
+        async def run() -> None:
+            raise Fail("no")
+
+        bench = make(run)
+        bench.recorded_as = Event.CONFIRM_CANCEL
+        bench.start("t")
+        await bench.ending()
+
+        assert [event for _, event, *_ in bench.notes.ends] == [Event.CONFIRM_CANCEL]
+
+    async def test_an_end_that_changed_no_row_is_not_told(self, make: Make) -> None:
+        @handler("t")
+        async def run() -> None: ...
+
+        bench = make(run)
+        bench.is_recorded = False
+        bench.start("t")
+        await bench.ending()
+
+        assert bench.notes.ends == []
+
+    async def test_code_that_was_not_begun_has_run_for_no_time(self, make: Make) -> None:
+        @handler("t")
+        async def run() -> None:
+            raise AssertionError
+
+        bench = make(run)
+        bench.lease.end()
+        bench.start("t")
+        await bench.ending()
+
+        assert [(event, seconds) for _, event, seconds, _ in bench.notes.ends] == [(Event.RELEASE, 0.0)]
 
 
 class TestOutcomes:
@@ -537,14 +656,22 @@ class TestTimeouts:
 
         @handler("t", timeout_seconds=0.01)
         def run() -> None:
+            wait_for_nobody()
+
+        def wait_for_nobody() -> None:
             let_go.wait(10)
 
         bench = make(run)
         with capture_logs() as logs:
             attempt = bench.start("t")
             await until(lambda: [line for line in logs if line["event"] == "code_overdue"])
-        assert logs[0]["task_id"] == str(attempt.claim.id)
-        assert logs[0]["reason"] == StopReason.TIMEOUT
+        line = logs[0]
+        assert (line["task_id"], line["attempt"], line["type"]) == (str(attempt.claim.id), attempt.claim.attempt, "t")
+        assert (line["reason"], line["timeout_seconds"]) == (StopReason.TIMEOUT, 0.01)
+        assert (line["host"], line["pid"]) == (socket.gethostname(), os.getpid())
+        assert line["seconds"] >= 0.01  # it was asked to stop after that
+        assert "in wait_for_nobody" in line["stack"]
+        assert "runners" not in line["stack"]
         assert (bench.slots.free, bench.endings) == (4, [])
 
         let_go.set()
@@ -557,30 +684,41 @@ class TestWaiting:
     """What is logged of handlers that wait for another task through their context's clients."""
 
     @staticmethod
-    async def logged(make: Make, tasks: int) -> list[tuple[str, str]]:
+    async def logged(make: Make, until: Until, tasks: int) -> list[tuple[str, str]]:
+        go_on, let_go, waited = asyncio.Event(), threading.Event(), []
+
         @handler("parent")
         async def parent(context: Context) -> None:
             for _ in range(2):
                 with pytest.raises(TaskClientError):
                     await context.client.wait(uuid4(), 0)
+            waited.append("parent")
+            await go_on.wait()  # each keeps its slot until all have waited
 
         @handler("sync.parent")
         def sync_parent(context: Context) -> None:
             with pytest.raises(TaskClientError):
                 context.sync_client.wait(uuid4(), 0)
+            waited.append("sync.parent")
+            let_go.wait(10)
 
         bench = make(parent, sync_parent)
         with capture_logs() as logs:
             for type_ in ("parent", "sync.parent", "parent", "parent", "parent")[:tasks]:
                 bench.start(type_)
+            await until(lambda: len(waited) == tasks)
+            go_on.set()
+            let_go.set()
             assert await bench.executor.wait_done(10)
         return sorted((line["type"], line["queue"]) for line in logs if line["event"] == "handler_waits_for_task")
 
-    async def test_it_is_told_once_for_a_type_where_no_slot_is_left_for_the_other_task(self, make: Make) -> None:
-        assert await self.logged(make, 5) == [("parent", "default"), ("sync.parent", "default")]
+    async def test_it_is_told_once_for_a_type_where_no_slot_is_left_for_the_other_task(
+        self, make: Make, until: Until
+    ) -> None:
+        assert await self.logged(make, until, 5) == [("parent", "default"), ("sync.parent", "default")]
 
-    async def test_nothing_is_told_while_a_slot_is_free(self, make: Make) -> None:
-        assert await self.logged(make, 4) == []
+    async def test_nothing_is_told_while_a_slot_is_free(self, make: Make, until: Until) -> None:
+        assert await self.logged(make, until, 4) == []
 
 
 class TestStopping:

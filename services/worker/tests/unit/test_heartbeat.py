@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, NoReturn
 from uuid import uuid4
 
 import pytest
 
-from task_store import Claim, DatabaseUnavailableError, HeldRow, Offer, ScanPace
+from task_store import Claim, DatabaseUnavailableError, HeldRow, Offer, ScanPace, WorkerProcess
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import AliveFile
 from task_worker.lease.heartbeat import Heartbeat
@@ -34,6 +34,7 @@ class Bench:
             self._open,
             Offer(("default",), {}),
             LeaseCallbacks(self.in_flight, AliveFile(None, 30), on_registered=nothing, release=nothing),
+            process=WorkerProcess(),
             in_flight=self.in_flight,
             lease=self.lease,
             end_process=self.ended.append,
@@ -51,14 +52,14 @@ class Bench:
 @pytest.fixture
 async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench()
-    monkeypatch.setattr(time, "monotonic", lambda: bench.now)
+    monkeypatch.setattr("task_worker.lease.heartbeat.time", SimpleNamespace(monotonic=lambda: bench.now))
     monkeypatch.setattr("faulthandler.dump_traceback", nothing)
     bench.lease.begin(uuid4(), bench.now)
     return bench
 
 
 async def test_code_is_stopped_a_sixth_of_the_lease_early_and_what_goes_on_ends_the_process(
-    bench: Bench, a_claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch, until: Until
+    bench: Bench, a_claim: Callable[..., Claim], until: Until
 ) -> None:
     attempt = Attempt(a_claim(), 60, 3)
     bench.in_flight.take(attempt)
@@ -75,7 +76,6 @@ async def test_code_is_stopped_a_sixth_of_the_lease_early_and_what_goes_on_ends_
     bench.heartbeat._check_lease()
 
     assert bench.ended == [LEASE_LOST]
-    monkeypatch.undo()
     await until(lambda: attempt.stop_reason is StopReason.LEASE_LOST)
 
 
@@ -193,7 +193,8 @@ class Renewals:
     def __init__(self, *answers: Exception | bool) -> None:
         self.answers = list(answers)
 
-    async def renew(self, *_: object, **__: object) -> bool:
+    async def renew(self, *_: object, in_flight: int) -> bool:
+        assert in_flight == 0
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from task_store import DatabaseUnavailableError, Ended, ScanPace, Workers
+from task_store import DatabaseUnavailableError, Ended, LostWorker, ScanPace, Workers
 from task_worker.leader.election import Leadership
 from task_worker.leader.reject import Reject
 from task_worker.leader.sweep import Sweep
@@ -24,7 +24,7 @@ class FakeWorkers:
         self.now = 0.0
         self.seconds = 0.0
         """How long a scan takes."""
-        self.expired: list[UUID] = []
+        self.expired: list[LostWorker] = []
         self.failure: Exception | None = None
         self.declared_at: list[float] = []
         self.scans: list[tuple[float, str]] = []
@@ -45,7 +45,7 @@ class FakePool:
         self._workers = workers
         self._name = name
 
-    async def declare_dead(self, *_: object) -> list[UUID]:
+    async def declare_dead(self, *_: object) -> list[LostWorker]:
         self._workers.declared_at.append(self._workers.now)
         expired, self._workers.expired = self._workers.expired, []
         return expired
@@ -116,7 +116,7 @@ async def test_look_that_takes_very_long_comes_once_a_minute(sweep: Sweep, worke
 async def test_death_is_followed_by_a_look_at_once_however_slow(sweep: Sweep, workers: FakeWorkers) -> None:
     workers.seconds = 1.0
     await ticks(sweep, workers, 1)
-    workers.expired = [uuid4()]
+    workers.expired = [LostWorker(uuid4(), "a-host", 1)]
 
     await ticks(sweep, workers, 2)
 
@@ -128,7 +128,7 @@ async def test_look_after_a_death_is_repeated_at_the_next_tick_until_it_is_answe
 ) -> None:
     workers.seconds = 1.0
     await ticks(sweep, workers, 1)
-    workers.expired = [uuid4()]
+    workers.expired = [LostWorker(uuid4(), "a-host", 1)]
     workers.failure = DatabaseUnavailableError("too long")
     with pytest.raises(DatabaseUnavailableError):
         await sweep.sweep()

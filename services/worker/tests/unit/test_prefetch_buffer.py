@@ -167,7 +167,7 @@ async def test_consumers_begin_anew_only_where_that_at_least_doubles_them(
     await publish("default", Priority.HIGH, *[1] * 30)
     await buffer.arrived.wait()
 
-    assert len(buffer.take(100)) == 16
+    assert len(buffer.take(100)) == 8
 
 
 async def test_a_pause_ends_deliveries_and_keeps_what_is_buffered(buffer: PrefetchBuffer, publish: Publish) -> None:

@@ -91,7 +91,7 @@ def test_the_defaults_are_not_warned_of(handlers_of: HandlersOf) -> None:
     [
         ({"retention_days": 0}, {}, "TASK_WORKER_RETENTION_DAYS"),
         ({}, {"fsync": "off"}, "fsync"),
-        ({}, {"max_connections": 9}, "may open 8 of the database's 9 connections"),
+        ({}, {"max_connections": 10}, "may open 9 of the database's 10 connections"),
         ({"broker_url": "amqp://guest:guest@mq"}, {}, "TASK_BROKER_URL: the password is the shipped one"),
     ],
 )

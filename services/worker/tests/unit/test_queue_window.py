@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from task_contracts import limits
-from task_worker.leader.queue_window import WINDOW_MESSAGES, QueueWindow
+from task_worker.leader.queue_window import WINDOW_IDS, WINDOW_MESSAGES, QueueWindow
 
 
 class Clock:
@@ -74,20 +74,37 @@ def test_there_is_never_room_for_more_than_the_window(window: QueueWindow, ready
         assert 0 <= window.room <= WINDOW_MESSAGES - ready or window.room == 0
 
 
-def test_messages_grow_to_fifty_ids_while_one_worker_takes_2500_a_second(window: QueueWindow, clock: Clock) -> None:
+def test_messages_grow_to_their_limit_while_one_worker_takes_10000_a_second(window: QueueWindow, clock: Clock) -> None:
     sizes = []
     for _ in range(6):
         for _ in range(50):
             window.published(window.message_ids)
-        clock.now += 50 * window.message_ids / 5_000
+        clock.now += 50 * window.message_ids / 11_000
         window.looked(0, workers=1)
         sizes.append(window.message_ids)
 
     assert sizes[0] == limits.MESSAGE_IDS_MAX == sizes[-1]
 
 
-@pytest.mark.parametrize(("per_second", "workers", "size"), [(40, 1, 1), (500, 1, 10), (500, 2, 5), (10_000, 4, 50)])
-def test_a_message_is_worth_twenty_milliseconds_of_one_worker(
+def test_a_window_holds_no_more_ids_than_it_may_however_large_its_messages_are(
+    window: QueueWindow, clock: Clock
+) -> None:
+    window.looked(0, workers=1)
+    for _ in range(20):
+        window.published(limits.MESSAGE_IDS_MAX)
+    clock.now += 0.01
+    window.looked(0, workers=1)
+    assert (window.message_ids, window.room) == (limits.MESSAGE_IDS_MAX, WINDOW_IDS // limits.MESSAGE_IDS_MAX)
+
+    for left in reversed(range(window.room)):
+        window.published(limits.MESSAGE_IDS_MAX)
+        assert window.room == left
+
+
+@pytest.mark.parametrize(
+    ("per_second", "workers", "size"), [(20, 1, 1), (500, 1, 25), (480, 2, 12), (4_000, 4, 50), (20_000, 1, 200)]
+)
+def test_a_message_is_worth_fifty_milliseconds_of_one_worker(
     window: QueueWindow, clock: Clock, per_second: int, workers: int, size: int
 ) -> None:
     for _ in range(per_second // 10):
@@ -106,15 +123,15 @@ def test_what_is_still_ready_was_not_taken(window: QueueWindow, clock: Clock) ->
 
     window.looked(50, workers=1)
 
-    assert (window.room, window.message_ids) == (150, 10)
+    assert (window.room, window.message_ids) == (150, 25)
 
 
 def test_a_queue_that_slows_down_gets_small_messages_again(window: QueueWindow, clock: Clock) -> None:
     for _ in range(100):
         window.published(50)
-    clock.now += 0.1
+    clock.now += 2
     window.looked(0, workers=1)
-    assert window.message_ids == 50
+    assert window.message_ids == 125
 
     window.published(50)
     clock.now += 60

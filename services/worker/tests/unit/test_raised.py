@@ -34,6 +34,79 @@ def test_fail_is_final_and_has_no_traceback() -> None:
     assert outcome.traceback is None
 
 
+def no_customer() -> None:
+    raise KeyError("no such customer")
+
+
+def raise_from(error: Exception) -> None:
+    try:
+        no_customer()
+    except KeyError as cause:
+        raise error from cause
+
+
+def raise_while_handling(error: Exception) -> None:
+    try:
+        no_customer()
+    finally:
+        raise error
+
+
+def raise_from_none(error: Exception) -> None:
+    try:
+        no_customer()
+    except KeyError:
+        raise error from None
+
+
+def caught(raising: Callable[[Exception], None], error: Exception) -> Failed:
+    try:
+        raising(error)
+    except Exception as raised:  # noqa: BLE001 # whatever it is
+        outcome = outcome_of_exception(raised)
+        assert isinstance(outcome, Failed)
+        return outcome
+    raise AssertionError
+
+
+class TruthlessError(Exception):
+    def __bool__(self) -> bool:
+        raise ValueError("no truth")
+
+
+def raise_from_truthless(error: Exception) -> None:
+    raise error from TruthlessError("empty")
+
+
+SAID = [Fail, Retry]
+
+
+@pytest.mark.parametrize("raising", [raise_from, raise_while_handling])
+@pytest.mark.parametrize("said", SAID)
+def test_what_the_handler_says_because_of_an_exception_keeps_its_traceback(
+    said: type[Exception], raising: Callable[[Exception], None]
+) -> None:
+    outcome = caught(raising, said("try another"))
+
+    assert outcome.error.message == "try another"
+    assert outcome.traceback is not None
+    assert "in no_customer" in outcome.traceback
+    assert "KeyError: 'no such customer'" in outcome.traceback
+    assert outcome.traceback.endswith(f"{said.__name__}: try another")
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_what_the_handler_says_from_none_has_no_traceback(said: type[Exception]) -> None:
+    assert caught(raise_from_none, said("try another")).traceback is None
+
+
+def test_cause_whose_truth_cannot_be_told_changes_nothing() -> None:
+    outcome = caught(raise_from_truthless, Fail("no", code="no_customer"))
+
+    assert (outcome.error.code, outcome.is_final) == ("no_customer", True)
+    assert "TruthlessError: empty" in str(outcome.traceback)
+
+
 def test_retry_carries_its_time_and_code() -> None:
     outcome = outcome_of_exception(raised(Retry(after_seconds=9)))
 

@@ -151,3 +151,30 @@ def test_what_a_worker_serves_does_not_say_which_queues_exist(monkeypatch: pytes
 
     with pytest.raises(SystemExit):
         read_settings(WorkerSettings)
+
+
+def test_one_of_several_processes_has_a_metrics_port_and_an_alive_file_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TASK_WORKER_PROCESSES", "3")
+    monkeypatch.setenv("TASK_METRICS_PORT", "9100")
+    monkeypatch.setenv("TASK_WORKER_ALIVE_FILE", "/dev/shm/worker.alive")
+
+    third = read_settings(WorkerSettings).of_process(3)
+
+    assert (third.metrics_port, third.alive_file) == (9103, Path("/dev/shm/worker.alive.3"))
+
+
+@pytest.mark.parametrize("port", [None, 0])
+def test_without_a_port_or_with_a_free_one_there_is_nothing_to_add_to(port: int | None) -> None:
+    settings = read_settings(WorkerSettings, processes=3, metrics_port=port)
+
+    assert settings.of_process(3) == settings
+
+
+def test_a_port_for_each_process_must_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_settings(WorkerSettings, processes=3, metrics_port=65_533)
+
+    assert "the ports of TASK_METRICS_PORT and TASK_WORKER_PROCESSES go beyond 65535" in capsys.readouterr().err
+    assert read_settings(WorkerSettings, processes=2, metrics_port=65_533).of_process(2).metrics_port == 65_535

@@ -19,8 +19,8 @@ from task_api.deadlines import answer_within
 from task_api.list_turns import ListTurns
 from task_api.parts import ApiParts
 from task_api.problems import invalid
+from task_api.routes.answers import TASKS
 from task_api.routes.task_responses import CANCEL_TASKS, RERUN_TASKS
-from task_api.routes.tasks import PREFIX
 from task_contracts import BulkResult, FieldProblem, Signal, SignalKind, limits
 from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import TaskFilter
@@ -121,5 +121,5 @@ def add_bulk_calls(router: APIRouter, parts: ApiParts, list_turns: ListTurns) ->
     calls = BulkCalls(parts, list_turns)
     route = strict_route(parts.deadlines.body_seconds)
     add = partial(router.add_api_route, tags=["tasks"], route_class_override=route, methods=["POST"])
-    add(f"{PREFIX}/cancel", calls.cancel_tasks, operation_id="cancel_tasks", responses=CANCEL_TASKS)
-    add(f"{PREFIX}/rerun", calls.rerun_tasks, operation_id="rerun_tasks", responses=RERUN_TASKS)
+    add(f"{TASKS}/cancel", calls.cancel_tasks, operation_id="cancel_tasks", responses=CANCEL_TASKS)
+    add(f"{TASKS}/rerun", calls.rerun_tasks, operation_id="rerun_tasks", responses=RERUN_TASKS)

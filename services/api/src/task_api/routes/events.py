@@ -16,8 +16,8 @@ from task_api.connections import most_connections
 from task_api.filters import EventFilter
 from task_api.parts import ApiParts
 from task_api.queries import refuse_repeats
+from task_api.routes.answers import TASKS
 from task_api.routes.event_responses import POST_EVENTS, TASK_EVENTS, TASKS_EVENTS
-from task_api.routes.tasks import PREFIX
 from task_api.streams import cursors
 from task_api.streams.event_stream import EventStream
 from task_api.streams.many_stream import ManyStream
@@ -101,7 +101,7 @@ def add_event_calls(router: APIRouter, parts: ApiParts) -> None:
         status_code=200,  # FastAPI looks for it in the signature of the class
     )
     add(
-        f"{PREFIX}/{{task_id}}/events",
+        f"{TASKS}/{{task_id}}/events",
         calls.stream_task_events,
         operation_id="stream_task_events",
         responses=TASK_EVENTS,

@@ -12,11 +12,11 @@ from task_api.bodies import strict_route
 from task_api.deadlines import answer_within
 from task_api.parts import ApiParts
 from task_api.problems import task_not_found
+from task_api.routes.answers import API, TASKS, json_answer
 from task_api.routes.task_responses import LIST_ATTEMPTS, LIST_ERRORS
-from task_api.routes.tasks import PREFIX, UNSHARED
 from task_contracts import Attempt, ErrorGroup, ItemList
 
-ERRORS = "/api/v1/errors"
+ERRORS = f"{API}/errors"
 
 
 class FailureCalls:
@@ -35,7 +35,7 @@ class FailureCalls:
         attempts = await answer_within(self._seconds, self._tasks.attempts(task_id))
         if attempts is None:
             raise task_not_found(task_id)
-        return _json(ItemList[Attempt].model_construct(items=attempts))
+        return json_answer(ItemList[Attempt].model_construct(items=attempts).model_dump_json())
 
     async def list_errors(self) -> Response:
         """List the failures of the last day by what they have in common: most first, at most 200 kinds.
@@ -44,16 +44,12 @@ class FailureCalls:
         kinds, or to rerun them, filter by `fingerprint`.
         """
         groups = await answer_within(self._seconds, self._tasks.error_groups())
-        return _json(ItemList[ErrorGroup].model_construct(items=groups))
+        return json_answer(ItemList[ErrorGroup].model_construct(items=groups).model_dump_json())
 
 
 def add_failure_calls(router: APIRouter, parts: ApiParts) -> None:
     """Add the calls on failures to the application's own router."""
     calls = FailureCalls(parts)
     add = partial(router.add_api_route, tags=["tasks"], route_class_override=strict_route(parts.deadlines.body_seconds))
-    add(f"{PREFIX}/{{task_id}}/attempts", calls.list_attempts, operation_id="list_attempts", responses=LIST_ATTEMPTS)
+    add(f"{TASKS}/{{task_id}}/attempts", calls.list_attempts, operation_id="list_attempts", responses=LIST_ATTEMPTS)
     add(ERRORS, calls.list_errors, operation_id="list_errors", responses=LIST_ERRORS)
-
-
-def _json(answer: ItemList[Attempt] | ItemList[ErrorGroup]) -> Response:
-    return Response(answer.model_dump_json(), headers=UNSHARED, media_type="application/json")

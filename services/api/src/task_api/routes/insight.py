@@ -10,23 +10,22 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from task_api import examples
+from task_api.bodies import strict_route
 from task_api.deadlines import answer_within
 from task_api.openapi import Responses, answer, errors
 from task_api.parts import ApiParts
 from task_api.problems import no_such_queue, unavailable
+from task_api.queries import DemandQuery, refuse_repeats
+from task_api.routes.answers import API, json_answer
 from task_contracts import Activity, Demand, ItemList, Priority, PriorityState, QueueState, Stats, limits
-from task_store import LiveWorkers, QueueNow
+from task_store import Capacity, QueueNow
 
-PREFIX = "/api/v1"
-_UNSHARED = {"Cache-Control": "private, no-cache"}
 _STATS, _QUEUES, _DEMAND = TypeAdapter(Stats), TypeAdapter(ItemList[QueueState]), TypeAdapter(Demand)
-_TARGET_WAIT_SECONDS = 60.0
-_DAY_SECONDS = 86_400.0
 
 GET_STATS: Responses = {200: answer(Stats, "The service in one look", examples.STATS), **errors(unavailable())}
 LIST_QUEUES: Responses = {
@@ -37,10 +36,6 @@ GET_DEMAND: Responses = {
     200: answer(Demand, "How many workers the queue wants", examples.DEMAND),
     **errors(no_such_queue(["default"]), examples.WRONG_QUERY, unavailable()),
 }
-
-Target = Annotated[
-    float, Query(gt=0, le=_DAY_SECONDS, allow_inf_nan=False, description="Nobody should wait longer than this.")
-]
 
 
 class InsightCalls:
@@ -59,24 +54,21 @@ class InsightCalls:
         """Say of each queue what waits and runs, by priority, and how many workers take tasks from it."""
         return await self._answer(_QUEUES, self._all_queues())
 
-    async def get_demand(
-        self, queue: Annotated[str, Path()], target_wait_seconds: Target = _TARGET_WAIT_SECONDS
-    ) -> Response:
+    async def get_demand(self, queue: Annotated[str, Path()], query: Annotated[DemandQuery, Query()]) -> Response:
         """Say how many workers a queue wants: for autoscalers.
 
         Tasks that run count too, so that busy workers are not taken away.
         """
         if queue not in self._queues:
             raise no_such_queue(list(self._queues))
-        return await self._answer(_DEMAND, self._demand(queue, target_wait_seconds))
+        return await self._answer(_DEMAND, self._demand(queue, query.target_wait_seconds))
 
     async def _answer(self, adapter: TypeAdapter[Any], work: Coroutine[Any, Any, Any]) -> Response:
-        content = adapter.dump_json(await answer_within(self._seconds, work))
-        return Response(content, media_type="application/json", headers=_UNSHARED)
+        return json_answer(adapter.dump_json(await answer_within(self._seconds, work)))
 
     async def _stats(self) -> Stats:
         now, counted = await self._activities.queues_now()
-        workers = (await self._activities.live_workers()).get(None, LiveWorkers())
+        workers = (await self._activities.capacity()).get(None, Capacity())
         return Stats(
             at=min((one.at for one in counted), default=None),
             waiting=min(sum(one.waiting for one in counted), limits.TOTAL_MAX),
@@ -90,41 +82,49 @@ class InsightCalls:
 
     async def _all_queues(self) -> ItemList[QueueState]:
         now, counted = await self._activities.queues_now()
-        workers = await self._activities.live_workers()
+        workers = await self._activities.capacity()
         of_queue = attrgetter("queue")
         by_queue = {queue: list(rows) for queue, rows in groupby(sorted(counted, key=of_queue), of_queue)}
         names = sorted({*self._queues, *by_queue})
         return ItemList(
-            items=[_queue(name, by_queue.get(name, []), workers.get(name, LiveWorkers()), now) for name in names]
+            items=[_queue(name, by_queue.get(name, []), workers.get(name, Capacity()), now) for name in names]
         )
 
     async def _demand(self, queue: str, target_wait_seconds: float) -> Demand:
         now, counted = await self._activities.queues_now()
         counted = [one for one in counted if one.queue == queue]
-        workers = (await self._activities.live_workers()).get(queue, LiveWorkers())
+        workers = (await self._activities.capacity()).get(queue, Capacity())
         waiting, running = sum(one.waiting for one in counted), sum(one.running for one in counted)
-        slots = workers.slots / workers.live_workers if workers.live_workers else 1.0
-        work = waiting * _run_seconds(await self._activities.rates(queue), target_wait_seconds) / target_wait_seconds
+        run_seconds = _run_seconds(await self._activities.rates(queue), target_wait_seconds)
+        work = running + waiting * min(1.0, run_seconds / target_wait_seconds)  # with a slot each, all begin at once
         return Demand(
             queue=queue,
             demand=running + waiting,
             waiting=waiting,
             running=running,
             oldest_wait_seconds=_oldest_wait(counted, now),
-            desired_workers=math.ceil((running + work) / max(1.0, slots)),
+            desired_workers=_workers_for(work, workers),
         )
 
 
 def add_insight_calls(router: APIRouter, parts: ApiParts) -> None:
     """Add the calls to the application's own router."""
     calls = InsightCalls(parts)
-    add = partial(router.add_api_route, tags=["insight"], methods=["GET"])
-    add(f"{PREFIX}/stats", calls.get_stats, operation_id="get_stats", responses=GET_STATS)
-    add(f"{PREFIX}/queues", calls.list_queues, operation_id="list_queues", responses=LIST_QUEUES)
-    add(f"{PREFIX}/queues/{{queue}}/demand", calls.get_demand, operation_id="get_demand", responses=GET_DEMAND)
+    add = partial(
+        router.add_api_route, tags=["insight"], route_class_override=strict_route(parts.deadlines.body_seconds)
+    )
+    add(f"{API}/stats", calls.get_stats, operation_id="get_stats", responses=GET_STATS)
+    add(f"{API}/queues", calls.list_queues, operation_id="list_queues", responses=LIST_QUEUES)
+    add(
+        f"{API}/queues/{{queue}}/demand",
+        calls.get_demand,
+        operation_id="get_demand",
+        dependencies=[Depends(refuse_repeats)],
+        responses=GET_DEMAND,
+    )
 
 
-def _queue(name: str, counted: Sequence[QueueNow], workers: LiveWorkers, now: datetime) -> QueueState:
+def _queue(name: str, counted: Sequence[QueueNow], workers: Capacity, now: datetime) -> QueueState:
     return QueueState(
         queue=name,
         waiting=min(sum(one.waiting for one in counted), limits.TOTAL_MAX),
@@ -160,6 +160,13 @@ def _is_capped(counted: Sequence[QueueNow]) -> bool:
 def _oldest_wait(counted: Iterable[QueueNow], now: datetime) -> float | None:
     oldest = min((one.oldest_due_at for one in counted if one.oldest_due_at is not None), default=None)
     return None if oldest is None else max(0.0, round((now - oldest).total_seconds(), 3))
+
+
+def _workers_for(work: float, workers: Capacity) -> int:
+    """Return how many workers have slots for `work`; while none lives to say how many a worker has, one for any."""
+    if not workers.live_workers:
+        return min(1, math.ceil(work))
+    return math.ceil(work / max(1.0, workers.slots / workers.live_workers))
 
 
 def _run_seconds(rates: Sequence[Activity], unknown: float) -> float:

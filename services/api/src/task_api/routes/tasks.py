@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import time
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, TypeAdapter
 from starlette.requests import Request
@@ -23,10 +25,12 @@ from task_api.etags import etag_of, expected_versions, matches
 from task_api.list_turns import ListTurns
 from task_api.new_tasks import NewTasks
 from task_api.parts import ApiParts
+from task_api.payload_check import PayloadCheck
 from task_api.preferences import Prefer, applied, wait_seconds
 from task_api.problems import ProblemError, task_finished, task_not_found, version_mismatch, wrong_status
 from task_api.queries import ListQuery, refuse_repeats
 from task_api.request_keys import REPLAYED, IdempotencyKeyHeader, keyed
+from task_api.routes.answers import TASKS, UNSHARED, json_answer
 from task_api.routes.task_responses import (
     CANCEL_TASK,
     CREATE_TASK,
@@ -51,13 +55,9 @@ from task_contracts import (
     limits,
 )
 from task_contracts.lifecycle import CANCELLATION, Event, refusal
-from task_store import Changed, Created, Page, StoreError
+from task_store import Changed, Created, CreatedBatch, NewTask, Page, RequestKey, StoreError
 
-PREFIX = "/api/v1/tasks"
 TRACEPARENT = "traceparent"
-
-UNSHARED = {"Cache-Control": "private, no-cache"}
-"""On every answer that shows a task: no cache may share it between callers, or use it without asking."""
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _TASK = TypeAdapter(Task)
@@ -90,6 +90,7 @@ class TaskCalls:
         self._watch = parts.watch
         self._seconds = parts.deadlines.request_seconds
         self._list_turns = list_turns
+        self._payloads = PayloadCheck(parts.offers, parts.tasks, parts.deadlines.check_seconds)
 
     async def create_task(
         self,
@@ -101,19 +102,21 @@ class TaskCalls:
         """Store a task. It runs as soon as a worker has a free slot, or at `run_at`.
 
         With an `Idempotency-Key` a repeat gets the task as it is now; without one it creates another task.
-        `Prefer: wait=N` waits for it to end.
+        `Prefer: wait=N` waits for it to end. 422 says at once which field of its payload is missing or forbidden,
+        where every live worker of its type would refuse it for that.
         """
         (new,) = self._new_tasks.make([body], "body")
-        # Not `answer_within`: a burst of large payloads may take longer, while others of it are answered.
         key = None
         if idempotency_key is not None:
             key = keyed(request, idempotency_key, _JSON.validate_json(await request.body()))
+        seconds = await self._check_payloads([new], "body", key)
+        # Not `answer_within`: a burst of large payloads may take longer, while others of it are answered.
         with self._tracer.sending([new.asked.queue], request.headers.get(TRACEPARENT)) as traceparent:
             new = replace(new, traceparent=traceparent) if traceparent else new
             if key is None:
-                created = Created(await self._tasks.create(new, seconds=self._seconds), is_replay=False)
+                created = Created(await self._tasks.create(new, seconds=seconds), is_replay=False)
             else:
-                created = await self._tasks.create_keyed(new, key, seconds=self._seconds)
+                created = await self._tasks.create_keyed(new, key, seconds=seconds)
         task = created.task
         if not created.is_replay:
             self._new_tasks.tell([task])
@@ -122,8 +125,8 @@ class TaskCalls:
             # It is stored, so that is the answer, whatever has become of the database or of the task by now.
             with suppress(StoreError, TimeoutError, ProblemError):
                 task = await self._awaited_task(request, task, wait)
-        headers = {"Location": f"{PREFIX}/{task.id}", **(REPLAYED if created.is_replay else {}), **applied(wait)}
-        return _json(_TASK.dump_json(task), 201, **headers)
+        headers = {"Location": f"{TASKS}/{task.id}", **(REPLAYED if created.is_replay else {}), **applied(wait)}
+        return json_answer(_TASK.dump_json(task), 201, **headers)
 
     async def create_tasks(
         self, request: Request, body: BatchBody, idempotency_key: IdempotencyKeyHeader = None
@@ -139,14 +142,14 @@ class TaskCalls:
             sent = batch.sent
             await asyncio.sleep(0)  # between reading and hashing up to 4 MiB others have a turn
             key = keyed(request, idempotency_key, sent)
+        seconds = await self._check_payloads(news, "body.tasks.{}", key)
         queues = [new.asked.queue for new in news]
         with self._tracer.sending(queues, request.headers.get(TRACEPARENT)) as traceparent:
             news = [replace(new, traceparent=traceparent) for new in news] if traceparent else news
-            created = await answer_within(self._seconds, self._tasks.create_batch(news, key))
+            created = await answer_within(seconds, self._tasks.create_batch(news, key))
         if not created.is_replay:
             self._new_tasks.tell(created.items)
-        answer = CreatedTasks.model_construct(items=list(created.items))
-        return _json(_CREATED.dump_json(answer), 201, **(REPLAYED if created.is_replay else {}))
+        return json_answer(_dumped(created), 201, **(REPLAYED if created.is_replay else {}))
 
     async def list_tasks(self, query: Annotated[ListQuery, Query()]) -> Response:
         """List tasks by time of creation, newest first unless asked otherwise.
@@ -155,7 +158,7 @@ class TaskCalls:
         results are left out unless `view=full`.
         """
         page = await answer_within(self._seconds, self._page(query))
-        return _json(_PAGE_BY_VIEW[query.view].dump_json(page))
+        return json_answer(_PAGE_BY_VIEW[query.view].dump_json(page))
 
     async def get_task(
         self, request: Request, task_id: UUID, if_none_match: IfNoneMatch = None, prefer: Prefer = None
@@ -190,7 +193,7 @@ class TaskCalls:
         is_running = changed.event is Event.REQUEST_CANCEL
         if is_running:
             self._signals.send(Signal(kind=SignalKind.CANCEL, ids=(task_id,)))
-        return _json(_TASK.dump_json(task), 202 if is_running else 200)
+        return json_answer(_TASK.dump_json(task), 202 if is_running else 200)
 
     async def update_task(self, task_id: UUID, body: UpdateBody, if_match: IfMatch = None) -> Response:
         """Give a waiting task another priority or time; effective at once, wherever the task is queued.
@@ -223,7 +226,7 @@ class TaskCalls:
         if changed.event is None:
             raise wrong_status(refusal(task.status, event))
         self._signals.send(Signal(kind=SignalKind.DUE, queue=task.queue))
-        return _json(_TASK.dump_json(task), ETag=etag_of(task.version))
+        return json_answer(_TASK.dump_json(task), ETag=etag_of(task.version))
 
     async def _awaited_task(self, request: Request, task: Task, wait: int | None) -> Task:
         """Wait for the end of a task, and return it as it is then: read again only if it has changed."""
@@ -243,6 +246,12 @@ class TaskCalls:
             raise task_not_found(task_id)
         return found
 
+    async def _check_payloads(self, news: Sequence[NewTask], place: str, key: RequestKey | None) -> float:
+        """Check the payloads of new tasks, and return how many of the request's seconds are left to store them."""
+        began_at = time.monotonic()
+        await self._payloads.check(news, place, key)
+        return max(0.0, self._seconds - (time.monotonic() - began_at))
+
     async def _page(self, query: ListQuery) -> TaskPage[Any]:
         wanted = query.to_filter()
         async with self._list_turns.turn():
@@ -258,7 +267,7 @@ def add_task_calls(router: APIRouter, parts: ApiParts, list_turns: ListTurns) ->
     calls = TaskCalls(parts, list_turns)
     add = partial(router.add_api_route, tags=["tasks"], route_class_override=strict_route(parts.deadlines.body_seconds))
     add(
-        PREFIX,
+        TASKS,
         calls.create_task,
         methods=["POST"],
         operation_id="create_task",
@@ -266,7 +275,7 @@ def add_task_calls(router: APIRouter, parts: ApiParts, list_turns: ListTurns) ->
         responses=CREATE_TASK,
     )
     add(
-        f"{PREFIX}/batch",
+        f"{TASKS}/batch",
         calls.create_tasks,
         methods=["POST"],
         operation_id="create_tasks",
@@ -275,13 +284,13 @@ def add_task_calls(router: APIRouter, parts: ApiParts, list_turns: ListTurns) ->
         route_class_override=strict_route(parts.deadlines.body_seconds, limits.BATCH_BODY_BYTES),
     )
     add(
-        PREFIX,
+        TASKS,
         calls.list_tasks,
         operation_id="list_tasks",
         dependencies=[Depends(refuse_repeats)],
         responses=LIST_TASKS,
     )
-    task = f"{PREFIX}/{{task_id}}"
+    task = f"{TASKS}/{{task_id}}"
     add(task, calls.get_task, operation_id="get_task", responses=GET_TASK)
     add(f"{task}/status", calls.get_task_status, operation_id="get_task_status", responses=GET_TASK_STATUS)
     add(task, calls.cancel_task, methods=["DELETE"], operation_id="cancel_task", responses=CANCEL_TASK)
@@ -295,14 +304,18 @@ def _page_answer(page: Page, **total: Any) -> TaskPage[Any]:
     return TaskPage[Any].model_construct(items=list(page.items), next_cursor=following, **total)
 
 
+def _dumped(created: CreatedBatch) -> bytes:
+    """Return the JSON of `CreatedTasks`."""
+    if created.is_replay:
+        return _CREATED.dump_json(CreatedTasks.model_construct(items=list(created.items)))
+    # New tasks hold plain values only: orjson writes them alike, in a fifth of the time.
+    return orjson.dumps({"items": [vars(task) for task in created.items]}, option=orjson.OPT_UTC_Z)
+
+
 def _shown_or_304(
     if_none_match: str | None, version: int, adapter: TypeAdapter[Any], shown: BaseModel, **headers: str
 ) -> Response:
     etag = etag_of(version)
     if matches(if_none_match, etag):
         return Response(None, 304, {**UNSHARED, "ETag": etag, **headers})
-    return _json(adapter.dump_json(shown), 200, ETag=etag, **headers)
-
-
-def _json(content: bytes, status: int = 200, **headers: str) -> Response:
-    return Response(content, status, {**UNSHARED, **headers}, media_type="application/json")
+    return json_answer(adapter.dump_json(shown), 200, ETag=etag, **headers)

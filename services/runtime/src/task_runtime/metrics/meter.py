@@ -35,8 +35,12 @@ class WorkerState(Protocol):
         """Its slots."""
 
     @property
+    def lease_seconds(self) -> float:
+        """How long its lease lasts once it is renewed."""
+
+    @property
     def lease_remaining_seconds(self) -> float:
-        """How long its lease lasts; 0 without one."""
+        """How long its lease lasts from now; 0 without one."""
 
     @property
     def is_leading(self) -> bool:
@@ -74,10 +78,6 @@ class QueueFigures(Protocol):
     def running(self) -> int:
         """How many tasks run."""
 
-    @property
-    def at(self) -> datetime:
-        """When it was counted."""
-
 
 class Meter(Observer, Protocol):
     """Counts for one worker. Its methods are called on the event loop: they are quick and never raise."""
@@ -85,8 +85,8 @@ class Meter(Observer, Protocol):
     def offer(self, source: str, types: Iterable[str]) -> None:
         """Note which types live workers offer, as `source` knows it: these alone are labels."""
 
-    def show_queues(self, figures: Sequence[QueueFigures]) -> None:
-        """Show these rows of `queue_now` as long as this worker leads."""
+    def show_queues(self, now: datetime, figures: Sequence[QueueFigures]) -> None:
+        """Show these rows of `queue_now`, read at `now`, as long as this worker leads."""
 
     def watch(self, state: WorkerState) -> None:
         """Show this worker from now on, instead of an earlier one of this process."""
@@ -103,6 +103,9 @@ class Meter(Observer, Protocol):
     def late_write_refused(self) -> None:
         """Count a write of an attempt that had lost its task."""
 
+    def worker_lost(self) -> None:
+        """Count a worker that this one declared dead as the leader."""
+
     def export_failed(self) -> None:
         """Count a batch of spans that the collector did not take. Safe from any thread."""
 
@@ -110,7 +113,7 @@ class Meter(Observer, Protocol):
 class NoMeter:
     """Counts nothing."""
 
-    def accepted(self, kind: Kind, count: int) -> None:
+    def happened(self, kind: Kind, event: Event, count: int) -> None:
         """Count nothing."""
 
     def started(self, kind: Kind, wait_seconds: float) -> None:
@@ -122,7 +125,7 @@ class NoMeter:
     def offer(self, source: str, types: Iterable[str]) -> None:
         """Note nothing."""
 
-    def show_queues(self, figures: Sequence[QueueFigures]) -> None:
+    def show_queues(self, now: datetime, figures: Sequence[QueueFigures]) -> None:
         """Show nothing."""
 
     def watch(self, state: WorkerState) -> None:
@@ -138,6 +141,9 @@ class NoMeter:
         """Count nothing."""
 
     def late_write_refused(self) -> None:
+        """Count nothing."""
+
+    def worker_lost(self) -> None:
         """Count nothing."""
 
     def export_failed(self) -> None:

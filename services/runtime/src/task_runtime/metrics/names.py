@@ -23,28 +23,40 @@ def _named(name: str, text: str, *labels: str) -> MetricName:
     return MetricName(f"{PREFIX}_{name}", text, labels)
 
 
-ACCEPTED = _named("accepted", "Tasks that were stored.", *_KIND)
+ACCEPTED = _named("accepted", "Tasks that were stored, and new runs of tasks that had ended (RERUN).", *_KIND)
 STARTED = _named("attempts_started", "Attempts that began.", *_KIND)
 ENDED = _named("attempts_ended", "Attempts whose end was stored, by what happened to the task.", *_KIND, "event")
-FINISHED = _named("finished", "Tasks whose last attempt ended, by their last status.", *_KIND, "status")
+FINISHED = _named("finished", "Tasks that have ended, by their last status.", *_KIND, "status")
 POLL_CLAIMS = _named("poll_claims", "Tasks that came from the table, since no message had brought them in time.")
 SECOND_RUNS = _named("second_runs", "Attempts of tasks of which an earlier attempt was lost with its worker.")
 LATE_WRITES = _named("late_writes_refused", "Endings, checkpoints and progress of attempts that had lost their task.")
+WORKERS_LOST = _named("workers_lost", "Workers that the leader declared dead.")
 EXPORT_FAILURES = _named("trace_export_failures", "Batches of spans that the collector did not take.")
 
-COUNTERS = (ACCEPTED, STARTED, ENDED, FINISHED, POLL_CLAIMS, SECOND_RUNS, LATE_WRITES, EXPORT_FAILURES)
+COUNTERS = (
+    ACCEPTED,
+    STARTED,
+    ENDED,
+    FINISHED,
+    POLL_CLAIMS,
+    SECOND_RUNS,
+    LATE_WRITES,
+    WORKERS_LOST,
+    EXPORT_FAILURES,
+)
 
 WAIT = _named("wait_seconds", "From when a task was due to the begin of its attempt.", "queue", "priority")
-RUN = _named("run_seconds", "From the begin of an attempt to its end.", "type")
-TOTAL = _named("total_seconds", "From when a task was accepted to its last status.", "type")
+RUN = _named("run_seconds", "How long the handler ran in an attempt.", "type")
+TOTAL = _named("total_seconds", "From when a task was accepted to its last status, where a worker ended it.", "type")
 BATCH = _named("batch_items", "Items of one statement: claim, record, dispatch.", "statement")
 
 HISTOGRAMS = (WAIT, RUN, TOTAL, BATCH)
 
 WAITING = _named("waiting", "Tasks that are due and have not begun; from the leader, at most 10,000.", *_KIND[::2])
 OLDEST_WAIT = _named("oldest_wait_seconds", "How long the oldest of them has been due; from the leader.", *_KIND[::2])
-RUNNING = _named("running", "Tasks that run; from the leader, at most 10,000.", *_KIND[::2])
+RUNNING = _named("running", "Tasks that run; from the leader.", *_KIND[::2])
 SLOTS = _named("slots", "Slots of this worker: running, free, or held back.", "state")
+LEASE = _named("lease_seconds", "How long a lease of this worker lasts once it is renewed.")
 LEASE_REMAINING = _named("lease_remaining_seconds", "How long the lease of this worker lasts; 0 without one.")
 IS_LEADER = _named("is_leader", "1 if this worker leads.")
 BROKER_UP = _named("broker_up", "1 if this process reaches the broker.")
@@ -56,6 +68,7 @@ GAUGES = (
     OLDEST_WAIT,
     RUNNING,
     SLOTS,
+    LEASE,
     LEASE_REMAINING,
     IS_LEADER,
     BROKER_UP,

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
@@ -127,7 +127,8 @@ class _OtelAttempt:
 def make_provider(process: str, version: str, exporter: SpanExporter, on_failed: Callable[[], None]) -> TracerProvider:
     """Return a provider that exports in the background. OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME count."""
     named: Mapping[str, AttributeValue] = {SERVICE_NAME: process, SERVICE_VERSION: version}
-    provider = TracerProvider(resource=Resource(named).merge(Resource.create()), shutdown_on_exit=False)
+    resource = Resource.create(named).merge(OTELResourceDetector().detect())
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(CountingExporter(exporter, on_failed)))
     return provider
 

@@ -19,17 +19,28 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any
+from uuid import UUID
 
-from structlog.contextvars import bind_contextvars, get_contextvars
-
-from task_contracts import Progress
+from task_contracts import Progress, TaskError
 from task_contracts.lifecycle import Event
-from task_runtime import NO_METER, NO_TRACER, Meter, TracedAttempt, Tracer, get_logger, owned_by
-from task_runtime.observers import Kind, Observer, Observers
+from task_runtime import (
+    NO_METER,
+    NO_TRACER,
+    Meter,
+    TracedAttempt,
+    Tracer,
+    current_log_fields,
+    get_logger,
+    host_name,
+    log_with,
+    owned_by,
+)
+from task_runtime.observers import Observer, Observers
 from task_store import AttemptKey, Claim, Ended, Ending, UnreadableJsonError
 from task_worker.attempt.checkpoints import Checkpoints, WriteCheckpoint
 from task_worker.attempt.ending import decide_ending
@@ -39,17 +50,18 @@ from task_worker.attempt.runners.loop import run_on_loop
 from task_worker.attempt.runners.process_pool import ChildListener, ProcessPool
 from task_worker.attempt.runners.raised import outcome_of_exception, pass_on_cancel
 from task_worker.attempt.runners.thread import run_in_thread
-from task_worker.attempt.runners.time_limit import time_limit
 from task_worker.claim.slots import Slots
 from task_worker.context import Context, TaskDetails
 from task_worker.handlers import ExecutionMode, Handler
 from task_worker.lease.in_flight import Attempt, InFlight
 from task_worker.lease.lease import Lease
+from task_worker.stacks import stack_of
 from task_worker.threads import DaemonThreads
 from task_worker.timings import AttemptTimings
 from task_worker.wait_warnings import WaitWarnings
 
 _log = get_logger(__name__)
+_is_enabled_for = logging.getLogger(__name__).isEnabledFor
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,7 @@ class Executor:
         )
         self._in_flight.take(attempt)
         self._slots.take(claim.body_bytes)
-        self._services.observer.started(_kind(claim), (claim.started_at - claim.due_at).total_seconds())
+        self._services.observer.started(attempt.kind, (claim.started_at - claim.due_at).total_seconds())
         if claim.lost_count:
             self._services.meter.second_run()
         self._spawn(self._attempt(attempt, handler))
@@ -163,10 +175,7 @@ class Executor:
     async def _attempt(self, attempt: Attempt, handler: Handler) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        worker_id = self._lease.worker_id  # None where it was found dead just now
-        bind_contextvars(
-            task_id=str(attempt.claim.id), attempt=attempt.claim.attempt, worker_id=worker_id and str(worker_id)
-        )
+        log_with(functools.partial(_log_fields, attempt.claim, self._lease.worker_id))
         try:
             outcome = await self._run_traced(attempt, handler)
         except BaseException as error:  # noqa: BLE001 # the outermost frame of an attempt
@@ -184,23 +193,24 @@ class Executor:
         self._slots.hold(ending_bytes)
         try:
             ended = await self._services.record(attempt, ending)
-            seconds = loop.time() - began
-            self._log_ending(attempt, ending, ended, seconds)
+            self._log_ending(attempt, ending, ended)
             if ended is not None:
-                self._observe_end(attempt.claim, ended.event, seconds)
+                self._observe_end(attempt, ended.event, loop.time() - began)
         finally:
             self._in_flight.drop(attempt)
             self._slots.recorded(attempt.claim.body_bytes + ending_bytes)
 
-    def _observe_end(self, claim: Claim, event: Event, run_seconds: float) -> None:
+    def _observe_end(self, attempt: Attempt, event: Event, seconds: float) -> None:
+        """Tell of an attempt that ended so long after it was claimed, its recording included."""
+        claim = attempt.claim
         waited = (claim.started_at - claim.created_at).total_seconds()
-        self._services.observer.ended(_kind(claim), event, run_seconds, waited + run_seconds)
+        self._services.observer.ended(attempt.kind, event, attempt.run_seconds, waited + seconds)
 
-    def _log_ending(self, attempt: Attempt, ending: Ending, ended: Ended | None, seconds: float) -> None:
+    def _log_ending(self, attempt: Attempt, ending: Ending, ended: Ended | None) -> None:
         if ended is not None and ending.error is None and not self._logs_good_ends():
             return  # most tasks: a line that is not written should cost little
         wanted, event = str(ending.event), None if ended is None else str(ended.event)
-        fields = {"type": attempt.claim.type, "seconds": round(seconds, 3)}
+        fields: dict[str, object] = {"type": attempt.claim.type, "seconds": round(attempt.run_seconds, 3)}
         if event != wanted:
             fields["wanted"] = wanted
         # While the lease holds nobody else ends the attempt: then it was an earlier try of ours.
@@ -208,22 +218,14 @@ class Executor:
             self._services.meter.late_write_refused()
             _log.warning("late_end_refused", **fields)
         elif ending.error is not None:
-            kind = f"{ending.error.type}: " if ending.error.type else ""
-            error = {"code": ending.error.code, "error": f"{kind}{ending.error.message}"}
-            if ending.traceback:
-                error["exception"] = ending.traceback
-            if ending.event is Event.RETRY:
-                after = round(ending.delay.total_seconds(), 1) if ending.delay else 0.0
-                _log.warning("attempt_failed", event_recorded=event, again_in_seconds=after, **error, **fields)
-            else:  # somebody should look
-                _log.error("attempt_failed", event_recorded=event, **error, **fields)
+            _log_failure(ending, ending.error, ended, fields)
         elif self._defaults.logs_all:
             _log.info("attempt_ended", event_recorded=event, **fields)
         else:
             _log.debug("attempt_ended", event_recorded=event, **fields)
 
     def _logs_good_ends(self) -> bool:
-        return self._defaults.logs_all or logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
+        return self._defaults.logs_all or _is_enabled_for(logging.DEBUG)
 
     async def _run_traced(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
         claim = attempt.claim
@@ -238,44 +240,49 @@ class Executor:
     async def _run(self, attempt: Attempt, handler: Handler) -> HandlerOutcome:
         if not self._lease.is_valid or attempt.stop_reason is not None:
             return Stopped()
-        checkpoints = Checkpoints(attempt, self._services.write_checkpoint, self._spawn)
+        claim, context = attempt.claim, None
         try:
-            context = self._context(attempt, checkpoints)
-            begin = functools.partial(handler.begin, attempt.claim.payload, context)
+            _ = claim.labels, claim.checkpoint  # what cannot be read fails the task, whether it is given or not
+            if handler.mode is ExecutionMode.PROCESS:
+                running = self._in_process(attempt)
+            else:
+                context = self._context(attempt) if handler.takes_context else None
+                begin = functools.partial(handler.begin, claim.payload, context)
+                running = self._in_this_process(handler.mode, begin, attempt)
         except UnreadableJsonError as error:
             return unreadable_json(str(error))
         loop = asyncio.get_running_loop()
         attempt.on_stop(lambda: loop.call_later(self._services.timings.overdue_seconds, _report_overdue, attempt))
         try:
-            outcome = await self._run_by_mode(handler.mode, begin, attempt, checkpoints)
+            outcome = await running
             if isinstance(outcome, NotBegun) and (rest := self._slots.not_begun()) is not None:
                 fields = {"reason": outcome.reason, "nothing_claimed_for_seconds": rest}
                 _log.warning("code_not_begun", type=handler.type, **fields)
             return outcome
         finally:
-            if context.has_clients:
+            if context is not None and context.has_clients:
                 with owned_by(attempt):
                     self._spawn(_close(context))  # in the background: it must not change the outcome
 
-    async def _run_by_mode(
-        self, mode: ExecutionMode, begin: Callable[[], Any], attempt: Attempt, checkpoints: Checkpoints
-    ) -> HandlerOutcome:
-        match mode:
-            case ExecutionMode.LOOP:
-                with time_limit(attempt):
-                    return await run_on_loop(begin, attempt)
-            case ExecutionMode.THREAD:
-                with time_limit(attempt):
-                    return await run_in_thread(begin, attempt, self._threads)
-            case ExecutionMode.PROCESS:
-                request = ChildRequest(self._details(attempt), attempt.claim.payload_text, get_contextvars())
-                # Its time begins later: it may have to wait for a process.
-                listener = ChildListener(self._services.report, checkpoints.store)
-                return await self._services.processes.run(attempt, request, listener)
-            case _:
-                assert_never(mode)
+    def _in_this_process(
+        self, mode: ExecutionMode, begin: Callable[[], Any], attempt: Attempt
+    ) -> Coroutine[Any, Any, HandlerOutcome]:
+        if mode is ExecutionMode.LOOP:
+            return run_on_loop(begin, attempt)
+        return run_in_thread(begin, attempt, self._threads)
 
-    def _context(self, attempt: Attempt, checkpoints: Checkpoints) -> Context:
+    def _in_process(self, attempt: Attempt) -> Coroutine[Any, Any, HandlerOutcome]:
+        claim = attempt.claim
+        _ = claim.payload  # an error now if it cannot be read
+        request = ChildRequest(self._details(attempt), claim.payload_text, current_log_fields())
+        # Its time begins later: it may have to wait for a process.
+        listener = ChildListener(self._services.report, self._checkpoints(attempt).store)
+        return self._services.processes.run(attempt, request, listener)
+
+    def _checkpoints(self, attempt: Attempt) -> Checkpoints:
+        return Checkpoints(attempt, self._services.write_checkpoint, self._spawn)
+
+    def _context(self, attempt: Attempt) -> Context:
         loop = asyncio.get_running_loop()
 
         def report(progress: Progress) -> None:
@@ -287,14 +294,13 @@ class Executor:
         return self._services.make_context(
             self._details(attempt),
             report=report,
-            store_checkpoint=checkpoints.store,
+            store_checkpoint=self._checkpoints(attempt).store,
             is_stopped=lambda: attempt.stop_reason is not None,
             on_wait=on_wait,
         )
 
     def _details(self, attempt: Attempt) -> TaskDetails:
         claim = attempt.claim
-        _ = claim.checkpoint  # an error now if it cannot be read; the context parses the text
         return TaskDetails(
             id=claim.id,
             name=claim.name,
@@ -310,8 +316,31 @@ class Executor:
         )
 
 
-def _kind(claim: Claim) -> Kind:
-    return Kind(claim.queue, claim.priority, claim.type)
+def _log_failure(ending: Ending, error: TaskError, ended: Ended | None, fields: dict[str, object]) -> None:
+    shown = {
+        "event_recorded": None if ended is None else str(ended.event),
+        "code": error.code,
+        "error": f"{error.type}: {error.message}" if error.type else error.message,
+        **({"exception": ending.traceback} if ending.traceback else {}),
+        **fields,
+    }
+    match ending.event if ended is None else ended.event:
+        case Event.FAIL:  # somebody should look
+            _log.error("attempt_failed", **shown)
+        case Event.RETRY:
+            after = round(ending.delay.total_seconds(), 1) if ending.delay else 0.0
+            _log.warning("attempt_failed", again_in_seconds=after, **shown)
+        case _:  # cancelled meanwhile
+            _log.warning("attempt_failed", **shown)
+
+
+def _log_fields(claim: Claim, worker_id: UUID | None) -> dict[str, object]:
+    """Return what each line of an attempt says; `worker_id` is None where the worker was found dead just now."""
+    return {
+        "task_id": str(claim.id),
+        "attempt": claim.attempt,
+        "worker_id": None if worker_id is None else str(worker_id),
+    }
 
 
 async def _close(context: Context) -> None:
@@ -323,6 +352,18 @@ async def _close(context: Context) -> None:
 
 
 def _report_overdue(attempt: Attempt) -> None:
-    if attempt.is_running:
-        fields = {"task_id": str(attempt.claim.id), "type": attempt.claim.type, "reason": attempt.stop_reason}
-        _log.warning("code_overdue", **fields)
+    if not attempt.is_running:
+        return
+    claim, began_at = attempt.claim, attempt.began_at
+    _log.warning(
+        "code_overdue",
+        task_id=str(claim.id),
+        attempt=claim.attempt,
+        type=claim.type,
+        reason=attempt.stop_reason,
+        host=host_name(),
+        pid=os.getpid(),
+        seconds=None if began_at is None else round(asyncio.get_running_loop().time() - began_at, 3),
+        timeout_seconds=attempt.timeout_seconds,
+        **({} if attempt.thread_id is None else {"stack": stack_of(attempt.thread_id)}),
+    )

@@ -64,15 +64,15 @@ class Recorder:
         tries, alone = 0, False
         while not attempt.is_dropped:
             tries += 1
-            pause = self._timings.retry.pause_seconds(tries)
             try:
                 ended = await self._attempts.record(ending, alone=alone)
             except UnstorableValuesError as error:
                 _log.error("ending_refused", sqlstate=error.sqlstate, constraint=error.constraint)  # no row, no payload
-                ending = _refused(attempt)
+                ending, pause = _refused(attempt), self._timings.retry.pause_seconds(tries)
             except StoreError as error:
                 attempt.is_end_unknown = True
                 alone = alone or isinstance(error, StatementEndedError)
+                pause = self._timings.retry.pause_seconds(tries)
                 _log.warning("recording_delayed", reason=str(error), again_in_seconds=pause)
             else:
                 if ended is not None or attempt.is_end_unknown:

@@ -22,8 +22,8 @@ from task_bus import BrokerQueue, Delivery, Subscription, TaskBus
 from task_contracts import Priority
 from task_worker.claim.priority_turns import PriorityTurns
 
-_PREFETCH_MAX = 16
-"""Messages that may wait here for each broker queue. A message is worth some 20 ms of work, so this hides the round
+_PREFETCH_MAX = 8
+"""Messages that may wait here for each broker queue. A message is worth some 50 ms of work, so this hides the round
 trips to the broker; more would only keep work from workers that are idle."""
 
 

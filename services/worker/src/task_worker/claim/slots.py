@@ -11,7 +11,7 @@ from task_worker.waiting import wait_for_event
 
 REST = BackOff(first_seconds=5, longest_seconds=60)
 """How long a worker claims nothing that has no files, pids or memory to begin code. Others may have what it lacks."""
-UNRECORDED_MAX = 200
+UNRECORDED_MAX = 1_000
 """Outcomes that may wait to be recorded before nothing more is claimed: a slow database slows the worker down."""
 
 

@@ -13,10 +13,11 @@ from task_store import Activities, Dispatches, Failures, QueueCounts, Workers
 from task_worker.connections import WorkerDatabases
 from task_worker.failure_counts import CountFailure
 from task_worker.leader.broker_queues import BrokerQueues
-from task_worker.leader.dispatch import Dispatch
+from task_worker.leader.count_created import CountCreated
+from task_worker.leader.dispatch import Dispatch, TakeDue
 from task_worker.leader.election import LeaderElection, Leadership
 from task_worker.leader.purge import Purge
-from task_worker.leader.purge_failures import PurgeFailures
+from task_worker.leader.purge_counts import PurgeCounts
 from task_worker.leader.queue_counts import QueueCounting
 from task_worker.leader.queue_window import QueueWindows
 from task_worker.leader.reject import Reject
@@ -34,11 +35,12 @@ class Leader:
     Args:
         settings: of this worker.
         bus, signals: open as long as the loops run.
-        databases: where the statements run; `slow` is for those that may take long.
+        databases: where the statements run; `slow` is for those that may take long, and `counting` counts queues.
         lease: of this worker.
         timings: how the dispatch waits.
         meter: counts for this worker.
         on_failure: is told of each task that the leader fails.
+        take: takes tasks for this worker itself, as for `Dispatch`.
 
     """
 
@@ -53,6 +55,7 @@ class Leader:
         meter: Meter = NO_METER,
         *,
         on_failure: CountFailure,
+        take: TakeDue,
     ) -> None:
         database, self._leadership = databases.pool, (leadership := Leadership())
         workers, slow = Workers(database), Workers(databases.slow)
@@ -60,18 +63,20 @@ class Leader:
         queues = BrokerQueues(bus, windows, timings.publish_seconds)
         retention = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._election = LeaderElection(workers, lease, leadership, reaches_broker=lambda: bus.is_connected)
-        dispatch = Dispatch(queues, signals, Dispatches(database, databases.slow), workers, leadership, timings, meter)
+        dispatches = Dispatches(database, databases.slow)
+        dispatch = Dispatch(queues, signals, dispatches, workers, leadership, timings, meter, take=take)
         self._loops: dict[str, Loop] = {
             "election": self._election.run,
             "dispatch": dispatch.run,
             "whole_marks": dispatch.run_whole,
-            "sweep": Sweep(workers, slow, lease, leadership, on_failure).run,
+            "sweep": Sweep(workers, slow, lease, leadership, on_failure, meter).run,
             "reject": Reject(slow, lease, leadership, on_failure).run,
             "purge": Purge(workers, slow, leadership, retention).run,
             "queue_counts": QueueCounting(
-                QueueCounts(databases.slow), Activities(database), settings.queues, leadership, meter
+                QueueCounts(databases.counting), Activities(database), settings.queues, leadership, meter
             ).run,
-            "purge_failures": PurgeFailures(Failures(databases.slow), leadership).run,
+            "count_created": CountCreated(Activities(databases.slow), leadership).run,
+            "purge_counts": PurgeCounts(Failures(databases.slow), Activities(databases.slow), leadership).run,
         }
 
     def loops(self) -> dict[str, Loop]:

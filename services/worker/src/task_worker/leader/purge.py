@@ -1,4 +1,4 @@
-"""PURGE: deletes tasks that ended long ago, and the rows of workers that have long been dead."""
+"""PURGE: deletes tasks that ended long ago, workers that have long been dead, and types that none has offered since."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _EVERY_SECONDS = 600.0
 _FIRST_SECONDS = 30.0
 _ROWS = 1_000
 _DEAD_WORKERS_AGE = timedelta(days=7)
+_OFFERS_AGE = timedelta(days=14)
+"""Above `limits.UNKNOWN_TYPE_DAYS`: until then a task may wait for a type that was offered."""
 
 
 class Purge:
@@ -37,6 +39,7 @@ class Purge:
         self._retention = retention
         self._limit = BatchLimit(_ROWS)
         self._workers_limit = BatchLimit(_ROWS)
+        self._offers_limit = BatchLimit(_ROWS)
 
     async def run(self) -> None:
         """Purge for ever, while this worker leads."""
@@ -57,8 +60,10 @@ class Purge:
             StoreError: the database did not answer; the next purge goes on, with fewer tasks in a statement.
 
         """
-        forget = self._slow.forget_dead
-        async for _ in in_batches(self._workers_limit, lambda rows: forget(_DEAD_WORKERS_AGE, rows=rows)):
+        slow = self._slow
+        async for _ in in_batches(self._workers_limit, lambda rows: slow.forget_dead(_DEAD_WORKERS_AGE, rows=rows)):
+            pass
+        async for _ in in_batches(self._offers_limit, lambda rows: slow.forget_offers(_OFFERS_AGE, rows=rows)):
             pass
         if self._retention is None:
             return

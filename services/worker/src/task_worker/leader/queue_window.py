@@ -1,8 +1,8 @@
 """How much of each broker queue the leader fills, and how many ids a message there carries. Pure but for a clock.
 
-A broker queue holds at most `WINDOW_MESSAGES` messages: the rest of a backlog rests in the table, where a late cancel
-or change of priority still counts. A message carries about as many ids as one worker lately took from the queue in
-20 ms, so quick tasks travel in batches and slow ones alone.
+A broker queue holds at most `WINDOW_MESSAGES` messages of `WINDOW_IDS` ids: the rest of a backlog rests in the table,
+where a late cancel or change of priority still counts. A message carries about as many ids as one worker lately took
+from the queue in 50 ms, so quick tasks travel in batches and slow ones alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from task_contracts import BackOff, Priority, limits
 from task_store import DispatchQuota
 
 WINDOW_MESSAGES = 200
-_SHARE_SECONDS = 0.02
+WINDOW_IDS = 10_000
+_SHARE_SECONDS = 0.05
 _LOOK_AFTER_MESSAGES = 50
 _LOOK_AGAIN = BackOff(first_seconds=0.5, longest_seconds=30)
 """Before the next look after one that got no answer. A round waits for its looks, so one broker queue that cannot be
@@ -44,7 +45,9 @@ class QueueWindow:
     @property
     def room(self) -> int:
         """How many more messages fit, as far as is known."""
-        return max(0, WINDOW_MESSAGES - self._ready - self._messages)
+        messages = WINDOW_MESSAGES - self._ready - self._messages
+        ids = WINDOW_IDS - self._ready_ids - self._ids
+        return max(0, min(messages, ids // self._size))
 
     @property
     def message_ids(self) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from task_contracts import ErrorCode, FailureKind
+from collections.abc import Sequence
+from uuid import UUID
+
+from task_contracts import REJECTED_FAILURE
 from task_runtime import get_logger
 from task_store import BatchLimit, ScanPace, Workers
 from task_worker.failure_counts import CountFailure, count_nothing
@@ -13,6 +16,7 @@ from task_worker.lease.lease import Lease
 
 _log = get_logger(__name__)
 _ROWS = 500
+_TYPES_SHOWN = 5
 
 
 class Reject:
@@ -49,7 +53,11 @@ class Reject:
         duration = self._lease.duration
         with self._pace.measured():
             async for rejected in in_batches(self._limit, lambda rows: self._workers.reject(duration, rows=rows)):
-                for task_id, type_ in rejected:
-                    kind = FailureKind(type_, ErrorCode.UNKNOWN_TYPE)
-                    self._on_failure(kind, f"no worker of its queue offers the type {type_}", task_id)
-                    _log.warning("task_rejected", task_id=str(task_id), type=type_)
+                self._tell(rejected)
+
+    def _tell(self, rejected: Sequence[tuple[UUID, str]]) -> None:
+        """Count them as one kind and log one line: callers choose the types, and may send any number of them."""
+        for task_id, type_ in rejected:
+            self._on_failure(REJECTED_FAILURE, f"no worker of its queue offers the type {type_}", task_id)
+        types = sorted({type_ for _, type_ in rejected})
+        _log.warning("tasks_rejected", tasks=len(rejected), types=types[:_TYPES_SHOWN], task_id=str(rejected[-1][0]))

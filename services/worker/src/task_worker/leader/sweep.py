@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from task_contracts import ErrorCode, FailureKind
 from task_contracts.lifecycle import WORKER_LOST_MESSAGE, Event
-from task_runtime import get_logger
+from task_runtime import NO_METER, Meter, get_logger
 from task_store import BatchLimit, ScanPace, Workers
 from task_worker.failure_counts import CountFailure, count_nothing
 from task_worker.leader.batches import in_batches
@@ -32,6 +32,7 @@ class Sweep:
         slow: the same with a long deadline: to look for tasks where that is slow.
         lease, leadership: of this worker.
         on_failure: is told of each task that has lost too many workers.
+        meter: told of lost workers.
 
     """
 
@@ -42,12 +43,14 @@ class Sweep:
         lease: Lease,
         leadership: Leadership,
         on_failure: CountFailure = count_nothing,
+        meter: Meter = NO_METER,
     ) -> None:
         self._workers = workers
         self._slow = slow
         self._lease = lease
         self._leadership = leadership
         self._on_failure = on_failure
+        self._meter = meter
         self._limit = BatchLimit(_ROWS)
         self._pace = ScanPace()
         self._has_lost = False
@@ -68,7 +71,8 @@ class Sweep:
         if worker_id is None:
             return
         for lost in await self._workers.declare_dead(worker_id, self._lease.duration):
-            _log.warning("worker_lost", lost_worker_id=str(lost))
+            _log.warning("worker_lost", lost_worker_id=str(lost.id), host=lost.host, pid=lost.pid)
+            self._meter.worker_lost()
             self._has_lost = True
         if self._has_lost or self._pace.is_due:
             await self._bring_back(self._workers if self._pace.is_cheap else self._slow)

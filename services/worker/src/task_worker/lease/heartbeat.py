@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Collection
 from uuid import UUID
 
 from task_runtime import get_logger
-from task_store import Database, HeldRow, Offer, ScanPace, StoreError, Workers, new_worker_id
+from task_store import Database, HeldRow, Offer, ScanPace, StoreError, WorkerProcess, Workers, new_worker_id
 from task_worker.exits import HUNG, LEASE_LOST
 from task_worker.lease.alive_file import TOUCHES_A_LEASE
 from task_worker.lease.in_flight import InFlight
@@ -47,6 +47,7 @@ class Heartbeat:
     Args:
         open_database: opens the heartbeat's connection; called in its own thread.
         offer: what this worker serves.
+        process: where it runs, for those who look at workers.
         callbacks: what the event loop does; called there.
         in_flight, lease: of this worker.
         end_process: ends the process with an exit code.
@@ -59,12 +60,14 @@ class Heartbeat:
         offer: Offer,
         callbacks: LeaseCallbacks,
         *,
+        process: WorkerProcess,
         in_flight: InFlight,
         lease: Lease,
         end_process: Callable[[int], None],
     ) -> None:
         self._open_database = open_database
         self._offer = offer
+        self._process = process
         self._callbacks = callbacks
         self._in_flight = in_flight
         self._lease = lease
@@ -143,7 +146,7 @@ class Heartbeat:
         if not self._in_flight.is_clear:
             return  # what was in flight under the old id has yet to stop, and its last claim to be answered
         worker_id, sent_at = new_worker_id(), time.monotonic()
-        await workers.register(worker_id, self._offer, self._lease.duration)
+        await workers.register(worker_id, self._offer, self._lease.duration, self._process)
         self._lease.begin(worker_id, sent_at)
         _log.info("worker_registered", worker_id=str(worker_id))
         self._call(self._callbacks.registered)

@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from uuid import UUID
 
+from task_runtime.observers import Kind
 from task_store import Claim, HeldRow
 
 
@@ -47,6 +49,12 @@ class Attempt:
     stop_reason: StopReason | None = None
     is_running: bool = True
     """Whether its code may still be at work."""
+    run_seconds: float = 0.0
+    """How long its code has run, once it has ended; 0 where it was not begun."""
+    began_at: float | None = None
+    """When its code began, by the event loop's clock; None before."""
+    thread_id: int | None = None
+    """The thread that runs its code now; None where none does, as for a handler on the loop or in a process."""
     is_dropped: bool = False
     """Whether its ending need not be written any more: the worker id that claimed it is dead."""
     is_end_unknown: bool = False
@@ -56,6 +64,11 @@ class Attempt:
     traceparent: str | None = None
     """What names the span of this attempt; None where it is not traced."""
     _on_stop: list[Callable[[], object]] = field(default_factory=list)
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What it is counted as."""
+        return Kind(self.claim.queue, self.claim.priority, self.claim.type)
 
     def on_stop(self, call: Callable[[], object]) -> None:
         """Call `call` when the code is asked to end; at once if it was asked before."""
@@ -72,6 +85,10 @@ class Attempt:
         self.is_urgent = is_urgent
         for call in self._on_stop:
             call()
+
+    def time_out(self) -> None:
+        """Ask the code to end: its time is over."""
+        self.stop(StopReason.TIMEOUT)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ from task_worker.attempt.runners.thread import call
 from task_worker.context import Context
 from task_worker.handlers import Handler, HandlerError
 from task_worker.loader import load_handlers
+from task_worker.printed import log_prints
 from task_worker.wait_warnings import WaitWarnings
 
 _wait_warnings = WaitWarnings(free_slots=lambda: 0)
@@ -64,6 +65,11 @@ def main() -> None:
         send(answers, not_begun_by(error) or outcome_of_exception(error))
         return
     send(answers, Ready())
+    with log_prints():
+        _work(handlers, inbox, answers)
+
+
+def _work(handlers: Mapping[str, Handler], inbox: _Inbox, answers: io.BufferedWriter) -> None:
     state = ChildState()
     while True:
         request = inbox.next()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from task_worker.attempt.runners.child_messages import SIZE_BYTES, ChildSetup, framed
+from task_worker.exits import cause_of_end
 
 _MODULE = "task_worker.attempt.runners.child_main"
 _START_PIPES = 8
@@ -96,7 +97,7 @@ class ChildProcess:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_SECONDS):
                 await self._process.wait()
-        return _cause(await self.end())
+        return cause_of_end(await self.end())
 
     async def end(self) -> int:
         """Kill the process and all that it started, wait for its end, and return its exit code."""
@@ -116,12 +117,3 @@ def _require_files() -> None:
     finally:
         for one in taken:
             os.close(one)
-
-
-def _cause(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"signal {-code}"

@@ -277,7 +277,8 @@ async def _answer(
     child: ChildProcess, attempt: Attempt, request: ChildRequest, listener: ChildListener
 ) -> ChildAnswer | None:
     """Let a process run an attempt, pass on what it says, and return the answer; None if it has ended without one."""
-    with time_limit(attempt):
+    with time_limit(attempt) as limit:
+        limit.arm()
         child.send(request)
         while True:
             match await child.read():

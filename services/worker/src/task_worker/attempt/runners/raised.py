@@ -43,7 +43,7 @@ def not_begun_by(error: BaseException) -> NotBegun | None:
             is_systems = isinstance(cause, OSError | ImportError | RuntimeError)
             if isinstance(cause, MemoryError) or (is_systems and any(text in str(cause) for text in _OUT_OF)):
                 return NotBegun(f"no process: {str(cause) or type(cause).__name__}")
-            cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+            cause = _cause_of(cause)
     return None
 
 
@@ -77,12 +77,25 @@ def _outcome_of(error: BaseException) -> HandlerOutcome:
         case Retry():
             after_seconds = None if error.after_seconds is None else float(error.after_seconds)
             shown = _error(error.code, error.message, error)
-            return Failed(shown, after_seconds=after_seconds, origin=origin_of(error))
+            return Failed(shown, _traceback_of_cause(error), after_seconds=after_seconds, origin=origin_of(error))
         case Fail():
-            return Failed(_error(error.code, error.message, error), is_final=True, origin=origin_of(error))
+            shown = _error(error.code, error.message, error)
+            return Failed(shown, _traceback_of_cause(error), is_final=True, origin=origin_of(error))
         case _:
             shown = _error(ErrorCode.HANDLER_ERROR, str(error), error)
             return Failed(shown, _traceback(error), origin=origin_of(error))
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
+    """Return what `error` was raised from, or while handling what, unless it was raised `from None`."""
+    if error.__cause__ is not None:  # not by its truth: a user's class may have a `__bool__`
+        return error.__cause__
+    return None if error.__suppress_context__ else error.__context__
+
+
+def _traceback_of_cause(error: Fail | Retry) -> str | None:
+    """Return the traceback where the handler says so because of another exception; its own word needs none."""
+    return None if _cause_of(error) is None else _traceback(error)
 
 
 def _error(code: str, message: str, error: BaseException) -> TaskError:

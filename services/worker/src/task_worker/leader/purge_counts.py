@@ -1,11 +1,12 @@
-"""Deletes counts of failures that are two weeks old."""
+"""Deletes counts of failures and of activity that are two weeks old."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from task_contracts import limits
-from task_store import BatchLimit, Failures
+from task_store import Activities, BatchLimit, Failures
 from task_worker.leader.batches import in_batches
 from task_worker.leader.election import Leadership
 from task_worker.leader.while_leading import while_leading
@@ -13,16 +14,16 @@ from task_worker.leader.while_leading import while_leading
 _EVERY_SECONDS = 600.0
 _FIRST_SECONDS = 30.0
 _ROWS = 1_000
-_AGE = timedelta(days=limits.FAILURE_DAYS)
+_AGE = timedelta(days=limits.COUNT_DAYS)
 
 
-class PurgeFailures:
+class PurgeCounts:
     """Purges every ten minutes, as `Purge` does for tasks."""
 
-    def __init__(self, failures: Failures, leadership: Leadership) -> None:
-        self._failures = failures
+    def __init__(self, failures: Failures, activities: Activities, leadership: Leadership) -> None:
         self._leadership = leadership
-        self._limit = BatchLimit(_ROWS)
+        self._failures, self._failure_limit = failures, BatchLimit(_ROWS)
+        self._activities, self._activity_limit = activities, BatchLimit(_ROWS)
 
     async def run(self) -> None:
         """Purge for ever, while this worker leads."""
@@ -41,5 +42,10 @@ class PurgeFailures:
             StoreError: the database did not answer; the next purge goes on.
 
         """
-        async for _ in in_batches(self._limit, lambda rows: self._failures.forget(_AGE, rows=rows)):
-            pass
+        await _forget_all(self._failures.forget, self._failure_limit)
+        await _forget_all(self._activities.forget, self._activity_limit)
+
+
+async def _forget_all(forget: Callable[..., Awaitable[Sequence[object]]], limit: BatchLimit) -> None:
+    async for _ in in_batches(limit, lambda rows: forget(_AGE, rows=rows)):
+        pass
