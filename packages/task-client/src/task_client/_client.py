@@ -386,7 +386,7 @@ class TaskClient:
 
         Args:
             queue: its name.
-            target_wait_seconds: how long a task may wait; the service's default (60) if left out.
+            target_wait_seconds: how long a task may wait, 1 to 86,400; the service's default (60) if left out.
 
         Raises:
             ProblemError: there is no such queue, or the target is wrong.

@@ -24,7 +24,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from uuid import UUID
 
-from task_contracts import FieldProblem, Problem, ProblemCode, TaskState, TaskSummary
+from task_contracts import FieldProblem, Problem, ProblemCode, TaskState, TaskSummary, printable_text
 
 _GATEWAY_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 
@@ -105,8 +105,9 @@ class ProblemError(TaskClientError):
         return self.problem.errors
 
     def __str__(self) -> str:
-        fields = "".join(f"\n  {error.field}: {error.message}" for error in self.errors)
-        return _with_request(self, f"{self.status} {self.code}: {self.detail}{fields}")
+        """Return a line, and a line for each field; what others wrote is escaped, so it cannot pass for one."""
+        fields = "".join(f"\n  {printable_text(f'{error.field}: {error.message}')}" for error in self.errors)
+        return _with_request(self, f"{self.status} {printable_text(f'{self.code}: {self.detail}')}{fields}")
 
 
 class NotFoundError(ProblemError):

@@ -10,9 +10,12 @@ import typer
 from typer.main import get_command
 
 from task_client_cli import _changing, _context_commands, _creating, _doctor, _looking, _watching
-from task_client_cli._command import ContextOption, ServerOption
+from task_client_cli._command import ContextOption, ServerOption, ended
+from task_client_cli._output import Format, Output
+from task_client_cli._streams import guard
 
 _NAME = "task-client"
+_IN_FRONT = frozenset({"--server", "--context"})
 
 app = typer.Typer(
     name=_NAME,
@@ -22,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 done, 1 the task FAILED or was CANCELLED (wait), 2 usage, 3 refused, 4 not reachable, 5 timed "
-        "out, 130 stopped by Ctrl-C."
+        "out, 70 a fault of the command, 74 stdout cannot be written, 130 stopped by Ctrl-C."
     ),
 )
 
@@ -51,15 +54,28 @@ for _part in (_creating, _looking, _watching, _changing, _doctor, _context_comma
 
 
 def run() -> None:
-    """Run the command.
+    """Run the command."""
+    raise SystemExit(ended(Output(Format.TEXT), _run))
 
-    Where a command stands first there are no options before it to be read: typer 0.29 imports pydantic to read any, so
+
+def _run() -> None:
+    """Call the command that is typed, with the options in front of it behind it.
+
+    So typer has none to read before it comes to a `--help`: typer 0.29 imports pydantic to read any, and
     `task-client list --help` would take as long as a request.
     """
-    front_command = get_command(app)
-    first, *rest = sys.argv[1:] or [""]
-    chosen = getattr(front_command, "commands", {}).get(first)
-    if chosen is None:
-        front_command(prog_name=_NAME)
-    else:
-        chosen(rest, prog_name=f"{_NAME} {first}")
+    guard()
+    chosen, names, in_front, words = get_command(app), [_NAME], list[str](), sys.argv[1:]
+    settings = chosen.context_settings
+    while words and hasattr(chosen, "commands"):
+        if words[0].partition("=")[0] in _IN_FRONT:
+            count = 1 if "=" in words[0] else 2
+            in_front, words = [*in_front, *words[:count]], words[count:]
+        elif found := chosen.commands.get(words[0]):
+            chosen, names, words = found, [*names, words[0]], words[1:]
+        else:
+            break
+    try:
+        chosen([*in_front, *words], prog_name=" ".join(names), **settings)
+    finally:
+        sys.stdout.flush()  # here it can still be said that this fails

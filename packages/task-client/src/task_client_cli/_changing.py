@@ -44,7 +44,7 @@ def cancel(
     **given: Any,
 ) -> int | None:
     """Cancel tasks by id, or all that meet the filters. A running task is asked to stop."""
-    return _change(session, "cancel", task_ids or [], filters_of(given), every, dry_run, yes)
+    return _change(session, "cancel", task_ids or [], filters_of(session, given), every, dry_run, yes)
 
 
 def rerun(
@@ -56,7 +56,7 @@ def rerun(
     **given: Any,
 ) -> int | None:
     """Run FAILED or CANCELLED tasks again, by id or all that meet the filters."""
-    return _change(session, "rerun", task_ids or [], filters_of(given), every, dry_run, yes)
+    return _change(session, "rerun", task_ids or [], filters_of(session, given), every, dry_run, yes)
 
 
 def edit(
@@ -153,7 +153,7 @@ def _ask(session: Session, question: str) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         said = f"{question} Nobody can be asked here: add --yes to do it, or --dry-run to only count"
         raise CommandError(ExitCode.USAGE, said)
-    from task_client_cli._output import printable
+    from task_client_cli._values import printable
 
     if not typer.confirm(printable(question), err=True):
         raise CommandError(ExitCode.STOPPED, "nothing was changed")

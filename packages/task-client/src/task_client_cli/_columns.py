@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from task_client_cli._output import Span, value_text
 from task_client_cli._tables import Column
+from task_client_cli._times import span_text
+from task_client_cli._values import Span, value_text
 
 
 def _count(value: int, is_capped: bool) -> str:
@@ -23,14 +24,14 @@ def _error(task: Any) -> str:
 TASKS = (
     Column("ID", lambda task: str(task.id), is_id=True),
     Column("STATUS", lambda task: task.status.value),
-    Column("DONE", _percent, rank=2, is_number=True),
+    Column("DONE", _percent, is_number=True),
     Column("TRY", lambda task: str(task.attempt), rank=5, is_number=True),
     Column("PRIORITY", lambda task: task.priority.value, rank=7),
     Column("QUEUE", lambda task: task.queue, rank=6),
     Column("TYPE", lambda task: task.type, rank=3),
     Column("CREATED", lambda task: task.created_at, rank=4),
     Column("NAME", lambda task: task.name),
-    Column("ERROR", _error, rank=8),
+    Column("ERROR", _error, rank=2),
 )
 STATES = (TASKS[0], TASKS[1], TASKS[2], Column("TRY", lambda state: str(state.attempt), is_number=True))
 """Of what streams of events tell."""
@@ -43,14 +44,14 @@ QUEUES = (
     Column("SLOTS", lambda queue: str(queue.slots), rank=3, is_number=True),
 )
 ERRORS = (
-    Column("COUNT", lambda group: str(group.count), is_number=True),
+    Column("ATTEMPTS", lambda group: str(group.count), is_number=True),
     Column("FINGERPRINT", lambda group: group.fingerprint),
-    Column("LAST", lambda group: group.last_at, rank=2),
-    Column("TYPE", lambda group: group.type, rank=1),
+    Column("LAST", lambda group: group.last_at, rank=3),
+    Column("TYPE", lambda group: group.type, rank=2),
     Column("FIRST", lambda group: group.first_at, rank=5),
-    Column("EXAMPLE", lambda group: str(group.example_id), rank=4, is_id=True),
-    Column("WHERE", lambda group: group.frame, rank=3),
-    Column("ERROR", lambda group: f"{group.exception}: {group.message}"),
+    Column("EXAMPLE", lambda group: str(group.example_id), rank=1, is_id=True),
+    Column("WHERE", lambda group: group.frame, rank=4),
+    Column("ERROR", lambda group: f"{group.exception}: {group.message}", stays=60),
 )
 WORKERS = (
     Column("HOST", lambda worker: worker.host),
@@ -70,6 +71,7 @@ WORKERS = (
                     ("leader", worker.is_leader),
                     ("draining", worker.draining),
                     ("no broker", not worker.reaches_broker),
+                    (f"silent {span_text(worker.silent_seconds or 0)}", worker.silent_seconds is not None),
                 )
                 if holds
             )

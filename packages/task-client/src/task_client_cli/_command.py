@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from task_client_cli._exits import ExitCode, code_of
-from task_client_cli._output import Format, Output, ReaderGoneError
+from task_client_cli._exits import ExitCode, code_of, has_lines
+from task_client_cli._output import Format, Output
 from task_client_cli._session import Session, find_server
+from task_client_cli._streams import ReaderGoneError
 
 Command = Callable[..., "int | None"]
 
@@ -22,19 +24,24 @@ ContextOption = Annotated[str | None, typer.Option("--context", metavar="NAME", 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON, one object a line.")]
 
-_COMMON = (
+_SERVICE = (
     inspect.Parameter("server", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ServerOption),
     inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ContextOption),
+)
+_FORMATS = (
     inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption),
     inspect.Parameter("as_jsonl", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonlOption),
 )
 _CONTEXT = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
 
 
-def command(app: typer.Typer, name: str, *extra: inspect.Parameter, **options: Any) -> Callable[[Command], Command]:
+def command(
+    app: typer.Typer, name: str, *extra: inspect.Parameter, is_local: bool = False
+) -> Callable[[Command], Command]:
     """Decorate a function as a command of `app`: `function(session, **options)` returns an exit code or None.
 
-    `extra` are options beside those in its signature; they arrive as keywords.
+    `extra` are options beside those in its signature; they arrive as keywords. One that `is_local` is about no service:
+    it gets an `Output` in place of the session, and has no option that names a service.
     """
 
     def add(function: Command) -> Command:
@@ -45,18 +52,20 @@ def command(app: typer.Typer, name: str, *extra: inspect.Parameter, **options: A
             is_json, is_jsonl = given.pop("as_json"), given.pop("as_jsonl")
             format_ = Format.JSON if is_json else Format.JSONL if is_jsonl else Format.TEXT
             at_the_front: dict[str, Any] = ctx.obj or {}
+            out = Output(format_)
+            if is_local:
+                raise typer.Exit(ended(out, lambda: function(out, **given)))
             server = given.pop("server") or at_the_front.get("server")
             context = given.pop("context") or at_the_front.get("context")
-            out = Output(format_)
-            raise typer.Exit(_ended(out, lambda: _with_session(out, server, context, function, given)))
+            raise typer.Exit(ended(out, lambda: _with_session(out, server, context, function, given)))
 
-        every = [_CONTEXT, *parameters, *extra, *_COMMON]
+        every = [_CONTEXT, *parameters, *extra, *(() if is_local else _SERVICE), *_FORMATS]
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # what typer reads
             [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in every]
         )
         run.__annotations__ = {one.name: one.annotation for one in every}
         run.__doc__, run.__name__ = function.__doc__, function.__name__
-        app.command(name, **options)(run)
+        app.command(name)(run)
         return function
 
     return add
@@ -72,7 +81,7 @@ def _with_session(
         session.close()
 
 
-def _ended(out: Output, run: Callable[[], int | None]) -> int:
+def ended(out: Output, run: Callable[[], int | None]) -> int:
     """Run a command, and return its exit code; what went wrong is said on stderr."""
     try:
         code = run()
@@ -82,12 +91,13 @@ def _ended(out: Output, run: Callable[[], int | None]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         out.say("stopped")
         return ExitCode.STOPPED
-    except typer.Exit as ended:
-        return ended.exit_code
-    except Exception as error:
+    except typer.Exit as early:
+        return early.exit_code
+    except Exception as error:  # noqa: BLE001 # the outermost: said with its traceback
         found = code_of(error)
-        if found is None:
-            raise
-        out.say(f"error: {error}")
+        if found is ExitCode.CRASHED:
+            out.say("".join(traceback.format_exception(error)), is_multiline=True)
+        else:
+            out.say(f"error: {error}", is_multiline=has_lines(error))
         return found
     return code or ExitCode.DONE

@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from task_client_cli import _contexts as contexts
-from task_client_cli._exits import CommandError
-from task_client_cli._session import find_server
+from task_client_cli._command import command
+from task_client_cli._output import Output
+from task_client_cli._session import Session
 
 NameArgument = Annotated[str, typer.Argument(help="The context's name.")]
-
-_app = typer.Typer(no_args_is_help=True, help="Services by name.", rich_markup_mode=None)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.add_typer(_app, name="context")
+    group = typer.Typer(no_args_is_help=True, help="Services by name.", rich_markup_mode=None)
+    command(group, "add", is_local=True)(add)
+    command(group, "use", is_local=True)(use)
+    command(group, "list", is_local=True)(list_)
+    command(group, "show")(show)
+    app.add_typer(group, name="context")
 
 
-@_app.command()
-def add(name: NameArgument, server: Annotated[str, typer.Argument(metavar="URL", help="Its address.")]) -> None:
+def add(
+    _out: Output, name: NameArgument, server: Annotated[str, typer.Argument(metavar="URL", help="Its address.")]
+) -> None:
     """Add a context, or change its server. The first one is used from then on."""
-    _refused_or(lambda: contexts.write(contexts.read().with_server(name, server)))
+    contexts.write(contexts.read().with_server(name, server))
 
 
-@_app.command()
-def use(name: NameArgument) -> None:
+def use(_out: Output, name: NameArgument) -> None:
     """Use this context from now on."""
-    _refused_or(lambda: contexts.write(contexts.read().using(name)))
+    contexts.write(contexts.read().using(name))
 
 
-@_app.command("list")
-def list_() -> None:
-    """List the contexts; a star marks the one in use."""
+def list_(out: Output) -> None:
+    """List the contexts, and which one is in use."""
+    from task_client_cli._tables import Column
 
-    def print_all() -> None:
-        known = contexts.read()
-        for name, server in sorted(known.server_by_name.items()):
-            sys.stdout.write(f"{'*' if name == known.used else ' '} {name}\t{server}\n")
+    columns = (
+        Column("NAME", lambda row: row["name"]),
+        Column("USED", lambda row: row["is_used"]),
+        Column("SERVER", lambda row: row["server"]),
+    )
+    known = contexts.read()
+    rows = [
+        {"name": name, "server": server, "is_used": name == known.used}
+        for name, server in sorted(known.server_by_name.items())
+    ]
+    out.many(rows, columns, "no context yet")
 
-    _refused_or(print_all)
 
-
-@_app.command()
-def show() -> None:
+def show(session: Session) -> None:
     """Show which server commands would talk to now, and why."""
-    _refused_or(lambda: sys.stdout.write(f"{find_server(None, None)}\n"))
-
-
-def _refused_or(run: Callable[[], object]) -> None:
-    try:
-        run()
-    except CommandError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(error.code) from None
+    if session.out.is_text:
+        session.out.line(str(session.server))
+    else:
+        session.out.one({"server": session.server.url, "origin": session.server.origin})

@@ -18,9 +18,10 @@ from task_client_cli._files import FileFormat, TaskFile, checked
 from task_client_cli._filters import labels, word
 from task_client_cli._ids import id_of
 from task_client_cli._looking import IdArgument
-from task_client_cli._output import Output, ReaderGoneError
+from task_client_cli._output import Output
 from task_client_cli._session import Session
-from task_client_cli._times import moment, span_seconds
+from task_client_cli._streams import ReaderGoneError
+from task_client_cli._times import moment, seconds_of
 
 if TYPE_CHECKING:
     from task_client import Task, TaskSummary
@@ -72,9 +73,9 @@ def create(
         **_defaults(priority, label),
         "payload": None if payload is None else _payload(payload),
         "run_at": None if run_at is None else moment(run_at, is_ahead=True),
-        "timeout_seconds": None if run_timeout is None else _seconds(run_timeout),
+        "timeout_seconds": None if run_timeout is None else seconds_of(run_timeout),
     }
-    seconds = _seconds(timeout)
+    seconds = seconds_of(timeout)
     given = {field: value for field, value in fields.items() if value is not None}
     task = session.client.create(given, key=key)
     if not is_waited:
@@ -118,7 +119,7 @@ def wait(session: Session, task_id: IdArgument, timeout: TimeoutOption = "1h") -
 
     Exit code 1 if it is FAILED or CANCELLED, 5 if it takes longer.
     """
-    return _await(session, id_of(session, task_id), _seconds(timeout))
+    return _await(session, id_of(session, task_id), seconds_of(timeout))
 
 
 def _await(session: Session, task_id: Any, seconds: float) -> int:
@@ -212,11 +213,4 @@ def _payload(text: str) -> Any:
         raise CommandError(ExitCode.USAGE, f"the payload is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise CommandError(ExitCode.USAGE, 'the payload is no JSON object, such as {"text": "hello"}')
-    return found
-
-
-def _seconds(text: str) -> float:
-    found = span_seconds(text) or span_seconds(f"{text}s")
-    if not found:
-        raise CommandError(ExitCode.USAGE, f"{text!r} is no span; type one like 90 (seconds), 10m or 2h")
     return found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from task_client import TaskClient
+    from task_client_cli._output import Output
 
 _SKEW_SECONDS_MAX = 5.0
 """Above it, times that a person types mean something else to the service."""
@@ -31,42 +32,65 @@ def add_to(app: typer.Typer) -> None:
 
 def doctor(session: Session) -> int:
     """Say whether the service is reached and well, what runs there, and whether its clock and this one agree."""
-    from task_client import NotFoundError, RepeatPolicy
+    from task_client import HealthStatus, RepeatPolicy
 
-    out = session.out
-    out.line(f"server   {session.server}")
-    out.line(f"client   task-client {version('task-client')}")
+    facts = _Facts(session.out)
+    facts.add("server", session.server.url, str(session.server))
+    facts.add("client", version("task-client"), f"task-client {version('task-client')}")
     clock = _Clock()
     client = session.new_client(transport=clock.transport(), repeats=RepeatPolicy(tries=1))
     began = time.monotonic()
     client.health()  # an error says why it is not reached
-    out.line(f"reached  in {span_text(time.monotonic() - began)}")
+    seconds = time.monotonic() - began
+    facts.add("reached", round(seconds, 3), f"in {span_text(seconds)}")
+    facts.add("service", *_service(client))
+    facts.add("clock", clock.skew_seconds, clock.verdict())
+    health = client.ready()
+    checks = {name: check.model_dump(mode="json") for name, check in health.checks.items()}
+    details = [f"{name}: {one.status}{f' ({one.detail})' if one.detail else ''}" for name, one in health.checks.items()]
+    facts.add("check", checks, *details)
+    facts.add("status", health.status.value, health.status.value)
+    facts.end()
+    return ExitCode.UNREACHABLE if health.status is HealthStatus.UNAVAILABLE else ExitCode.DONE
+
+
+def _service(client: TaskClient) -> tuple[object, str]:
+    from task_client import NotFoundError
+
     try:
         found = client.version()
-        out.line(
-            f"service  task-api {found.version}, Python {found.python}, schema {found.schema_revision or 'unknown'}"
-        )
     except NotFoundError:
-        out.line("service  does not say its version: it is older than this command")
-    out.line(f"clock    {clock.verdict()}")
-    return _check(session, client)
+        return None, "does not say its version: it is older than this command"
+    text = f"task-api {found.version}, Python {found.python}, schema {found.schema_revision or 'unknown'}"
+    return found.model_dump(mode="json"), text
 
 
-def _check(session: Session, client: TaskClient) -> int:
-    from task_client import HealthStatus
+class _Facts:
+    """What is found: lines for people as it is found, or one object of JSON in the end."""
 
-    health = client.ready()
-    for name, check in health.checks.items():
-        session.out.line(f"check    {name}: {check.status}{f' ({check.detail})' if check.detail else ''}")
-    session.out.line(f"status   {health.status}")
-    return ExitCode.UNREACHABLE if health.status is HealthStatus.UNAVAILABLE else ExitCode.DONE
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._value_by_name: dict[str, object] = {}
+
+    def add(self, name: str, value: object, *texts: str) -> None:
+        """Take in a fact: its value for JSON, its lines for people."""
+        self._value_by_name[name] = value
+        if self._out.is_text:
+            for text in texts:
+                self._out.line(f"{name:<8} {text}")
+
+    def end(self) -> None:
+        """Print what has not been printed."""
+        if not self._out.is_text:
+            self._out.one(self._value_by_name)
 
 
 class _Clock:
     """Compares the clock of the service with this one, by the Date of its answers: to a second."""
 
     def __init__(self) -> None:
-        self._skew: float | None = None
+        self.skew_seconds: float | None = None
+        """How far the service's clock is ahead; None if its answers have no date."""
 
     def transport(self) -> httpx2.BaseTransport:
         """Return a transport that looks at the answers."""
@@ -89,13 +113,13 @@ class _Clock:
             moment: datetime = parsedate_to_datetime(date)
         except ValueError:
             return
-        self._skew = moment.timestamp() + 0.5 - now  # a Date is cut to the second
+        self.skew_seconds = moment.timestamp() + 0.5 - now  # a Date is cut to the second
 
     def verdict(self) -> str:
         """Return what is known, for people."""
-        if self._skew is None:
+        if self.skew_seconds is None:
             return "unknown: the answers have no date"
-        if abs(self._skew) <= _SKEW_SECONDS_MAX:
+        if abs(self.skew_seconds) <= _SKEW_SECONDS_MAX:
             return "agrees with this machine's"
-        place = "ahead of" if self._skew > 0 else "behind"
-        return f"WARNING: the service's is {span_text(abs(self._skew))} {place} this machine's"
+        place = "ahead of" if self.skew_seconds > 0 else "behind"
+        return f"WARNING: the service's is {span_text(abs(self.skew_seconds))} {place} this machine's"

@@ -16,20 +16,28 @@ class ExitCode(IntEnum):
     UNREACHABLE = 4
     """Nothing answers there, or something that is not a task service, or one that cannot work at present."""
     TIMED_OUT = 5
+    CRASHED = 70
+    """A fault of the command itself, with its traceback."""
+    UNWRITABLE = 74
+    """Stdout cannot be written: it is full, or closed."""
     STOPPED = 130
     """By Ctrl-C, or at a question."""
 
 
 class CommandError(Exception):
-    """The command cannot go on: a sentence for people, and its exit code."""
+    """The command cannot go on: a sentence for people, and its exit code.
 
-    def __init__(self, code: ExitCode, message: str) -> None:
+    With `is_multiline`, the message has lines of its own, in which everything of others is escaped.
+    """
+
+    def __init__(self, code: ExitCode, message: str, *, is_multiline: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.is_multiline = is_multiline
 
 
-def code_of(error: Exception) -> ExitCode | None:
-    """Return the exit code of an error; None for a fault of the command itself."""
+def code_of(error: Exception) -> ExitCode:
+    """Return the exit code of an error."""
     from task_client import ProblemError, RequestTimeoutError, TaskClientError, UnavailableError, WaitTimeoutError
 
     match error:
@@ -45,4 +53,11 @@ def code_of(error: Exception) -> ExitCode | None:
             return ExitCode.UNREACHABLE
         case ValueError():
             return ExitCode.USAGE
-    return None
+    return ExitCode.CRASHED
+
+
+def has_lines(error: Exception) -> bool:
+    """Return whether the message of an error has lines of its own, in which everything of others is escaped."""
+    from task_client import ProblemError
+
+    return error.is_multiline if isinstance(error, CommandError) else isinstance(error, ProblemError)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,12 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from task_client_cli._exits import CommandError, ExitCode
+from task_client_cli._values import printable
 
 if TYPE_CHECKING:
     from task_client import TaskCreate
 
 _SHOWN_MAX = 20
 """Wrong lines that are named; of more, only the number is said."""
+_MESSAGE_CHARS_MAX = 300
 _CELL_CHARS_MAX = 2 << 20
 _SPOOLED_BYTES = 16 << 20
 
@@ -44,10 +48,11 @@ class WrongLines:
     shown: list[str] = field(default_factory=list)
 
     def add(self, line: int, message: str) -> None:
-        """Note a wrong line; of many, the first ones."""
+        """Note a wrong line; of many, the first ones. The message may have parts of the file in it."""
         self.count += 1
         if len(self.shown) < _SHOWN_MAX:
-            self.shown.append(f"line {line}: {message}")
+            said = printable(message[:_MESSAGE_CHARS_MAX]) + "…" * (len(message) > _MESSAGE_CHARS_MAX)
+            self.shown.append(f"line {line}: {said}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def _refuse(wrong: WrongLines) -> None:
     more = f"\nand {wrong.count - len(wrong.shown)} more" if wrong.count > len(wrong.shown) else ""
     said = "\n".join(wrong.shown)
     lines = "1 line is wrong" if wrong.count == 1 else f"{wrong.count} lines are wrong"
-    raise CommandError(ExitCode.USAGE, f"nothing was created, {lines}:\n{said}{more}")
+    raise CommandError(ExitCode.USAGE, f"nothing was created, {lines}:\n{said}{more}", is_multiline=True)
 
 
 @contextmanager
@@ -177,6 +182,9 @@ def _csv_rows(lines: Iterator[str], wrong: WrongLines) -> Iterator[tuple[int, di
         for cells in reader:
             if not heading:
                 heading = [name.strip() for name in cells]
+                if twice := _twice(heading):
+                    wrong.add(line, f"the heading has {', '.join(twice)} twice")
+                    return
             elif cells:
                 fields = _fields_of(heading, cells, line, wrong)
                 if fields is not None:
@@ -184,6 +192,16 @@ def _csv_rows(lines: Iterator[str], wrong: WrongLines) -> Iterator[tuple[int, di
             line = reader.line_num + 1
     except csv.Error as error:
         wrong.add(line, f"is no CSV: {error}")
+
+
+def _twice(heading: list[str]) -> list[str]:
+    """Return the fields that several cells of a heading name, each in its plain form; empty cells name none."""
+    named = Counter(
+        re.sub(r"^labels\.", "label.", name.removesuffix(":json") if name.startswith("payload.") else name)
+        for name in heading
+        if name
+    )
+    return [name for name, count in named.items() if count > 1]
 
 
 def _fields_of(heading: list[str], cells: list[str], line: int, wrong: WrongLines) -> dict[str, Any] | None:

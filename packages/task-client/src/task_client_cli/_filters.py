@@ -9,6 +9,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from task_client_cli._exits import CommandError, ExitCode
+from task_client_cli._ids import worker_of
+from task_client_cli._session import Session
 from task_client_cli._times import moment
 
 _OPTIONS: dict[str, tuple[Any, str]] = {
@@ -23,7 +25,7 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "finished_from": (str, "Ended since."),
     "finished_to": (str, "Ended before."),
     "fingerprint": (str, "FAILED in this way (see `errors`)."),
-    "worker": (str, "Of this worker, by its id."),
+    "worker": (str, "What this worker runs: HOST:PID, or its id or the beginning of that (see `workers`)."),
 }
 _MOMENTS = frozenset({"created_from", "created_to", "finished_from", "finished_to"})
 
@@ -38,8 +40,8 @@ FILTER_OPTIONS = tuple(_parameter(name, kind, help_) for name, (kind, help_) in 
 """For commands over many tasks."""
 
 
-def filters_of(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the filters among the options that were given.
+def filters_of(session: Session, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the filters among the options that were given. A worker that is not given by its whole id costs a request.
 
     Raises:
         CommandError: one is wrong.
@@ -51,6 +53,7 @@ def filters_of(given: dict[str, Any]) -> dict[str, Any]:
         "status": lambda texts: _words(texts, TaskStatus, "status"),
         "priority": lambda texts: _words(texts, Priority, "priority"),
         "label": labels,
+        "worker": lambda text: worker_of(session, text),
         **dict.fromkeys(_MOMENTS, lambda text: moment(text, is_ahead=False)),
     }
     chosen = {name: value for name, value in given.items() if name in _OPTIONS and value not in (None, [])}

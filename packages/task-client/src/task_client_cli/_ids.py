@@ -44,6 +44,26 @@ def id_of(session: Session, text: str) -> UUID:
     return found[0]
 
 
+def worker_of(session: Session, text: str) -> UUID:
+    """Return the id of the worker that somebody typed: its id, or of a live one HOST:PID or the beginning of its id.
+
+    Raises:
+        CommandError: no live worker is that, or several are.
+
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        pass
+    workers = session.client.workers()
+    found = [one.id for one in workers if text == f"{one.host}:{one.pid}" or str(one.id).startswith(text.lower())]
+    if not found:
+        raise CommandError(ExitCode.REFUSED, f"no live worker is {text}: task-client workers lists them")
+    if len(found) > 1:
+        raise CommandError(ExitCode.USAGE, f"several workers are {text}: type more of an id")
+    return found[0]
+
+
 def dashed(digits: str) -> str:
     """Return the first digits of an id with its dashes."""
     places = [0, *_DASHES_AFTER, _ID_DIGITS]

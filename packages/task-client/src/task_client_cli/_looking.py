@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: get, list, attempts, explain, stats, queues, errors, workers, types."""
+"""Commands that look and change nothing: a task, lists, counts, failures, workers and types."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import typer
 from task_client_cli._command import command
 from task_client_cli._filters import FILTER_OPTIONS, filters_of
 from task_client_cli._ids import id_of
-from task_client_cli._output import Span, value_text
 from task_client_cli._session import Session
+from task_client_cli._times import seconds_of
+from task_client_cli._values import Span, value_text
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="An id, or its first 8 characters or more.")]
 
 _PAGE_ITEMS_MAX = 200
+_LIMIT_MAX = 1_000_000_000
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
     command(app, "get")(get)
     command(app, "list", *FILTER_OPTIONS)(list_)
-    for look in (explain, attempts, stats, queues, errors, workers, types):
+    for look in (explain, attempts, stats, queues, demand, errors, workers, types):
         command(app, look.__name__)(look)
 
 
@@ -39,7 +41,7 @@ def get(session: Session, task_id: IdArgument) -> None:
 
 def list_(
     session: Session,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Tasks to show at most.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=_LIMIT_MAX, help="Tasks to show at most.")] = 50,
     every: Annotated[bool, typer.Option("--all", help="Show all of them, however many.")] = False,
     oldest: Annotated[bool, typer.Option("--oldest", help="The oldest first.")] = False,
     key: Annotated[str | None, typer.Option("--key", help="Created with this Idempotency-Key.")] = None,
@@ -49,7 +51,7 @@ def list_(
     from task_client import SortOrder
     from task_client_cli import _columns as columns
 
-    filters = filters_of(given)
+    filters = filters_of(session, given)
     if key is not None:
         filters["idempotency_key"] = key
     if oldest:
@@ -114,6 +116,7 @@ def stats(session: Session) -> None:
             ("workers", found.live_workers),
             ("slots", found.slots),
             ("counted", found.at if found.at is not None else "never: no leader has counted yet"),
+            ("rates", "of whole minutes, up to 70 s late"),
         )
     )
     session.out.many(found.rates, columns.RATES)
@@ -126,8 +129,28 @@ def queues(session: Session) -> None:
     session.out.many(session.client.queues(), columns.QUEUES, "no queue")
 
 
+def demand(
+    session: Session,
+    queue: Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.")],
+    target_wait: Annotated[
+        str | None, typer.Option("--target-wait", help="How long a task may wait: seconds, or a span such as 5m.")
+    ] = None,
+) -> None:
+    """Show how many workers a queue wants, for an autoscaler."""
+    seconds = None if target_wait is None else seconds_of(target_wait)
+    found = session.client.demand(queue, target_wait_seconds=seconds)
+    if session.out.is_text:
+        facts = {**dict(found), "oldest_wait_seconds": Span.of(found.oldest_wait_seconds)}
+        session.out.fields(facts.items())
+    else:
+        session.out.one(found)
+
+
 def errors(session: Session) -> None:
-    """Show the failures of the last day in groups. Rerun a group: `rerun --fingerprint`."""
+    """Show the failed attempts of the last day in groups; a task may count more than once.
+
+    Rerun the tasks of a group: `rerun --fingerprint`.
+    """
     from task_client_cli import _columns as columns
 
     session.out.many(session.client.errors(), columns.ERRORS, "nothing has failed in the last day")

@@ -7,14 +7,13 @@ a heading, for `cut` and `awk`. `--json` and `--jsonl` are the same in both plac
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from task_client_cli._times import age_text, span_text
+from task_client_cli._values import printable, value_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -34,12 +33,8 @@ class Format(Enum):
     JSONL = "jsonl"
 
 
-class ReaderGoneError(Exception):
-    """Whoever read stdout has gone, such as `head`: nobody wants the rest."""
-
-
 class Output:
-    """Prints in one format."""
+    """Prints in one format. Where stdout cannot be written, each method raises what `_streams` says."""
 
     def __init__(self, format_: Format) -> None:
         self.format = format_
@@ -67,9 +62,13 @@ class Output:
             self._err = Console(stderr=True)
         return self._err
 
-    def say(self, text: str) -> None:
-        """Tell people something, on stderr; a progress bar that is shown stays below it."""
-        line = printable(text, is_multiline=True)
+    def say(self, text: str, *, is_multiline: bool = False) -> None:
+        """Tell people something, on stderr, on one line; a progress bar that is shown stays below it.
+
+        `is_multiline` is for text that has lines of its own. What others wrote must be escaped before it is put into
+        such, or it could pass for one of the lines.
+        """
+        line = printable(text, is_multiline=is_multiline)
         if self._err is None:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
@@ -79,19 +78,16 @@ class Output:
             self._err.print(Text(line), soft_wrap=True)
 
     def line(self, text: str, *, is_multiline: bool = False) -> None:
-        """Print one line of data; with `is_multiline`, text that has lines of its own.
-
-        Raises:
-            ReaderGoneError: nobody reads any more.
-
-        """
+        """Print one line of data; with `is_multiline`, text that has lines of its own."""
         self._write(f"{printable(text, is_multiline=is_multiline)}\n")
 
-    def one(self, model: BaseModel) -> None:
+    def one(self, model: BaseModel | Mapping[str, object]) -> None:
         """Print a model as JSON, on a line of its own or indented."""
         self._write(f"{_json(model, indent=None if self.format is Format.JSONL else 2)}\n")
 
-    def many(self, models: Iterable[BaseModel], columns: Sequence[Column], nothing: str = "nothing") -> None:
+    def many(
+        self, models: Iterable[BaseModel | Mapping[str, object]], columns: Sequence[Column], nothing: str = "nothing"
+    ) -> None:
         """Print a list as it comes: a table, or JSON. Of an empty one, people are told `nothing`."""
         match self.format:
             case Format.JSONL:
@@ -125,25 +121,19 @@ class Output:
         return text
 
     def flush(self) -> None:
-        """Hand everything over.
+        """Hand everything over."""
+        sys.stdout.flush()
 
-        Raises:
-            ReaderGoneError: nobody reads any more.
-
-        """
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            self._give_up()
-
-    def _array(self, models: Iterable[BaseModel]) -> None:
+    def _array(self, models: Iterable[BaseModel | Mapping[str, object]]) -> None:
         before = "["
         for model in models:
             self._write(f"{before}\n{_json(model, indent=2)}")
             before = ","
         self._write("[]\n" if before == "[" else "\n]\n")
 
-    def _table(self, models: Iterable[BaseModel], columns: Sequence[Column], nothing: str) -> None:
+    def _table(
+        self, models: Iterable[BaseModel | Mapping[str, object]], columns: Sequence[Column], nothing: str
+    ) -> None:
         from task_client_cli import _tables as tables
 
         rows, any_yet = [], False
@@ -161,65 +151,16 @@ class Output:
         if not any_yet:
             self.say(nothing)
 
-    def _row(self, model: BaseModel, columns: Sequence[Column]) -> None:
+    def _row(self, model: object, columns: Sequence[Column]) -> None:
         from task_client_cli._tables import cells
 
         self._write("\t".join(map(printable, cells(model, columns, is_terminal=False))) + "\n")
 
     def _write(self, text: str) -> None:
-        try:
-            sys.stdout.write(text)
-        except BrokenPipeError:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        # Python writes what is left at its end, which would fail again, with a message.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise ReaderGoneError
+        sys.stdout.write(text)
 
 
-def printable(text: str, *, is_multiline: bool = False) -> str:
-    """Return text of others so that it cannot drive a terminal."""
-    from task_contracts import printable_text
-
-    return printable_text(text, is_multiline=is_multiline)
-
-
-class Span(float):
-    """Seconds: on a terminal as people say them, elsewhere as a number."""
-
-    @classmethod
-    def of(cls, seconds: float | None) -> Span | None:
-        """Return seconds as a span; None if there are none."""
-        return None if seconds is None else cls(seconds)
-
-
-def value_text(value: object, *, is_terminal: bool = True) -> str:
-    """Return a value as it is printed; objects and lists as JSON. On a terminal, times are ages."""
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case datetime():
-            return age_text(value) if is_terminal else value.isoformat()
-        case Span():
-            return span_text(value) if is_terminal else f"{value:.3f}"
-        case float():
-            return f"{value:g}"
-        case Enum():
-            return str(value.value)
-        case dict() | list() | tuple():
-            return dumped(value)
-        case _:
-            return str(value)
-
-
-def _json(model: BaseModel, indent: int | None = None) -> str:
-    text = json.dumps(model.model_dump(mode="json"), ensure_ascii=False, indent=indent)
+def _json(model: BaseModel | Mapping[str, object], indent: int | None = None) -> str:
+    fields = model if isinstance(model, Mapping) else model.model_dump(mode="json")
+    text = json.dumps(fields, ensure_ascii=False, indent=indent)
     return printable(text, is_multiline=True)
-
-
-def dumped(value: Any) -> str:
-    """Return JSON on one line."""
-    return json.dumps(value, ensure_ascii=False)

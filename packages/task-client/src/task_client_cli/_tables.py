@@ -10,13 +10,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from task_client_cli._output import printable, value_text
+from task_client_cli._values import printable, value_text
 
 _GAP = "  "
-_SHORT_ID_CHARS = 18
-"""As much of an id as its time and the first random digits take: a prefix that is unique, and short enough to read."""
-_LAST_CELLS = 24
-"""As wide as the last column stays, if it needs that, while others can go."""
+_SHORT_ID_CHARS = 28
+"""As much of an id as its time and its counter take: ids that were made in one millisecond differ in the counter's last
+digits, so a shorter beginning would stand for a whole batch of tasks."""
 _STYLE_BY_WORD = {
     "COMPLETED": "green",
     "FAILED": "red",
@@ -27,13 +26,17 @@ _STYLE_BY_WORD = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, what it shows of a model, and how much it matters (columns of a high `rank` go first)."""
+    """A column: its heading, what it shows of a model, and how much it matters (columns of a high `rank` go first).
+
+    The last one stays as wide as it needs to be, up to `stays` characters of one cell, while others can go.
+    """
 
     heading: str
     show: Callable[[Any], object]
     rank: int = 0
     is_number: bool = False
     is_id: bool = False
+    stays: int = 24
 
 
 def cells(model: Any, columns: Sequence[Column], *, is_terminal: bool = True) -> list[str]:
@@ -53,7 +56,7 @@ def lay_out(models: Sequence[Any], columns: Sequence[Column], width: int) -> lis
                 for row in rows:
                     row[n] = row[n][:_SHORT_ID_CHARS]
     for n in sorted(places, key=lambda n: -columns[n].rank):
-        others = _total(widths, places[:-1]) + len(_GAP) + min(widths[places[-1]], _LAST_CELLS)
+        others = _total(widths, places[:-1]) + len(_GAP) + min(widths[places[-1]], columns[places[-1]].stays)
         if columns[n].rank == 0 or others <= width:
             break
         places.remove(n)

@@ -17,6 +17,19 @@ def span_seconds(text: str) -> float | None:
     return float(found[1]) * _SECONDS[found[2]] if found else None
 
 
+def seconds_of(text: str) -> float:
+    """Return the seconds that somebody typed: a span, or a number.
+
+    Raises:
+        CommandError: it is neither, or none.
+
+    """
+    found = span_seconds(text) or span_seconds(f"{text}s")
+    if not found:
+        raise CommandError(ExitCode.USAGE, f"{text!r} is no span; type one like 90 (seconds), 10m or 2h")
+    return found
+
+
 def moment(text: str, *, is_ahead: bool) -> datetime:
     """Return the time that somebody typed: a date and time (local without an offset), `now`, or a span from now.
 
@@ -30,9 +43,9 @@ def moment(text: str, *, is_ahead: bool) -> datetime:
     if text.strip() == "now":
         return now
     seconds = span_seconds(text)
-    if seconds is not None:
-        return now + timedelta(seconds=seconds if is_ahead else -seconds)
     try:
+        if seconds is not None:
+            return now + timedelta(seconds=seconds if is_ahead else -seconds)
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError):
         example = "10m" if is_ahead else "1h (ago)"

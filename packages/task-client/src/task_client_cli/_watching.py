@@ -22,9 +22,9 @@ from task_client_cli._command import command
 from task_client_cli._exits import CommandError, ExitCode
 from task_client_cli._filters import FILTER_OPTIONS, filters_of, filters_text
 from task_client_cli._ids import ids_of
-from task_client_cli._output import printable
 from task_client_cli._session import Session
 from task_client_cli._times import span_text
+from task_client_cli._values import printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -47,14 +47,14 @@ def add_to(app: typer.Typer) -> None:
 def watch(
     session: Session,
     task_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these, to their end.")] = None,
-    interval: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks.")] = 1.0,
+    interval: Annotated[float, typer.Option("--every", min=0.2, max=3_600, help="Seconds between two looks.")] = 1.0,
     **given: Any,
 ) -> int | None:
     """Watch tasks: those that run, those that meet the filters, or some ids up to their end.
 
     On a terminal it is live; elsewhere a line is printed for each change. A broken connection is shown and survived.
     """
-    filters = filters_of(given)
+    filters = filters_of(session, given)
     ids = ids_of(session, task_ids or [])
     if ids and filters:
         raise CommandError(ExitCode.USAGE, "give ids or filters, not both")

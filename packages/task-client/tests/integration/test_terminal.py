@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import pty
@@ -16,17 +17,22 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from task_client.testing import FakeService
+from task_client_cli._output import Format, Output
+from task_client_cli._session import Session, find_server
+from task_client_cli._watching import watch
 from task_contracts import TaskStatus
 
 SECONDS_MAX = 30.0
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ERASES = re.compile(r"\x1b\[[0-3]?[JK]")
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])(?:;\d+)*m")
 HOME, LEAVE = "\x1b[H", "\x1b[?1049l"
 
 
@@ -89,6 +95,13 @@ class Terminal:
         return bool(block)
 
 
+def wait_for(is_so: Callable[[], object]) -> None:
+    end = time.monotonic() + SECONDS_MAX
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 Open = Callable[..., Terminal]
 
 
@@ -106,7 +119,7 @@ def open_terminal(tmp_path: Path, service: Any) -> Iterator[Open]:
 
 def running(fake: FakeService, count: int) -> list[Any]:
     with fake.client() as client:
-        tasks = client.create_many([{"name": f"run {n} \x1b[2J", "type": "slow"} for n in range(count)])
+        tasks = client.create_many([{"name": f"\x1b[2J run {n}", "type": "slow"} for n in range(count)])
     return [fake.begin(task.id) for task in tasks]
 
 
@@ -130,6 +143,28 @@ def test_a_table_fits_the_terminal_and_shows_no_others_sequences(
     assert "\x1b[2J" not in terminal.text
 
 
+@pytest.mark.parametrize("words", ["stats", "queues", "demand default", "errors", "workers", "types", "--help"])
+def test_what_is_looked_at_fits_a_narrow_terminal(open_terminal: Open, fake: FakeService, words: str) -> None:
+    for task in running(fake, 2):
+        fake.fail(task.id, "a message that is far too long for one line of a terminal as narrow as this one is \x1b[2J")
+
+    terminal = open_terminal(*words.split(), columns=60)
+
+    assert terminal.end() == 0
+    assert max(map(len, plain(terminal.text))) <= 60
+    assert "\x1b[2J" not in terminal.text
+
+
+def test_a_list_of_failures_says_why(open_terminal: Open, fake: FakeService) -> None:
+    for task in running(fake, 2):
+        fake.fail(task.id, "no such customer")
+
+    terminal = open_terminal("list", "--status", "failed")
+
+    assert terminal.end() == 0
+    assert terminal.text.count("no such customer") == 2
+
+
 def test_colours_are_for_terminals_without_no_color(open_terminal: Open, fake: FakeService) -> None:
     running(fake, 1)
 
@@ -137,7 +172,23 @@ def test_colours_are_for_terminals_without_no_color(open_terminal: Open, fake: F
 
     assert (coloured.end(), plainly.end()) == (0, 0)
     assert "\x1b[36m" in coloured.text
-    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", plainly.text)
+    assert not COLOUR.search(plainly.text)
+
+
+def test_what_is_drawn_has_no_colours_where_none_are_wanted(
+    open_terminal: Open, fake: FakeService, tmp_path: Path
+) -> None:
+    (task,) = running(fake, 1)
+    fake.fail(task.id)
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"name": "n", "type": "slow"}\n')
+
+    for words in (("watch", str(task.id)), ("create-many", str(path))):
+        coloured, plainly = open_terminal(*words), open_terminal(*words, NO_COLOR="1")
+
+        assert (coloured.end(), plainly.end()) == (0, 0)
+        assert COLOUR.search(coloured.text)
+        assert not COLOUR.search(plainly.text)
 
 
 def test_watch_draws_over_itself_and_never_erases(open_terminal: Open, fake: FakeService) -> None:
@@ -158,6 +209,43 @@ def test_watch_draws_over_itself_and_never_erases(open_terminal: Open, fake: Fak
     assert all(len(line) <= 60 for frame in frames for line in plain(frame.partition(LEAVE)[0]))
     assert after_first[1] == LEAVE  # the terminal is as it was
     assert "stopped" in after_first[2]
+
+
+def test_a_frame_is_one_write(fake: FakeService, service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    tasks = running(fake, 100)
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    for name, value in {"TERM": "xterm", "COLUMNS": "100", "LINES": "60"}.items():
+        monkeypatch.setenv(name, value)
+    seen = [len(written)]
+
+    def progress() -> None:
+        for percent in (10, 20, 30):
+            fake.progress(tasks[-1].id, percent)
+            wait_for(lambda percent=percent: any(f"{percent}%" in text for text in written))
+        seen.append(len(written))
+        for task in tasks:
+            fake.complete(task.id)
+
+    session = Session(find_server(service.url, None), Output(Format.TEXT))
+    with contextlib.closing(session), ThreadPoolExecutor() as pool:
+        changes = pool.submit(progress)
+        watch(session, [str(task.id) for task in tasks[-50:]], 0.2)
+        changes.result()
+
+    frames = [text for text in written[: seen[-1]] if HOME in text]
+    assert len(frames) >= 3
+    assert all(text.count("IN_PROGRESS") == 50 for text in frames if "connected, as of" in text)
+    assert not [text for text in written[: seen[-1]] if HOME not in text and "IN_PROGRESS" in text]
 
 
 def test_watch_shows_a_broken_connection_and_goes_on(
@@ -200,8 +288,7 @@ def test_the_progress_bar_shows_what_the_service_has_confirmed(
     terminal = open_terminal("create-many", str(path))
 
     terminal.read_until(lambda text: "1000/2500" in text)
-    while len(service.requests) < 2:
-        time.sleep(0.01)
+    wait_for(lambda: len(service.requests) >= 2)
     terminal._read(1.0)
     before = {int(count) for count in re.findall(r"(\d+)/2500", terminal.text)}
     confirmed = len(fake.tasks)
@@ -233,9 +320,12 @@ def test_a_change_in_bulk_is_asked_for_by_name_and_number(
     assert {task.status for task in fake.tasks} == {status}
 
 
-def test_a_pipe_that_closes_ends_the_command_in_silence(fake: FakeService, service: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["list --all", "list --all --json", "list --all --jsonl"])
+def test_a_pipe_that_closes_ends_the_command_in_silence(
+    fake: FakeService, service: Any, tmp_path: Path, words: str
+) -> None:
     running(fake, 2_000)
-    command = f"'{sys.executable}' -m task_client_cli list --all | head -n 1; echo ${{PIPESTATUS[0]}}"
+    command = f"'{sys.executable}' -m task_client_cli {words} | head -n 1; echo ${{PIPESTATUS[0]}}"
 
     ended = subprocess.run(
         ["bash", "-c", command],
@@ -246,6 +336,22 @@ def test_a_pipe_that_closes_ends_the_command_in_silence(fake: FakeService, servi
     )
 
     assert (len(ended.stdout.splitlines()), ended.stdout.splitlines()[1], ended.stderr) == (2, "0", "")
+
+
+def test_a_watch_ends_with_who_read_it(fake: FakeService, service: Any, tmp_path: Path) -> None:
+    command = f"set -o pipefail; '{sys.executable}' -m task_client_cli watch | head -n 1"
+    with subprocess.Popen(
+        ["bash", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TASK_SERVER": service.url},
+    ) as process:
+        wait_for(lambda: any("/events" in request for request in service.requests))
+        wait_for(lambda: running(fake, 1) and process.poll() is not None)
+        out, err = process.communicate(timeout=SECONDS_MAX)
+
+    assert (process.returncode, len(out.splitlines()), err) == (0, 1, "")
 
 
 def test_a_reader_that_goes_does_not_keep_a_file_from_being_created(
@@ -270,8 +376,7 @@ def test_a_reader_that_goes_does_not_keep_a_file_from_being_created(
 def test_ctrl_c_ends_a_wait_with_130(open_terminal: Open, fake: FakeService, service: Any) -> None:
     (task,) = running(fake, 1)
     terminal = open_terminal("wait", str(task.id))
-    while not service.requests:
-        time.sleep(0.01)
+    wait_for(lambda: service.requests)
 
     terminal.interrupt()
 
@@ -280,15 +385,33 @@ def test_ctrl_c_ends_a_wait_with_130(open_terminal: Open, fake: FakeService, ser
     assert "Traceback" not in terminal.text
 
 
+def test_wait_shows_a_broken_connection_and_goes_on(
+    open_terminal: Open, fake: FakeService, serve: Callable[..., Any]
+) -> None:
+    (task,) = running(fake, 1)
+    server = serve()
+    terminal = open_terminal("wait", str(task.id), url=server.url)
+    wait_for(lambda: server.requests)
+
+    server.stop()
+    terminal.read_until(lambda text: "trying again" in text)
+    fake.complete(task.id, {"answer": 42})
+    serve(server.server_address[1])
+
+    assert terminal.end() == 0
+    assert '{"answer": 42}' in terminal.text
+    assert "Traceback" not in terminal.text
+
+
 def test_watch_ends_where_the_service_refuses(open_terminal: Open, fake: FakeService) -> None:
     missing, refused = (
         open_terminal("watch", "019a0000-0000-7000-8000-000000000001"),
-        open_terminal("watch", "--worker", "x"),  # which a fake service does not know
+        open_terminal("watch", "--fingerprint", "x"),
     )
 
     assert (missing.end(), refused.end()) == (3, 3)
     assert "no task has the id" in missing.text
-    assert "query.worker" in refused.text
+    assert "query.fingerprint" in refused.text
 
 
 def test_watch_in_a_pipe_survives_a_broken_connection_and_says_so(

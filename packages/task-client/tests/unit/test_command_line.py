@@ -8,36 +8,30 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
-import httpx2
 import pytest
 from typer.testing import CliRunner
 
 from task_client.testing import FakeService
+from task_client.testing._insight import Insight
 from task_client_cli import _contexts as contexts
 from task_client_cli._app import app
+from task_client_cli._columns import ERRORS
+from task_client_cli._tables import Column, lay_out
 from task_contracts import TaskStatus
 
 Run = Callable[..., Any]
+NEIGHBOURS = [UUID("01a22bed-c10a-7247-97bf-27b9a7fb13fb"), UUID("01a22bed-c10a-7247-97bf-27ba3a154bf1")]
+"""Ids as the service makes them within a millisecond."""
 DANGER = "bad\x1b[2J\tname\n\x9b31m"
-
-
-class ByPrefix(FakeService):
-    """A fake service that knows the filter `id_prefix` of a list."""
-
-    def answer(self, request: httpx2.Request) -> httpx2.Response:
-        prefix = request.url.params.get("id_prefix")
-        if prefix is None:
-            return super().answer(request)
-        ids = [str(task.id) for task in self.tasks if str(task.id).startswith(prefix)]
-        params = [("id", one) for one in ids] or [("name", "\N{SNOWMAN} no such name")]
-        return super().answer(httpx2.Request("GET", request.url.copy_with(query=None), params=params))
 
 
 @pytest.fixture
 def fake() -> FakeService:
-    service = ByPrefix({"echo": lambda payload: payload}, queues=frozenset({"default", "reports"}))
+    service = FakeService({"echo": lambda payload: payload}, queues=frozenset({"default", "reports"}))
 
     @service.on("mail.send")
     def send(payload: dict[str, Any]) -> None:
@@ -99,6 +93,14 @@ def test_what_is_typed_wrong_is_usage_and_creates_nothing(
     assert said in ended.stderr
 
 
+def test_each_field_that_is_refused_has_a_line(run: Run) -> None:
+    ended = run("create", "hi", "--queue", "a b", "--label", "k\n  body.name: forged=v", "--max-attempts", "99")
+
+    first, *fields = ended.stderr.splitlines()
+    assert (ended.exit_code, first.partition(":")[0]) == (3, "error")
+    assert [line.split()[0] for line in fields] == ["body.queue:", "body.labels.k\\n", "body.max_attempts:"]
+
+
 def test_what_the_service_refuses_is_3(run: Run) -> None:
     ended = run("create", "hi", "--queue", "nowhere")
 
@@ -142,19 +144,50 @@ def test_an_id_may_be_shortened_as_long_as_it_is_unique(run: Run, fake: FakeServ
     assert len(fake.requests) == 4  # a create, two gets, and one look for the short id
 
 
-def test_short_ids_of_none_and_of_several_are_told_apart(
-    run: Run, fake: FakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_ids_of_none_and_of_several_are_told_apart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    neighbours = iter(NEIGHBOURS)
+    monkeypatch.setattr("task_client.testing._tasks.uuid4", lambda: next(neighbours))
     run("create", "a")
     run("create", "b")
-    monkeypatch.setattr("task_client_cli._ids.dashed", lambda digits: "" if digits == "a" * 8 else digits)
 
-    none, several, seven = run("get", "b" * 20), run("get", "a" * 8), run("get", "abcdef0")
+    none, several, seven = run("get", "b" * 20), run("get", "01a22bed"), run("get", "abcdef0")
 
     assert (none.exit_code, several.exit_code, seven.exit_code) == (3, 2, 2)
     assert "no task has an id" in none.stderr
     assert "several tasks" in several.stderr
     assert "first 8 characters" in seven.stderr
+
+
+def test_what_a_table_shows_of_ids_tells_tasks_of_the_same_moment_apart() -> None:
+    rows = [SimpleNamespace(id=one, name="n" * 100) for one in NEIGHBOURS]
+    columns = (Column("ID", lambda row: str(row.id), is_id=True), Column("NAME", lambda row: row.name))
+
+    _, *lines = lay_out(rows, columns, 60)
+
+    shown = [line.plain.split()[0] for line in lines]
+    assert len({*shown}) == 2
+    assert all(str(one).startswith(text) for one, text in zip(NEIGHBOURS, shown, strict=True))
+
+
+@pytest.mark.parametrize(("width", "is_whole"), [(100, True), (60, False)])
+def test_of_a_failure_the_message_is_the_last_to_be_cut(width: int, is_whole: bool) -> None:
+    group = SimpleNamespace(
+        count=36,
+        fingerprint="4f0c2b9a1d3e5f60",
+        last_at=None,
+        type="mail.send",
+        first_at=None,
+        example_id=NEIGHBOURS[0],
+        frame="mail.send in render",
+        exception="OSError",
+        message="no mail host answers at the address",
+    )
+
+    heading, row = lay_out([group], ERRORS, width)
+
+    assert heading.plain.split()[:2] == ["ATTEMPTS", "FINGERPRINT"]
+    assert row.plain.endswith("no mail host answers at the address") is is_whole
+    assert str(NEIGHBOURS[0])[:8] not in row.plain
 
 
 def test_a_list_in_a_pipe_is_whole_lines_of_values(run: Run) -> None:
@@ -185,6 +218,33 @@ def test_an_empty_list_is_no_data_and_a_word_on_stderr(run: Run) -> None:
     assert "no task" in text.stderr
 
 
+def test_a_worker_may_be_named_by_its_host_and_process(run: Run, fake: FakeService) -> None:
+    task_ids = [run("create", "t", "--type", "slow").stdout.strip() for _ in range(2)]
+    fake.begin(UUID(task_ids[0]))
+    worker_id, host, pid = (json.loads(run("workers", "--json").stdout)[0][name] for name in ("id", "host", "pid"))
+
+    listed = [run("list", "--worker", name).stdout for name in (worker_id, worker_id[:9], f"{host}:{pid}")]
+    other = run("list", "--worker", f"{host}:{pid + 1}")
+
+    assert {text.partition("\t")[0] for text in listed} == {task_ids[0]}
+    assert (other.exit_code, other.stdout) == (3, "")
+    assert "no live worker is" in other.stderr
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(None, "leader"), (12.4, "leader,silent 12s")])
+def test_workers_say_which_one_is_silent(
+    seconds: float | None, state: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = Insight.workers
+    monkeypatch.setattr(
+        Insight,
+        "workers",
+        lambda self: [one.model_copy(update={"silent_seconds": seconds}) for one in answered(self)],
+    )
+
+    assert f"\t{state}\t" in run("workers").stdout
+
+
 def test_list_stops_at_its_limit_and_all_goes_through_every_page(run: Run, fake: FakeService) -> None:
     with fake.client() as client:
         client.create_many([{"name": f"n{n}", "type": "slow"} for n in range(450)])
@@ -199,6 +259,104 @@ def test_a_wrong_filter_names_what_there_is(run: Run) -> None:
 
     assert ended.exit_code == 2
     assert "COMPLETED" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["list --created-from 999999d", "list --limit 99999999999999999999999", "watch --every 1e300"],
+)
+def test_what_is_beyond_all_bounds_is_usage(run: Run, fake: FakeService, words: str) -> None:
+    ended = run(*words.split())
+
+    assert (ended.exit_code, ended.stdout, fake.tasks) == (2, "", [])
+    assert "islice" not in ended.stderr
+
+
+def test_a_fault_of_the_command_is_70_with_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr("task_client.TaskClient.queues", fail)
+
+    ended = run("queues")
+
+    assert (ended.exit_code, ended.stdout) == (70, "")
+    assert "Traceback" in ended.stderr
+    assert "ZeroDivisionError: a fault" in ended.stderr
+
+
+@pytest.mark.parametrize("type_", ["slow", "echo", "mail.send"])
+def test_what_others_wrote_makes_no_line_of_its_own_on_stderr(run: Run, fake: FakeService, type_: str) -> None:
+    name = "a\nerror: forged"
+
+    made = run("create", name, "--type", type_)
+    ended = [made, run("wait", made.stdout.strip(), "--timeout", "0.2"), run("rerun", made.stdout.strip())]
+    ended += [run("cancel", name), run("list", "--worker", name), run("cancel", "--name", name)]
+
+    lines = [line for one in ended for line in one.stderr.splitlines()]
+    assert [line for line in lines if line.startswith("error: forged")] == []
+    assert len(lines) == len(ended)
+    assert "a\\nerror: forged is " in lines[0]
+
+
+def test_a_file_is_created_once_and_each_other_file_too(run: Run, fake: FakeService, tmp_path: Path) -> None:
+    first, second, copy = (tmp_path / name for name in ("first.jsonl", "second.jsonl", "copy.jsonl"))
+    first.write_text('{"name": "a"}\n{"name": "b"}\n')
+    second.write_text('{"name": "c"}\n{"name": "b"}\n')
+    copy.write_bytes(first.read_bytes())
+
+    ids = [
+        {*run("create-many", *words).stdout.split()}
+        for words in ([first], [second], [first, "--queue", "reports"], [first], [copy], [first, "--key", "anew"])
+    ]
+
+    created = [ids[0], ids[1], ids[2], ids[5]]
+    assert [len(one) for one in created] == [2, 2, 2, 2]
+    assert len(set().union(*created)) == len(fake.tasks) == 8
+    assert ids[0] == ids[3] == ids[4]
+    assert [task.queue for task in fake.tasks if str(task.id) in ids[2]] == ["reports", "reports"]
+
+
+@pytest.mark.parametrize("name", ["tasks.jsonl", "tasks.csv"])
+def test_the_names_of_a_file_make_no_lines_and_no_pages_on_stderr(run: Run, tmp_path: Path, name: str) -> None:
+    path, fields = tmp_path / name, ["a\nline 7: fake", "k" * 200_000]
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"name": "n", field: "x"}) + "\n" for field in fields))
+    else:
+        path.write_text("".join(f'name,"{field}"\n' for field in fields) + "n,x\n")
+
+    ended = run("create-many", path)
+
+    assert ended.exit_code == 2
+    assert "line 7" not in [line[:6] for line in ended.stderr.splitlines()]
+    assert "a\\nline 7: fake: Extra inputs" in ended.stderr
+    assert max(map(len, ended.stderr.splitlines())) < 400
+
+
+@pytest.mark.parametrize(
+    ("heading", "twice"),
+    [
+        ("name,type,type", "type"),
+        ("name,label.a,labels.a", "label.a"),
+        ("name,payload.n,payload.n:json", "payload.n"),
+        ("name, name,type,type ", "name, type"),
+    ],
+)
+def test_a_heading_that_has_a_field_twice_is_refused_by_name(
+    run: Run, fake: FakeService, heading: str, twice: str
+) -> None:
+    rows = f"{heading}\n{','.join('1' for _ in heading.split(','))}\n"
+
+    ended = run("create-many", "-", "--format", "csv", text=rows)
+
+    assert (ended.exit_code, fake.tasks) == (2, [])
+    assert f"line 1: the heading has {twice} twice\n" in ended.stderr
+
+
+def test_empty_cells_of_a_heading_name_nothing(run: Run, fake: FakeService) -> None:
+    assert run("create-many", "-", "--format", "csv", text="name,,\nn,,\n").exit_code == 0
+
+    assert [task.name for task in fake.tasks] == ["n"]
 
 
 def test_attempts_show_errors_without_driving_the_terminal(run: Run) -> None:
@@ -229,6 +387,18 @@ def test_each_look_has_text_and_json(run: Run, look: str) -> None:
     assert (text.exit_code, as_json.exit_code) == (0, 0)
     assert text.stdout.strip()
     assert json.loads(as_json.stdout)
+
+
+def test_demand_says_how_many_workers_a_queue_wants(run: Run) -> None:
+    for _ in range(2):
+        run("create", "t", "--type", "slow", "--queue", "reports")
+
+    text, as_json = run("demand", "reports", "--target-wait", "5m"), run("demand", "reports", "--json")
+    nowhere, never = run("demand", "nowhere"), run("demand", "reports", "--target-wait", "soon")
+
+    assert "desired_workers\t2\n" in text.stdout
+    assert json.loads(as_json.stdout)["demand"] == 2
+    assert (nowhere.exit_code, never.exit_code) == (3, 2)
 
 
 def test_cancel_and_rerun_by_id(run: Run) -> None:
@@ -309,9 +479,10 @@ def test_contexts_are_kept_in_a_file_of_the_users_own(run: Run) -> None:
     run("context", "add", "prod", "https://prod.test")
     run("context", "use", "prod")
 
-    listed = run("context", "list")
+    listed, as_json = run("context", "list"), run("context", "list", "--json")
 
-    assert listed.stdout == "  dev\thttp://dev.test:9000\n* prod\thttps://prod.test\n"
+    assert listed.stdout == "dev\tno\thttp://dev.test:9000\nprod\tyes\thttps://prod.test\n"
+    assert [(one["name"], one["is_used"]) for one in json.loads(as_json.stdout)] == [("dev", False), ("prod", True)]
     assert stat.S_IMODE(contexts.path().stat().st_mode) == 0o600
     assert [path.name for path in contexts.path().parent.iterdir()] == ["contexts.json"]
 
@@ -338,6 +509,27 @@ def test_what_is_no_context_and_no_server_is_usage(run: Run, words: list[str]) -
 
     assert ended.exit_code == 2
     assert ended.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("option", ["--json", "--jsonl"])
+def test_what_is_found_is_data_too(run: Run, service: Any, option: str) -> None:
+    doctor, shown = run("doctor", option), run("context", "show", option)
+    away = run("doctor", option, "--server", "http://127.0.0.1:1")
+
+    found = json.loads(doctor.stdout)
+    assert [*found] == ["server", "client", "reached", "service", "clock", "check", "status"]
+    assert (found["status"], found["service"]["version"], doctor.exit_code) == ("ok", found["client"], 0)
+    assert abs(found["clock"]) < 5
+    assert json.loads(shown.stdout) == {"server": service.url, "origin": "TASK_SERVER"}
+    assert (away.exit_code, away.stdout) == (4, "")
+
+
+def test_a_file_of_contexts_cannot_drive_the_terminal(run: Run) -> None:
+    contexts.path().parent.mkdir(parents=True)
+    contexts.path().write_text(json.dumps({"servers": {"a": f"http://{DANGER}"}, "used": "a"}))
+
+    for option in ([], ["--json"], ["--jsonl"]):
+        assert not set(run("context", "list", *option).stdout) & {"\x1b", "\x9b"}
 
 
 def test_a_broken_file_of_contexts_is_named(run: Run) -> None:
@@ -367,11 +559,15 @@ def test_watch_of_what_is_not_there_is_refused(run: Run) -> None:
     assert "019a0000-0000-7000-8000-000000000001" in ended.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["list", "--help"], ["create-many", "--help"]])
-def test_help_imports_neither_pydantic_nor_httpx2(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "-h", "--version", "list --help", "list -h", "create-many --help", "context -h", "context add --help",
+     "context add -h", "--server http://x list --help", "--server=http://x --context c list -h"],
+)  # fmt: skip
+def test_help_imports_neither_pydantic_nor_httpx2(words: str) -> None:
     code = (
         "import sys\nfrom task_client_cli.__main__ import main\n"
-        f"sys.argv = ['task-client', *{words!r}]\n"
+        f"sys.argv = ['task-client', *{words.split()!r}]\n"
         "try:\n    main()\nexcept SystemExit as ended:\n    assert not ended.code\n"
         "print({'pydantic', 'httpx2', 'task_client', 'rich'} & set(sys.modules), file=sys.stderr)"
     )
@@ -380,6 +576,35 @@ def test_help_imports_neither_pydantic_nor_httpx2(words: list[str]) -> None:
 
     assert ended.stderr == "set()\n"
     assert "task-client" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("--server SERVER list", 0, ""),
+        ("--server=SERVER list --server http://127.0.0.1:1", 4, "http://127.0.0.1:1"),
+        ("--context none --server SERVER queues", 0, ""),
+        ("--context none queues", 2, "there is no context 'none'"),
+        ("--server", 2, "requires an argument"),
+        ("--server SERVER", 2, "Missing command"),
+        ("--server SERVER nothing", 2, "No such command 'nothing'"),
+        ("context nothing", 2, "No such command 'nothing'"),
+        ("lst", 2, "Did you mean 'list'"),
+    ],
+)
+def test_options_in_front_are_those_of_the_command(
+    service: Any, tmp_path: Path, words: str, code: int, said: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "task_client_cli", *words.replace("SERVER", service.url).split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"HOME": str(tmp_path), "TASK_SERVER": "http://127.0.0.1:2"},
+    )
+
+    assert ended.returncode == code
+    assert said in ended.stderr
 
 
 def test_without_the_extra_the_command_says_so() -> None:

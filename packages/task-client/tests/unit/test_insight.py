@@ -77,14 +77,14 @@ async def test_counts_and_demand_agree(talk: Talk, fake: FakeService) -> None:
 
     assert (stats.waiting, stats.running, stats.rates[0].accepted) == (2, 1, 3)
     assert (by_queue["reports"].waiting, by_queue["default"].waiting) == (2, 0)
-    assert (demand.demand, demand.waiting, demand.running, demand.desired_workers) == (3, 2, 1, 1)
+    assert (demand.demand, demand.waiting, demand.running, demand.desired_workers) == (3, 2, 1, 3)
 
 
 async def test_demand_of_no_queue_is_refused(talk: Talk) -> None:
     with pytest.raises(NotFoundError, match="no queue"):
         await talk("demand", "nowhere")
     with pytest.raises(ProblemError, match="target_wait_seconds"):
-        await talk("demand", "default", target_wait_seconds=-1)
+        await talk("demand", "default", target_wait_seconds=0.5)
 
 
 async def test_errors_come_in_groups_the_largest_first(talk: Talk, fake: FakeService) -> None:
@@ -99,6 +99,19 @@ async def test_errors_come_in_groups_the_largest_first(talk: Talk, fake: FakeSer
         ("slow", "SlowError", 1),
     ]
     assert groups[0].example_id in {mail.id for mail in mails}
+
+
+async def test_failures_of_one_kind_are_listed_and_run_again(talk: Any, fake: FakeService) -> None:
+    slow = await talk("create", name="slow", type="slow")
+    fake.fail(slow.id, "too slow", type="SlowError")
+    mails = [await talk("create", name="mail", type="mail.send") for _ in range(3)]
+    kind = (await talk("errors"))[0].fingerprint
+
+    listed = await talk.take(fingerprint=kind)
+    rerun = await talk("rerun_many", fingerprint=kind)
+
+    assert {task.id for task in listed} == {mail.id for mail in mails}
+    assert rerun == 3
 
 
 async def test_workers_types_and_version_name_what_is_there(talk: Talk) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Callable, Iterable
@@ -10,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from math import ceil
 
-from task_client.testing._tasks import HOST, WORKER_ID, FakeTasks
+from task_client.testing._tasks import HOST, WORKER_ID, FakeTasks, failure_kind
 from task_contracts import (
     Activity,
     Demand,
     ErrorGroup,
     Explanation,
+    FailureKind,
     Priority,
     PriorityState,
     QueueState,
@@ -88,8 +88,8 @@ class Insight:
         if queue not in self._queues:
             return None
         state = self._queue(queue)
-        mean = self._activity(_RATES_SECONDS[-1]).mean_run_seconds or 0.0
-        wanted = state.running + state.waiting * mean / (target_wait_seconds or _TARGET_WAIT_SECONDS)
+        mean, target = self._activity(_RATES_SECONDS[-1]).mean_run_seconds, target_wait_seconds or _TARGET_WAIT_SECONDS
+        wanted = state.running + state.waiting * (1.0 if mean is None else min(1.0, mean / target))
         return Demand(
             queue=queue,
             demand=state.running + state.waiting,
@@ -101,11 +101,11 @@ class Insight:
 
     def errors(self) -> list[ErrorGroup]:
         """Return what has failed, by type and exception."""
-        groups: dict[tuple[str, str], list[Task]] = {}
+        groups: dict[FailureKind, list[Task]] = {}
         for task, _ in self._tasks.all():
-            if task.status is TaskStatus.FAILED and task.error is not None:
-                groups.setdefault((task.type, task.error.type or task.error.code), []).append(task)
-        return sorted((_group(*key, failed) for key, failed in groups.items()), key=lambda group: -group.count)
+            if kind := failure_kind(task):
+                groups.setdefault(kind, []).append(task)
+        return sorted((_group(kind, failed) for kind, failed in groups.items()), key=lambda group: -group.count)
 
     def workers(self) -> list[WorkerInfo]:
         """Return the one worker."""
@@ -213,14 +213,14 @@ def _priority(priority: Priority, tasks: Iterable[Task]) -> PriorityState | None
     )
 
 
-def _group(type_: str, exception: str, failed: list[Task]) -> ErrorGroup:
+def _group(kind: FailureKind, failed: list[Task]) -> ErrorGroup:
     at = [task.finished_at or task.created_at for task in failed]
     latest = failed[at.index(max(at))]
     return ErrorGroup(
-        fingerprint=hashlib.sha256(f"{type_} {exception}".encode()).hexdigest()[:16],
-        type=type_,
-        exception=exception,
-        frame="",
+        fingerprint=kind.fingerprint,
+        type=kind.type,
+        exception=kind.exception,
+        frame=kind.frame,
         message=latest.error.message if latest.error else "",
         count=len(failed),
         first_at=min(at),

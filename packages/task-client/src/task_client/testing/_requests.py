@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from task_client._bodies import field_problems
 from task_client.testing._answers import RefusedError, invalid
+from task_client.testing._tasks import failure_kind
 from task_contracts import FieldProblem, Priority, SortOrder, Task, TaskBatch, TaskStatus, View, limits
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -64,11 +65,15 @@ class Filter(EventFilter):
                 self.created_from is None or task.created_at >= self.created_from,
                 self.created_to is None or task.created_at < self.created_to,
                 self._matches_end(task),
-                self.fingerprint is None,  # a test's task fails without an exception of a handler's code
+                self.fingerprint is None or self._matches_kind(task),
                 self.worker is None or (self.worker == task.worker_id and task.status is TaskStatus.IN_PROGRESS),
                 task.id.hex.startswith((self.id_prefix or "").replace("-", "").lower()),
             )
         )
+
+    def _matches_kind(self, task: Task) -> bool:
+        kind = failure_kind(task)
+        return kind is not None and kind.fingerprint == self.fingerprint
 
     def _matches_end(self, task: Task) -> bool:
         if self.finished_from is None and self.finished_to is None:
@@ -96,7 +101,7 @@ class DemandQuery(BaseModel):
 
     model_config = _FORBID
 
-    target_wait_seconds: float | None = Field(default=None, gt=0)
+    target_wait_seconds: float | None = Field(default=None, ge=1, le=86_400)
 
 
 class BulkBody(BaseModel):

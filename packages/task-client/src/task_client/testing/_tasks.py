@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from task_contracts import (
     Attempt,
     ErrorCode,
+    FailureKind,
     ProblemCode,
     Progress,
     Task,
@@ -40,6 +41,13 @@ class WrongStatusError(Exception):
     def __init__(self, status: TaskStatus, *events: Event) -> None:
         super().__init__(refusal(status, *events))
         self.code = ProblemCode.TASK_FINISHED if events == CANCELLATION else ProblemCode.WRONG_STATUS
+
+
+def failure_kind(task: Task) -> FailureKind | None:
+    """Return how a task FAILED, as far as it is known without the code of a handler; None if it is not FAILED."""
+    if task.status is not TaskStatus.FAILED or task.error is None:
+        return None
+    return FailureKind(task.type, task.error.type or task.error.code)
 
 
 class FakeTasks:
