@@ -162,6 +162,7 @@ def types(session: nox.Session, package: str) -> None:
     """Mypy, strict, each package by itself, and how types look to those who use it (tests/typing)."""
     if package == "noxfile":
         in_workspace(session, "mypy", "noxfile.py", "tools/release.py", "tools/seconds.py", "tools/snippets.py")
+        in_workspace(session, "mypy", "-p", "benchmarks", "--exclude", "benchmarks/(peers|tests)/")
         return
     member = MEMBERS[package]
     in_workspace(session, "mypy", f"{member.folder}/src")
@@ -216,8 +217,8 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tools(session: nox.Session) -> None:
-    """What cuts a release, tried in clones: one member moves alone, and the wheels of all still fit together."""
-    in_workspace(session, "pytest", "-q", "tools", *session.posargs)
+    """What cuts a release, tried in clones; and the benchmarks, in a run of seconds without peers."""
+    in_workspace(session, "pytest", "-q", "tools", "benchmarks", *session.posargs)
 
 
 @nox.session
@@ -293,6 +294,16 @@ def coverage(session: nox.Session) -> None:
         session.error(f"{lines:.1f} % of the lines ran; at least {LINES_PERCENT_MIN} % must")
 
 
+@nox.session(python=PYTHONS[-1], default=False)
+def benchmark(session: nox.Session) -> None:
+    """Speed beside the peers, written to docs/performance.md, in half an hour; `-- --quick`, `-- --growth`.
+
+    All run on the Python that our images have.
+    """
+    uv_sync(session, "--all-packages")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
 @nox.session(venv_backend="none", default=False)
 def fmt(session: nox.Session) -> None:
     """Format everything, and mend what ruff can mend."""
@@ -313,9 +324,13 @@ def in_workspace(session: nox.Session, *command: str, **options: Any) -> None:
 
 def sync(session: nox.Session, member: Member) -> None:
     """Make the session's environment hold this member, what it declares and its test group, and nothing else."""
+    uv_sync(session, "--no-default-groups", "--group", "test", "--package", member.name)
+
+
+def uv_sync(session: nox.Session, *what: str) -> None:
+    """Make the session's environment hold what is chosen of the lock file, with all extras, and nothing else."""
     session.run_install(
-        *("uv", "sync", "-q", "--locked", "--exact", "--all-extras"),
-        *("--no-default-groups", "--group", "test", "--package", member.name),
+        *("uv", "sync", "-q", "--locked", "--exact", "--all-extras", *what),
         f"--python={session.virtualenv.location}",
         env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
         external=True,

@@ -15,6 +15,7 @@ from uuid import UUID
 import pytest
 
 from harness.world import World
+from task_store import SCHEMA_REVISION
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
@@ -57,7 +58,7 @@ async def test_a_file_of_tasks_is_created_once_and_all_of_it_runs(world: World, 
 
 async def test_a_script_creates_waits_cancels_and_runs_again(world: World, run: Run) -> None:
     done = await run("create", "hello", "--payload", '{"text": "hello"}', "--wait")
-    code, made, _ = await run("create", "for nobody", "--type", "no.such", "--label", "a=b")
+    code, made, _ = await run("create", "for later", "--run-at", "1h", "--label", "a=b")
     task_id = made.strip()
     late = await run("wait", task_id, "--timeout", "0.5")
     refused = await run("rerun", task_id)
@@ -75,3 +76,19 @@ async def test_a_script_creates_waits_cancels_and_runs_again(world: World, run: 
     assert doctor[0] == 0
     assert "clock    agrees" in doctor[1]
     await world.check()
+
+
+async def test_whoever_is_on_call_asks_why_and_who(world: World, run: Run) -> None:
+    task_id = (await run("create", "later", "--run-at", "1h"))[1].strip()
+    explained, workers, types = await asyncio.gather(
+        run("explain", task_id, "--json"), run("workers", "--jsonl"), run("types", "--jsonl")
+    )
+    doctor, cancelled = await run("doctor"), await run("cancel", task_id)
+
+    why: dict[str, Any] = json.loads(explained[1])
+    (worker,) = map(json.loads, workers[1].splitlines())
+    offered = {json.loads(line)["type"] for line in types[1].splitlines()}
+    assert (explained[0], workers[0], types[0], doctor[0], cancelled[0]) == (0, 0, 0, 0, 0)
+    assert why["reason"] == "not_due"
+    assert set(worker["types"]) == offered
+    assert f"schema {SCHEMA_REVISION}" in doctor[1]

@@ -59,3 +59,34 @@ def test_rabbitmq_has_the_memory_that_its_log_needs(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_the_api_is_given_the_names_that_it_may_be_called_by(file: str) -> None:
     assert services(file)["api"]["environment"]["TASK_API_ALLOWED_HOSTS"] == "${TASK_API_ALLOWED_HOSTS:-}"
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_metrics_and_traces_are_off_until_they_are_asked_for_and_are_not_published(file: str, name: str) -> None:
+    service = services(file)[name]
+
+    assert service["environment"]["TASK_METRICS_PORT"] == "${TASK_METRICS_PORT:-}"
+    assert service["environment"]["TASK_METRICS_HOST"] == "0.0.0.0"  # of the container
+    assert service["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == "${OTEL_EXPORTER_OTLP_ENDPOINT:-}"
+    assert not [port for port in service.get("ports", []) if "METRICS" in port]
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_the_images_have_what_traces_need(name: str) -> None:
+    syncs = re.findall(r"uv sync .*", (ROOT / "services" / name / "Dockerfile").read_text())
+
+    assert [sync for sync in syncs if "--package" in sync]
+    assert all("--extra otel" in sync for sync in syncs if "--package" in sync)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_health_checks_of_our_services_are_those_of_their_images(file: str) -> None:
+    assert not [name for name in ("api", "worker") if "healthcheck" in services(file)[name]]
+
+
+@pytest.mark.parametrize("service", ["api", "worker"])
+def test_both_targets_of_an_image_have_its_health_check(service: str) -> None:
+    base = (ROOT / "services" / service / "Dockerfile").read_text().partition("FROM base AS locked")[0]
+
+    assert base.count("\nHEALTHCHECK ") == 1

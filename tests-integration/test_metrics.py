@@ -52,6 +52,12 @@ def test_every_alert_names_its_section_of_the_runbook() -> None:
     assert set(sections) <= set(_anchors((DOCS / "runbook.md").read_text(encoding="utf-8")))
 
 
+def test_the_alert_on_leases_holds_for_a_lease_of_any_length() -> None:
+    (rule,) = re.findall(r"alert: TaskServiceLeaseShort\n(?: +#.*\n)* +expr: (.*)\n", RULES.read_text(encoding="utf-8"))
+
+    assert rule == "task_service_lease_remaining_seconds < 0.5 * task_service_lease_seconds"
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_takes_the_rules() -> None:
     subprocess.run(["promtool", "check", "rules", str(RULES)], check=True)
@@ -97,6 +103,12 @@ async def test_a_service_shows_api_and_worker_in_one_scrape(tmp_path: Path) -> N
         assert sum(value for name, value in shown.items() if name.startswith("task_service_finished_total")) == 5
         assert shown["task_service_database_up"] == 1
 
+        (waiting,) = await api.create_all([{"type": "no-worker-offers-it"}])
+        (await api.http.delete(f"/api/v1/tasks/{waiting}")).raise_for_status()
+        shown = await _scrape(api.process)
+        kind = 'priority="MEDIUM",queue="default",status="CANCELLED",type="other"'
+        assert shown[f"task_service_finished_total{{{kind}}}"] == 1
+
 
 @pytest.mark.private_servers
 async def test_with_the_database_frozen_a_scrape_is_answered_at_once_and_says_so(
@@ -104,6 +116,12 @@ async def test_with_the_database_frozen_a_scrape_is_answered_at_once_and_says_so
 ) -> None:
     async with World(breakable_postgres.url(), broker_url, tmp_path) as world:
         api, worker = await world.api(TASK_METRICS_PORT="0"), await world.worker(TASK_METRICS_PORT="0")
+
+        async def is_lease_short() -> bool:
+            shown = await _scrape(worker)
+            return shown["task_service_lease_remaining_seconds"] < 0.5 * shown["task_service_lease_seconds"]
+
+        assert not await is_lease_short()
         breakable_postgres.pause()
 
         async def both_say_so() -> bool:  # each scrape has a second, by its timeout
@@ -111,4 +129,5 @@ async def test_with_the_database_frozen_a_scrape_is_answered_at_once_and_says_so
             return all(one["task_service_database_up"] == 0 for one in shown)
 
         await eventually(both_say_so, "both processes say that the database is away")
+        await eventually(is_lease_short, "the lease is short, as its alert says")
         breakable_postgres.resume()

@@ -21,3 +21,17 @@ def test_every_metric_is_in_the_table_and_nothing_else_is() -> None:
 
     assert listed == KIND_BY_NAME
     assert len(rows) == len(listed)
+
+
+def test_the_buckets_are_those_that_the_page_names() -> None:
+    assert "buckets from 5 ms to 1 hour" in Page.read("metrics.md").text
+    assert (names.SECONDS_BUCKETS[0], names.SECONDS_BUCKETS[-1]) == (0.005, 3_600)
+
+
+def test_no_label_holds_an_id_or_names_a_worker() -> None:
+    labels = {label for one in (*names.COUNTERS, *names.HISTOGRAMS, *names.GAUGES) for label in one.labels}
+
+    assert labels == {
+        *("queue", "type", "priority", "event", "status"),
+        *("state", "statement", "process", "version", "python"),
+    }

@@ -108,7 +108,7 @@ def _worst_warnings() -> Iterator[str]:
             *api_startup_warnings(api, facts, newer),
             *worker_startup_warnings(worker, {}, facts, newer),
             *worker_startup_warnings(worker, {"slow": slow_one}, facts, newer),
-            *service_startup_warnings(WorkerSettings(**URLS, max_tasks=1)),
+            *service_startup_warnings(WorkerSettings(**URLS, max_tasks=1, processes=2)),
         ]
     )
 

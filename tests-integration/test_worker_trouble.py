@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
@@ -25,6 +26,10 @@ async def are_steady(world: World) -> bool:
     return all(row["is_so"] for row in await world.tables.rows(steady, LEASE_SECONDS))
 
 
+async def is_silent(api: Api, task_id: UUID) -> bool:
+    return bool((await api.get(f"{task_id}/explain"))["reason"] == "worker_silent")
+
+
 async def post_until_it_breaks(api: Api) -> None:
     with suppress(httpx2.TransportError):
         while True:
@@ -42,11 +47,15 @@ async def test_the_tasks_of_a_killed_worker_run_again_in_time_and_completed_ones
     running = await api.create_all([{"type": type_, "payload": gate.payload} for type_ in PLACES])
     await eventually(lambda: len(world.journal.notes()) == 50 + len(PLACES), "all of them run")
     children = doomed.family()
-    await world.worker()
+    survivor = await world.worker()
     await eventually(lambda: are_steady(world), "both have ticked for a lease, so that they may declare deaths")
 
     (clock,) = await world.tables.rows("SELECT clock_timestamp() AS now")
     doomed.kill()
+    await eventually(
+        lambda: is_silent(api, running[0]), "its silence is seen before its lease is over", seconds=LEASE_SECONDS
+    )
+    await survivor.logged("worker_lost", host=socket.gethostname(), pid=doomed.pid)
     await eventually(lambda: all(len(world.journal.of(one)) == 2 for one in running), "they run again")
     gate.open()
 

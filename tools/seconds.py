@@ -16,7 +16,7 @@ BUDGET_SECONDS = {
     "unit": 80,
     "model": 30,
     "wheels": 20,
-    "tools": 30,
+    "tools": 105,
     "examples": 10,
     "integration": 330,
     "system": 240,

@@ -47,7 +47,8 @@ FROM (VALUES
     ('task_worker', 'queues', 'SELECT'),
     ('task_worker', 'activity_minutes', 'SELECT, INSERT, UPDATE, DELETE'),
     ('task_worker', 'queue_now', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('task_worker', 'failure_hours', 'SELECT, INSERT, UPDATE, DELETE')
+    ('task_worker', 'failure_hours', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('task_worker', 'uncounted_tasks', 'SELECT, DELETE')
 ) AS granted (role, relation, rights)
 WHERE to_regclass(relation) IS NOT NULL \gexec
 GRANT USAGE ON SCHEMA public TO task_producer;
