@@ -5,6 +5,16 @@ documents, and the messages on the broker. Depends on pydantic alone and does no
 """
 
 from task_contracts import _limits as limits
+from task_contracts._access import (
+    ApiKey,
+    ApiKeyCreate,
+    AuditAction,
+    AuditEntry,
+    CreatedApiKey,
+    KeyText,
+    Scope,
+    all_scopes,
+)
 from task_contracts._back_off import BackOff
 from task_contracts._bulk_result import BulkResult
 from task_contracts._enums import ErrorCode, Priority, SortOrder, TaskStatus, View
@@ -36,6 +46,7 @@ from task_contracts._json import (
     storable_text,
 )
 from task_contracts._messages import DueTasks, Signal, SignalKind
+from task_contracts._pauses import Pause, PauseCreate
 from task_contracts._printable import printable_text
 from task_contracts._problems import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode
 from task_contracts._retry_after import retry_after_seconds
@@ -72,9 +83,14 @@ __all__ = [
     "PROBLEM_MEDIA_TYPE",
     "REJECTED_FAILURE",
     "Activity",
+    "ApiKey",
+    "ApiKeyCreate",
     "Attempt",
+    "AuditAction",
+    "AuditEntry",
     "BackOff",
     "BulkResult",
+    "CreatedApiKey",
     "CreatedTasks",
     "Demand",
     "DueTasks",
@@ -90,11 +106,14 @@ __all__ = [
     "ItemList",
     "JsonObject",
     "JsonValue",
+    "KeyText",
     "LabelKey",
     "LabelValue",
     "Labels",
     "MaxAttempts",
     "Name",
+    "Pause",
+    "PauseCreate",
     "Payload",
     "Priority",
     "PriorityState",
@@ -105,6 +124,7 @@ __all__ = [
     "QueueState",
     "Reason",
     "RunAt",
+    "Scope",
     "Signal",
     "SignalKind",
     "SortOrder",
@@ -127,6 +147,7 @@ __all__ = [
     "Version",
     "View",
     "WorkerInfo",
+    "all_scopes",
     "check_json",
     "check_text",
     "limits",

@@ -78,3 +78,9 @@ LOSSES_MAX = 3
 """Workers that a task may lose before it FAILs as `worker_lost`."""
 UNKNOWN_TYPE_DAYS = 7
 """Days that a task waits for a worker of its type, after one last offered that type."""
+
+API_KEYS_MAX = 1_000
+"""Keys that are neither revoked nor expired."""
+PAUSES_MAX = 100
+"""Pauses that stand at once: each statement that claims tests them all."""
+PAUSE_REASON_CHARS = 500
