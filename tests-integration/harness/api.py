@@ -13,6 +13,7 @@ from harness.processes import Process
 from harness.waiting import SECONDS, eventually
 
 TASKS = "/api/v1/tasks"
+BATCH = f"{TASKS}/batch"
 AT_ONCE = 40
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
@@ -45,9 +46,13 @@ class Api:
 
     async def post(self, **fields: Any) -> httpx2.Response:
         """Ask for a task, and return whatever is answered."""
-        answer = await self.http.post(TASKS, json={"name": "a task", **fields})
+        return await self.send(TASKS, {"name": "a task", **fields})
+
+    async def send(self, path: str, body: Json, *, key: str | None = None) -> httpx2.Response:
+        """Ask for a task or, at `BATCH`, for several, with an Idempotency-Key or without; return what is answered."""
+        answer = await self.http.post(path, json=body, headers={"Idempotency-Key": key} if key else {})
         if answer.status_code == 201:
-            self._accepted.ids.add(UUID(answer.json()["id"]))
+            self._accepted.ids.update(ids_of(answer.json()))
         return answer
 
     async def create_all(self, bodies: Iterable[Json]) -> list[UUID]:
@@ -99,3 +104,8 @@ class Api:
     async def aclose(self) -> None:
         """Close the connections to it."""
         await self.http.aclose()
+
+
+def ids_of(answer: Json) -> list[UUID]:
+    """Return the ids of the task, or of the tasks of a batch, that an answer names."""
+    return [UUID(task["id"]) for task in answer.get("items", [answer])]
