@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from harness.earlier import VERSIONS, NoEarlierVersionError, find_earlier, revisions_today
+from harness.earlier import ROOT, VERSIONS, NoEarlierVersionError, find_earlier, revisions_today
 
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 ENV |= {f"GIT_{who}_{what}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -171,3 +172,22 @@ def test_todays_revisions_are_those_of_the_files(repository: Repository) -> None
     repository.write("0001f")
 
     assert revisions_today(repository.root) == ("0001f", "0002")
+
+
+@pytest.mark.skipif(not (ROOT / ".github").exists(), reason="an image lacks what is for the host alone")
+def test_every_job_that_runs_the_system_tests_has_the_whole_history() -> None:
+    depth_by_job = {}
+    for file in (ROOT / ".github" / "workflows").glob("*.yml"):
+        for name, job in yaml.safe_load(file.read_text())["jobs"].items():
+            steps = job.get("steps", [])
+            if any(runs_system_tests(line) for step in steps for line in step.get("run", "").splitlines()):
+                (checkout,) = (step for step in steps if step.get("uses", "").startswith("actions/checkout@"))
+                depth_by_job[f"{file.stem}/{name}"] = checkout.get("with", {}).get("fetch-depth")
+
+    assert depth_by_job == {"ci/everything": 0, "nightly/newest": 0}
+
+
+def runs_system_tests(line: str) -> bool:
+    """Return whether a line of a script runs all sessions of nox, or names that of the system's tests."""
+    _, nox, sessions = line.partition(" nox")
+    return bool(nox) and (" -s" not in sessions or "system" in sessions)
