@@ -26,6 +26,7 @@ pytest_plugins = ["task_store.testing", "task_bus.testing"]
 BEGUN_FIRST = {
     "test_backup.py",
     "test_broker_trouble.py",
+    "test_earlier_version.py",
     "test_first_day.py",
     "test_p8_conformance.py",
     "test_workload.py",

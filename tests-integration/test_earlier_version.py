@@ -24,7 +24,6 @@ from task_store import REVISIONS
 from task_store.testing import PostgresServer
 
 pytestmark = [
-    pytest.mark.alone,
     pytest.mark.skipif(not (Path(__file__).parents[1] / ".git").exists(), reason="an image lacks the history"),
     pytest.mark.skipif(
         len(revisions_today()) == 1, reason="there is one migration, so no version has less of the schema than today's"
