@@ -233,8 +233,7 @@ async def test_ctrl_c_of_an_idle_service_ends_it_at_once_and_says_little(tmp_pat
 
 def service(folder: Path, handlers: str, columns: int, **settings: str) -> PseudoTerminal:
     words = [command("task-service"), "--data-dir", str(folder / "data"), "--port", "0", "--handlers", handlers]
-    # Not measured: handlers end threads here just before Ctrl-C is pressed. coverage then forgets the greenlets of such
-    # a thread, and a signal that comes meanwhile sends CPython 3.11 round in a circle where it traces.
+    # Not measured: `harness.forked` says why.
     environment = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE_")}
     return PseudoTerminal(words, columns, {**environment, "TERM": "xterm", **settings})
 

@@ -47,8 +47,40 @@ def run(words: Sequence[str], environment: Mapping[str, str], folder: Path, log:
     os.environ.update(environment)
     # What stands here is for the tests alone.
     sys.path[:] = [path for path in sys.path if path not in {"", str(_TESTS), str(_TESTS.parent)}]
+    _measure_greenlets_of_main_thread_only()
     sys.argv = [*words]
     sys.exit(import_module(_MAIN_BY_COMMAND[words[0]]).main())
+
+
+def _measure_greenlets_of_main_thread_only() -> None:
+    """Tell threads apart by an object of their own, not by a greenlet of theirs.
+
+    A thread's greenlets are forgotten after its end, by a call that CPython makes in the main thread between two
+    bytecodes. Where a second such call is asked for within the first, CPython 3.11 goes round in a circle for good if
+    the code is traced, as that of coverage which forgets them is: a process at whose end two threads end at once hangs.
+    """
+    measuring = sys.modules.get("coverage")
+    if measuring is None or (current := measuring.Coverage.current()) is None:
+        return
+    collector = current._collector  # coverage has no setting for it
+    assert collector.concur_id_func is not None, "coverage no longer tells greenlets apart by this function"
+    collector.concur_id_func = _of_this_thread
+
+
+class _ThreadMark:
+    """Stands for a thread in coverage's tables, and goes with it."""
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.mark = _ThreadMark()
+
+
+_per_thread = _PerThread()
+
+
+def _of_this_thread() -> _ThreadMark:
+    return _per_thread.mark
 
 
 def _end_with_parent() -> None:
