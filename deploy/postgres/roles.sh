@@ -3,8 +3,10 @@
 # role, and after it, when the tables are there; safe to repeat at any time.
 #
 #   task_migrator   owns the database and its tables
-#   task_api        reads everything; writes tasks, queues and counts of activity, deletes nothing
-#   task_worker     reads everything; writes what it runs, deletes what is old
+#   task_api        reads everything; writes tasks, queues, counts of activity and keys; of the audit it changes nothing
+#                   that stands in it; deletes nothing
+#   task_worker     reads everything but the audit; writes what it runs, deletes what is old; checks the keys of those who
+#                   ask for its metrics
 #   task_producer   may call create_task() and nothing else; has no password: your own roles become members of it
 set -eu
 
@@ -39,6 +41,10 @@ FROM (VALUES
     ('task_api', 'activity_minutes', 'SELECT, INSERT, UPDATE'),
     ('task_api', 'queue_now', 'SELECT'),
     ('task_api', 'failure_hours', 'SELECT'),
+    ('task_api', 'api_keys', 'SELECT, INSERT, UPDATE (revoked_at, last_used_at)'),
+    ('task_api', 'audit_log', 'SELECT, INSERT'),
+    ('task_api', 'pauses', 'SELECT, INSERT, UPDATE'),
+    ('task_worker', 'pauses', 'SELECT, UPDATE, DELETE'),
     ('task_worker', 'alembic_version', 'SELECT'),
     ('task_worker', 'tasks', 'SELECT, UPDATE, DELETE'),
     ('task_worker', 'task_attempts', 'SELECT, INSERT'),
@@ -48,7 +54,8 @@ FROM (VALUES
     ('task_worker', 'activity_minutes', 'SELECT, INSERT, UPDATE, DELETE'),
     ('task_worker', 'queue_now', 'SELECT, INSERT, UPDATE, DELETE'),
     ('task_worker', 'failure_hours', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('task_worker', 'uncounted_tasks', 'SELECT, DELETE')
+    ('task_worker', 'uncounted_tasks', 'SELECT, DELETE'),
+    ('task_worker', 'api_keys', 'SELECT, UPDATE (last_used_at)')
 ) AS granted (role, relation, rights)
 WHERE to_regclass(relation) IS NOT NULL \gexec
 GRANT USAGE ON SCHEMA public TO task_producer;

@@ -9,10 +9,14 @@ import asyncpg
 import pytest
 
 from task_migrations import upgrade
-from task_store import SCHEMA_REVISION
+from task_store import REVISIONS, SCHEMA_REVISION
 
 Run = Callable[..., Awaitable[Any]]
-FIRST = "The first schema: tasks, their attempts, workers, the types on offer, the queues, and create_task()."
+DESCRIBED = {
+    "0001f": "The first schema: tasks, their attempts, workers, the types on offer, the queues, and create_task().",
+    "0002": "Keys of callers, and the record of what operators did.",
+    "0003": "Pauses, and which schema the code of a worker knows.",
+}
 ReadSchema = Callable[[asyncpg.Connection], Awaitable[dict[str, list[Any]]]]
 
 
@@ -35,10 +39,10 @@ async def test_alembic_says_what_it_applied_and_that_nothing_was_to_do(run: Run,
     current = await run("-m", "alembic", "current", database_url=database_url)
     back = await run("-m", "alembic", "downgrade", "base", database_url=database_url)
 
-    assert first.out == f"applied {SCHEMA_REVISION}: {FIRST}\n"
+    assert first.out.splitlines() == [f"applied {one}: {DESCRIBED[one]}" for one in REVISIONS]
     assert again.out == f"nothing to do: the schema is at revision {SCHEMA_REVISION}\n"
     assert current.out == f"{SCHEMA_REVISION} (head)\n"
-    assert back.out == f"took back {SCHEMA_REVISION}: {FIRST}\n"
+    assert back.out.splitlines() == [f"took back {one}: {DESCRIBED[one]}" for one in reversed(REVISIONS)]
     assert [outcome.err for outcome in (first, again, current, back)] == [""] * 4
 
 

@@ -37,6 +37,9 @@ TABLES = {
     "queue_now",
     "failure_hours",
     "uncounted_tasks",
+    "api_keys",
+    "audit_log",
+    "pauses",
 }
 
 

@@ -46,7 +46,7 @@ async def test_upgrade_never_waits_long_for_a_lock_and_takes_place_once_it_is_fr
     await upgrade(database_url)
     await connection.execute(
         "DROP TABLE task_types, task_attempts, workers, tasks, queues, activity_minutes, queue_now, failure_hours,"
-        " uncounted_tasks;"
+        " uncounted_tasks, api_keys, audit_log, pauses;"
         " DROP FUNCTION create_task"
     )
     await connection.execute("DELETE FROM alembic_version")

@@ -26,6 +26,11 @@ class SignalBuffer:
         self._waiting: dict[tuple[SignalKind, str | None], dict[UUID, None]] = {}
         self._has_some = asyncio.Event()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no signal waits."""
+        return not self._waiting
+
     def add(self, signal: Signal) -> None:
         """Add `signal` to what the next `take` returns."""
         ids = self._waiting.setdefault((signal.kind, signal.queue), {})

@@ -65,6 +65,14 @@ class Signals(Protocol):
         cost a few microseconds. So a new listener hears of changes about a second after it has begun.
         """
 
+    async def wait_sent(self, timeout: float) -> None:
+        """Wait until all signals but the `changed` ones are with the broker, or were dropped: before a process ends.
+
+        Raises:
+            TimeoutError: they were not within `timeout` seconds.
+
+        """
+
     async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> Listening:
         """Call `callback` with each signal of these kinds that arrives from now on.
 

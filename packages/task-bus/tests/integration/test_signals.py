@@ -266,3 +266,16 @@ async def test_signals_for_a_listener_that_hangs_take_bounded_memory_of_the_brok
         declared = await channel.declare_queue(queue.name, passive=True)
 
     assert declared.declaration_result.message_count == SIGNALS_BYTES_MAX >> 20
+
+
+async def test_a_signal_that_was_sent_before_the_end_of_its_sender_arrives(world, inbox):
+    listener = await world.signals("listener")
+    await listener.listen([SignalKind.REVOKED], inbox)
+    await listener.wait_connected(20)
+    sender = await world.signals("sender")
+    await sender.wait_connected(20)
+
+    sender.send(Signal(kind=SignalKind.REVOKED))
+    await sender.wait_sent(5)
+
+    assert (await inbox.next()).kind is SignalKind.REVOKED

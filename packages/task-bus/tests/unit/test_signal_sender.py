@@ -204,3 +204,18 @@ async def test_other_signals_are_never_gathered(exchange, running):
 
             assert await exchange.next() == signal
             exchange.confirm()
+
+
+async def test_what_was_sent_is_with_the_broker_once_it_was_confirmed(exchange, running):
+    async with running(SignalSender(QUIET)) as sender:
+        await sender.wait_sent()  # nothing is under way
+        sender.add(Signal(kind=SignalKind.REVOKED))
+        waiting = asyncio.create_task(sender.wait_sent())
+        await exchange.next()
+        was_done = waiting.done()
+        exchange.confirm()
+
+        async with asyncio.timeout(5):
+            await waiting
+
+    assert not was_done

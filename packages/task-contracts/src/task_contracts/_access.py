@@ -116,9 +116,11 @@ class ApiKeyCreate(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     name: Name = Field(description="For people: what uses the key.", examples=["billing, production"])
-    scopes: Annotated[
-        frozenset[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope), strict=False)
-    ] = Field(description="What it may do. A key cannot give what it lacks.", examples=[["tasks:write", "tasks:read"]])
+    scopes: Annotated[frozenset[Annotated[Scope, Field(strict=False)]], Field(min_length=1, strict=False)] = Field(
+        description="What it may do; naming one twice is harmless. A key cannot give what it lacks.",
+        examples=[["tasks:write", "tasks:read"]],
+        json_schema_extra={"uniqueItems": False},
+    )
     owner: Name | None = Field(
         default=None,
         description=(
@@ -178,3 +180,12 @@ class AuditEntry(BaseModel):
     filter: dict[str, Any] | None = Field(default=None, description="Which tasks were meant.")
     count: int | None = Field(default=None, ge=0, description="How many tasks were changed.")
     request_id: str | None = Field(default=None, max_length=limits.NAME_CHARS)
+
+
+class AuditPage(BaseModel):
+    """One page of what operators did, the newest first. The last one has no `next_cursor`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: list[AuditEntry]
+    next_cursor: str | None = Field(default=None, description="Give it back as `cursor` for the next page.")

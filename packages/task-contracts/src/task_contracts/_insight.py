@@ -53,6 +53,8 @@ class Reason(StrEnum):
     """It waits for its time: as its caller asked, or put off by its handler."""
     RETRY_NOT_DUE = "retry_not_due"
     """An attempt has failed; the next one is not due yet."""
+    PAUSED = "paused"
+    """It is due, and a pause keeps it from beginning (`GET /pauses`)."""
     NO_WORKER = "no_worker"
     """It is due, and no live worker takes tasks of its queue."""
     NO_WORKER_OFFERS_TYPE = "no_worker_offers_type"
@@ -95,6 +97,7 @@ class Explanation(_Answer):
     similar_types: list[str] = Field(
         default_factory=list, description="Types on offer whose names are like its own, where none is its own."
     )
+    pause_id: UUID | None = Field(default=None, description="The pause that keeps it from beginning.")
     worker_id: UUID | None = None
     host: str | None = None
     pid: int | None = None

@@ -33,6 +33,8 @@ class SignalKind(StrEnum):
     """Tasks changed: whoever waits for one of them reads it again."""
     CANCEL = "cancel"
     """A caller asked to cancel these running tasks: their workers read their rows at once."""
+    REVOKED = "revoked"
+    """A key was revoked: whoever remembers keys looks each of them up again before it is next taken."""
 
 
 class Signal(_Message):

@@ -34,6 +34,7 @@ class Event(WordEnum):
 
     CREATE = "CREATE"
     DISPATCH = "DISPATCH"
+    UNDISPATCH = "UNDISPATCH"
     CLAIM = "CLAIM"
     COMPLETE = "COMPLETE"
     RETRY = "RETRY"
@@ -65,6 +66,9 @@ class Guard(WordEnum):
 
     DUE = "due"
     NOT_DISPATCHED = "dispatched_at is null"
+    DISPATCHED = "dispatched_at is set"
+    NOT_PAUSED = "no pause covers it"
+    PAUSE_OVER = "a pause that covered it is over, and it was due when that began to hold"
     NOT_SUSPECT = f"lost_count < {SUSPECT_LOST_COUNT}"
     CANCEL_REQUESTED = "cancel requested"
     NO_CANCEL_REQUESTED = "no cancel requested"
@@ -114,8 +118,8 @@ class Write(WordEnum):
 class Transition:
     """One row of the table of events.
 
-    `sources` is empty for CREATE, which finds no row. `target` is None where the status stays (REQUEST_CANCEL,
-    RESCHEDULE) and where the row goes (PURGE).
+    `sources` is empty for CREATE, which finds no row. `target` is None where the status stays (UNDISPATCH,
+    REQUEST_CANCEL, RESCHEDULE) and where the row goes (PURGE).
     """
 
     event: Event
@@ -133,15 +137,23 @@ _TABLE = (
         WAITING,
         TaskStatus.PENDING,
         Actor.LEADER,
-        (Guard.DUE, Guard.NOT_DISPATCHED, Guard.NOT_SUSPECT),
+        (Guard.DUE, Guard.NOT_DISPATCHED, Guard.NOT_SUSPECT, Guard.NOT_PAUSED),
         (Write.DISPATCHED,),
+    ),
+    Transition(
+        Event.UNDISPATCH,
+        frozenset({TaskStatus.PENDING}),
+        None,
+        Actor.LEADER,
+        (Guard.DISPATCHED, Guard.PAUSE_OVER),
+        (Write.UNDISPATCHED,),
     ),
     Transition(
         Event.CLAIM,
         WAITING,
         TaskStatus.IN_PROGRESS,
         Actor.WORKER,
-        (Guard.DUE, Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT),
+        (Guard.DUE, Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT, Guard.NOT_PAUSED),
         (Write.LEASE,),
     ),
     Transition(
@@ -224,7 +236,7 @@ _TABLE = (
         WAITING,
         TaskStatus.FAILED,
         Actor.LEADER,
-        (Guard.DUE_FOR_A_LEASE, Guard.TYPE_UNKNOWN),
+        (Guard.DUE_FOR_A_LEASE, Guard.TYPE_UNKNOWN, Guard.NOT_PAUSED),
         (Write.UNKNOWN_TYPE, Write.FINGERPRINT, Write.FINISHED),
     ),
     Transition(

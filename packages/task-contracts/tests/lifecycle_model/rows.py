@@ -64,6 +64,7 @@ class Row(NamedTuple):
 ROW_GUARDS: dict[Guard, Callable[[Row], bool]] = {
     Guard.DUE: lambda row: row.due != Due.LATER,
     Guard.NOT_DISPATCHED: lambda row: not row.is_dispatched,
+    Guard.DISPATCHED: lambda row: row.is_dispatched,
     Guard.NOT_SUSPECT: lambda row: not row.is_suspect,
     Guard.CANCEL_REQUESTED: lambda row: row.is_cancel_requested,
     Guard.NO_CANCEL_REQUESTED: lambda row: not row.is_cancel_requested,
@@ -83,6 +84,8 @@ GIVEN_GUARDS = frozenset(
         Guard.FINISHED_BEFORE_CUTOFF,
         Guard.KEY_NOT_FRESH,
         Guard.LEASE_TOKEN,
+        Guard.NOT_PAUSED,
+        Guard.PAUSE_OVER,
     }
 )
 """Guards that the row does not show: whoever asks for an event says which of them hold. The lease token is one of them,

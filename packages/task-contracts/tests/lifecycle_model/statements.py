@@ -12,7 +12,7 @@ from task_contracts import TaskStatus
 from task_contracts.lifecycle import LIFECYCLE, RECORD, SWEEP, Event, Guard
 
 from .rows import RENEWS_TOKEN, Table, is_allowed, written
-from .system import ALIVE, CLAIMING, InFlight, State, Worker
+from .system import ALIVE, CLAIMING, PAUSED, InFlight, State, Worker
 
 
 class Fault(StrEnum):
@@ -41,6 +41,8 @@ class Protection(StrEnum):
     RECONCILE_RELEASES = "reconciling releases tasks that the worker owns and does not have in flight"
     RECONCILE_SPARES = "reconciling leaves claims alone that have no answer yet"
     NO_LATE_START = "no handler starts once the lease of its worker has expired"
+    MARKS_TAKEN_BACK = "after a pause the leader takes back the marks of what it covered before it marks"
+    POLL_LEAVES_TO_LEADER = "for a while after a pause the poll leaves what it covered to the leader"
     DEAD_FOR_EVER = "a worker that finds its row dead goes on under a new id"
 
 
@@ -53,8 +55,9 @@ NOTHING_GIVEN: frozenset[Guard] = frozenset()
 class Statements:
     """What PostgreSQL does for each statement, under some faults, with some requests, without some protections.
 
-    `requests` are events that somebody may ask for at any time: those of CALLERS, and SNOOZE by a handler. With
-    `slow_time`, 2 s pass only while nothing but handlers is at work. `slots` counts for each worker.
+    `pauses`: whether all tasks may be paused, once. `requests` are events that somebody may ask for at any time: those
+    of CALLERS, and SNOOZE by a handler. With `slow_time`, 2 s pass only while nothing but handlers is at work. `slots`
+    counts for each worker.
     """
 
     start: State
@@ -64,6 +67,7 @@ class Statements:
     table: Table = field(default_factory=lambda: LIFECYCLE, hash=False)
     slots: int = 2
     slow_time: bool = False
+    pauses: bool = False
 
     def has(self, protection: Protection) -> bool:
         """Whether the model has this protection."""
@@ -108,6 +112,8 @@ class Statements:
         given = {Guard.TYPE_OFFERED}
         if worker.lease == ALIVE:
             given.add(Guard.WORKER_ALIVE)
+        if s.pause != PAUSED:
+            given.add(Guard.NOT_PAUSED)
         if not s.rows[i].is_suspect or (by_poll and self._may_hold_suspect(s, w)):
             given.add(Guard.LONE_SUSPECT)
         after = self.update(s, i, Event.CLAIM, frozenset(given))

@@ -10,7 +10,22 @@ from task_contracts.lifecycle import Event, Guard
 
 from .rows import CRASHED, DECLARED_DEAD, Due
 from .statements import Fault, Protection, Statements
-from .system import ALIVE, CLAIMING, DEAD, EXPIRED, IDLE, NOTHING, RUNNING, WINDOW, InFlight, State
+from .system import (
+    ALIVE,
+    CLAIMING,
+    DEAD,
+    EXPIRED,
+    IDLE,
+    NEVER_PAUSED,
+    NOTHING,
+    OVER,
+    PAUSED,
+    RESUMED,
+    RUNNING,
+    WINDOW,
+    InFlight,
+    State,
+)
 
 ATTEMPTS = 2
 """max_attempts of every task."""
@@ -18,10 +33,13 @@ ATTEMPTS = 2
 CALLERS = (Event.CANCEL, Event.REQUEST_CANCEL, Event.RESCHEDULE, Event.RERUN, Event.REJECT, Event.PURGE)
 """Events that come from outside the protocol."""
 
-ON_REQUEST = frozenset({Guard.TYPE_UNKNOWN, Guard.FINISHED_BEFORE_CUTOFF, Guard.KEY_NOT_FRESH})
+ON_REQUEST = frozenset({Guard.NOT_PAUSED, Guard.TYPE_UNKNOWN, Guard.FINISHED_BEFORE_CUTOFF, Guard.KEY_NOT_FRESH})
 """Guards that hold whenever their event is asked for."""
 
-READ_AT_BEGIN = frozenset({Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT})
+MARKABLE = frozenset({Guard.NOT_PAUSED})
+WAS_PAUSED = frozenset({Guard.PAUSE_OVER})
+
+READ_AT_BEGIN = frozenset({Guard.TYPE_OFFERED, Guard.WORKER_ALIVE, Guard.LONE_SUSPECT, Guard.NOT_PAUSED})
 """Guards that a claim reads from other rows when it begins."""
 
 
@@ -46,6 +64,7 @@ class Model(Statements):
         for w in each:  # a handler may take any time: 2 s pass while it runs
             yield from self._attempt(s, w)
         yield from self._callers(s)
+        yield from self._operator(s)
         yield from self._faults(s)
         yield from self._time(s, may_be_long=not (self.slow_time and is_busy))
 
@@ -60,16 +79,34 @@ class Model(Statements):
         elif self.has(Protection.MARK_FIRST):
             yield Step(f"leader: publish t{s.marked}", True, idle.with_message(s.marked))
         else:
-            after = self.update(idle, s.marked, Event.DISPATCH) or idle
+            after = self.update(idle, s.marked, Event.DISPATCH, MARKABLE) or idle
             yield Step(f"leader: mark t{s.marked} at last", True, after)
         for i in range(len(s.rows)):
             if self.has(Protection.SWEEP_ALL_DEAD) and (swept := self.sweep(s, i)):
                 yield Step(f"leader: sweep t{i} to {swept.rows[i].status}", True, swept)
+        yield from self._settle(s)
         yield from self._declare_dead(s)
 
+    def _settle(self, s: State) -> Iterator[Step]:
+        """Take back the marks of what a pause covered, one by one; then all may be marked again."""
+        if s.pause != OVER or s.marked != NOTHING:
+            return
+        taken = [self.update(s, i, Event.UNDISPATCH, WAS_PAUSED) for i in range(len(s.rows))]
+        if not self.has(Protection.MARKS_TAKEN_BACK) or not any(taken):
+            rows = s.rows
+            if self.has(Protection.POLL_LEAVES_TO_LEADER):  # for 2 s from now on
+                rows = tuple(row._replace(due=Due.DUE) if row.due == Due.LONG_DUE else row for row in rows)
+            yield Step("leader: the pause is settled", True, s._replace(pause=RESUMED, rows=rows))
+            return
+        for i, after in enumerate(taken):
+            if after:
+                yield Step(f"leader: take back the mark of t{i}", True, after)
+
     def _dispatch(self, s: State) -> Iterator[Step]:
+        if s.pause in (PAUSED, OVER):
+            return
         for i in range(len(s.rows)):
-            marked = self.update(s, i, Event.DISPATCH)
+            marked = self.update(s, i, Event.DISPATCH, MARKABLE)
             if not marked or not s.is_broker_up or len(s.messages) >= WINDOW:
                 continue
             if self.has(Protection.MARK_FIRST):
@@ -129,7 +166,8 @@ class Model(Statements):
     def _poll(self, s: State, w: int) -> Iterator[Step]:
         for i, row in enumerate(s.rows):
             is_candidate = row.due == Due.LONG_DUE or not self.has(Protection.POLL_WAITS)
-            if not self.has(Protection.POLL) or not is_candidate:
+            left_to_leader = s.pause == OVER and self.has(Protection.POLL_LEAVES_TO_LEADER)
+            if not self.has(Protection.POLL) or not is_candidate or left_to_leader:
                 continue
             if claimed := self.claim(s, w, i, by_poll=True):
                 if self.slow_time and not self.faults:
@@ -226,6 +264,12 @@ class Model(Statements):
                     if event is Event.RESCHEDULE:
                         later = after.rows[i]._replace(due=Due.LATER)
                         yield Step(f"{event} t{i} for later", False, after.with_row(i, later))
+
+    def _operator(self, s: State) -> Iterator[Step]:
+        if self.pauses and s.pause == NEVER_PAUSED:
+            yield Step("everything is paused", False, s._replace(pause=PAUSED))
+        if s.pause == PAUSED:  # a good step: a pause that never ends keeps its tasks for ever
+            yield Step("the pause is over", True, s._replace(pause=OVER))
 
     def _faults(self, s: State) -> Iterator[Step]:
         for w, worker in enumerate(s.workers):

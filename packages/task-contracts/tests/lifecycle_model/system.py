@@ -40,6 +40,10 @@ class Worker(NamedTuple):
     in_flight: tuple[InFlight, ...] = (IDLE,)
 
 
+NEVER_PAUSED, PAUSED, OVER, RESUMED = "never paused", "paused", "over, not settled", "resumed"
+"""What a pause that covers all tasks does: it may come once, and ends."""
+
+
 class State(NamedTuple):
     """The whole system at one moment.
 
@@ -53,6 +57,7 @@ class State(NamedTuple):
     marked: int = NOTHING
     late_claim: tuple[int, int] | tuple[()] = ()
     is_broker_up: bool = True
+    pause: str = NEVER_PAUSED
     broken: str = ""
 
     def with_row(self, i: int, row: Row) -> State:

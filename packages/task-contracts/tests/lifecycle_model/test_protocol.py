@@ -64,6 +64,8 @@ def as_text(found: Found) -> str:
             a_model(requests=[*API, Event.SNOOZE, Event.REJECT, Event.PURGE], slow_time=True),
             id="every request, slow time",
         ),
+        pytest.param(a_model(slow_time=True, pauses=True), id="a pause, slow time"),
+        pytest.param(a_model(TWO, slow_time=True, slots=1, pauses=True), id="two tasks, a pause, slow time"),
     ],
 )
 def test_without_faults_every_task_ends_and_the_poll_finds_nothing(model: Model) -> None:
@@ -84,6 +86,7 @@ def test_without_faults_every_task_ends_and_the_poll_finds_nothing(model: Model)
         pytest.param(a_model(ONE_WORN, faults=[Fault.WORKER_PAUSE, *ANSWERS]), id="pause, lost answers"),
         pytest.param(a_model(TWO_SUSPECTS, faults=[Fault.WORKER_CRASH, Fault.CLAIM_GIVEN_UP]), id="two suspects"),
         pytest.param(a_model(faults=BROKER, requests=API), id="requests, broker"),
+        pytest.param(a_model(faults=[*BROKER, Fault.WORKER_CRASH], pauses=True), id="a pause, broker, crash"),
         pytest.param(a_model(faults=ANSWERS, requests=API), id="requests, lost answers"),
         pytest.param(a_model(faults=[Fault.WORKER_PAUSE], requests=[Event.RERUN]), id="rerun, pause"),
         pytest.param(
@@ -119,6 +122,8 @@ def test_under_faults_nothing_is_stranded_and_no_valid_leases_overlap(model: Mod
         (Protection.RECONCILE_RELEASES, a_model(faults=[Fault.CLAIM_UNANSWERED]), "P1"),
         (Protection.RECONCILE_SPARES, a_model(), "P2"),
         (Protection.NO_LATE_START, a_model(faults=[Fault.WORKER_PAUSE]), "P2"),
+        (Protection.MARKS_TAKEN_BACK, a_model(slow_time=True, pauses=True), "I12"),
+        (Protection.POLL_LEAVES_TO_LEADER, a_model(slow_time=True, pauses=True), "I12"),
         (Protection.DEAD_FOR_EVER, a_model(faults=[Fault.WORKER_PAUSE]), "P2"),
     ],
 )

@@ -2,16 +2,20 @@
 
 `Database` is a pool of connections. `Tasks` and `Queues` serve the API, `Changes` those who watch tasks, `Attempts` a
 worker, `Dispatches` the leader, `Workers` every worker, the leader, and the API where it asks who is there,
-`LiveWorkers` and `Situations` those who ask what happens and why. Every statement is a transaction of its own, with a
-deadline. Every error is a `StoreError`.
+`LiveWorkers` and `Situations` those who ask what happens and why, `Pauses` operators and the leader, `ApiKeys`,
+`CachedKeys` and `Audit` whoever decides who may do what. Every statement is a transaction of its own, with a deadline.
+Every error is a `StoreError`.
 """
 
 from task_store._classify import FOREIGN_ERRORS, classify
 from task_store._connecting import open_engine
 from task_store._models import Base
 from task_store.activity import Activities, ActivityCounts, ActivityWriter, Capacity, QueueCounts, QueueNow
+from task_store.api_keys import ApiKeys, FoundKey, Refusal, Revocation, key_hash
 from task_store.attempts import Attempts
+from task_store.audit import Audit
 from task_store.batch_limit import BATCH_BYTES, BatchLimit
+from task_store.cached_keys import CACHE_SECONDS, CachedKeys, Caller, PresentedKey, open_scopes
 from task_store.changes import (
     FIRST_ID,
     GONE_VERSION,
@@ -31,6 +35,9 @@ from task_store.errors import (
     KeyExpiredError,
     KeyMismatchError,
     NotExecutedError,
+    PauseOverError,
+    PauseRefusedError,
+    PausesNotKnownError,
     SchemaMismatchError,
     StatementEndedError,
     StoreError,
@@ -41,9 +48,12 @@ from task_store.errors import (
 from task_store.facts import DatabaseFacts
 from task_store.failures import CountedFailure, Failures
 from task_store.live_workers import LiveWorkers, TypeVersion
+from task_store.pauses import OverPause, Pauses
 from task_store.queues import Queues
 from task_store.records import (
+    NOBODY,
     AttemptKey,
+    AuditContext,
     Changed,
     ChangedMany,
     Claim,
@@ -77,19 +87,26 @@ from task_store.workers import Workers, new_worker_id
 
 __all__ = [
     "BATCH_BYTES",
+    "CACHE_SECONDS",
     "FIRST_ID",
     "FOREIGN_ERRORS",
     "GONE_VERSION",
+    "NOBODY",
     "REVISIONS",
     "SCHEMA_REVISION",
     "UNKNOWN_VERSION",
     "Activities",
     "ActivityCounts",
     "ActivityWriter",
+    "ApiKeys",
     "AttemptKey",
     "Attempts",
+    "Audit",
+    "AuditContext",
     "Base",
     "BatchLimit",
+    "CachedKeys",
+    "Caller",
     "Capacity",
     "Changed",
     "ChangedMany",
@@ -112,6 +129,7 @@ __all__ = [
     "Ending",
     "Failures",
     "FinishedTask",
+    "FoundKey",
     "HeldRow",
     "KeyExpiredError",
     "KeyMismatchError",
@@ -126,12 +144,20 @@ __all__ = [
     "OldTask",
     "OnChanged",
     "OnHappened",
+    "OverPause",
     "Page",
+    "PauseOverError",
+    "PauseRefusedError",
+    "Pauses",
+    "PausesNotKnownError",
     "PresentTasks",
+    "PresentedKey",
     "QueueCounts",
     "QueueNow",
     "Queues",
+    "Refusal",
     "RequestKey",
+    "Revocation",
     "ScanPace",
     "SchemaMismatchError",
     "Situation",
@@ -151,8 +177,10 @@ __all__ = [
     "WorkerProcess",
     "Workers",
     "classify",
+    "key_hash",
     "new_lease_token",
     "new_worker_id",
     "open_engine",
+    "open_scopes",
     "why_no_migration",
 ]

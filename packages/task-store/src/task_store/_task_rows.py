@@ -38,8 +38,9 @@ _JSON: dict[str, tuple[_Read, _Problem]] = {
     "result": (read_json, _as_object),
     "progress": (partial(read_model, Progress), _as_progress),
     "error": (partial(read_model, TaskError), _as_error),
+    "filter": (read_object, _as_object),
 }
-"""How each JSON column is read, and what a problem with it looks like."""
+"""How each JSON column is read, `filter` of the audit among them, and what a problem with it looks like."""
 _WORDS: dict[str, Callable[[str], Any]] = {"status": TaskStatus, "priority": Priority}
 
 

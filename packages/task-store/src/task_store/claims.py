@@ -193,7 +193,10 @@ class Claims:
         }
         lanes = await database.fetch(claims.OVERDUE, values)
         self._resting.answered()
-        seen: dict[Lane, datetime | None] = dict.fromkeys(readable)
+        paused = set(lanes[0]["paused"])
+        seen: dict[Lane, datetime | None] = {
+            lane: None for place, lane in enumerate(readable, start=1) if place not in paused
+        }
         found = [row for row in lanes if row["ids"] is not None]
         for row in found:
             seen[Lane(row["queue"], Priority(row["priority"]), row["type"])] = row["due_at"]

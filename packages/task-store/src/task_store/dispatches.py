@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -40,6 +40,7 @@ class Dispatches:
         self._slow = slow
         self._low_water = LowWater()
         self._limit = BatchLimit(_MARK_IDS_MAX)
+        self._is_pause_over = False
 
     def reset(self) -> None:
         """Forget where scans may begin: another leader has scanned since."""
@@ -57,6 +58,15 @@ class Dispatches:
         except StoreError:
             self._low_water.unanswered()
             raise
+
+    @property
+    def is_pause_over(self) -> bool:
+        """Whether the last mark saw a pause that is over: its tasks are marked once `Pauses.settle` is done."""
+        return self._is_pause_over
+
+    def forget(self, lanes: Iterable[Lane]) -> None:
+        """Forget where the scans of these lanes may begin: marks of theirs were taken back."""
+        self._low_water.forget(lanes)
 
     def is_whole_due(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> bool:
         """Return whether to call `mark_whole` now; never while `mark` reads its lanes from the beginning anyway."""
@@ -94,7 +104,8 @@ class Dispatches:
         self._limit.answered(most)
         due = sorted((row for row in rows if row["id"] is not None), key=itemgetter("due_at", "id"))
         seconds = time.monotonic() - began_at - _UPDATE_SECONDS * len(due)
-        self._low_water.scanned(seconds, _seen(quotas, readable, due), rows[0]["now"])
+        self._low_water.scanned(seconds, _seen(quotas, readable, due, set(rows[0]["paused"])), rows[0]["now"])
+        self._is_pause_over = rows[0]["is_pause_over"]
         marked: Marked = defaultdict(list)
         for row in due:
             if row["is_marked"]:
@@ -123,10 +134,13 @@ def _values(quotas: Sequence[DispatchQuota], readable: Mapping[Lane, datetime]) 
     }
 
 
-def _seen(quotas: Iterable[DispatchQuota], readable: Iterable[Lane], due: Sequence[Row]) -> dict[Lane, datetime | None]:
+def _seen(
+    quotas: Iterable[DispatchQuota], readable: Iterable[Lane], due: Sequence[Row], paused: Collection[int]
+) -> dict[Lane, datetime | None]:
     """Return from when on each lane may hold undispatched tasks; None where all that was due was marked.
 
-    A lane of which nothing was read is left out if its broker queue got its whole quota from others.
+    A lane of which nothing was read is left out, if its broker queue got its whole quota from others, or if it is
+    paused: `paused` are the places of such lanes, from 1 on.
     """
     names_of = itemgetter("queue", "priority", "type")  # these tuples equal lanes; making lanes would take longer
     last = {names_of(row): row["due_at"] for row in due}
@@ -137,7 +151,9 @@ def _seen(quotas: Iterable[DispatchQuota], readable: Iterable[Lane], due: Sequen
     found = Counter(map(itemgetter("queue", "priority"), due))
     exhausted = {(one.queue, one.priority) for one in quotas if found[one.queue, one.priority] < one.ids}
     seen: dict[Lane, datetime | None] = {}
-    for lane in readable:
+    for place, lane in enumerate(readable, start=1):
+        if place in paused:
+            continue
         if (lane.queue, lane.priority) in exhausted:
             seen[lane] = first_skipped.get(lane)
         elif lane in last:

@@ -96,3 +96,19 @@ class SchemaMismatchError(StoreError):
 
 class UnmigratableSchemaError(StoreError):
     """No migration leads from the schema of the database (`why_no_migration`). Another database is needed."""
+
+
+class PauseRefusedError(StoreError):
+    """The pause was not added; the text says why. Nothing was written. `is_of_time`: its `until` is over already."""
+
+    def __init__(self, message: str, *, is_of_time: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_time = is_of_time
+
+
+class PausesNotKnownError(PauseRefusedError):
+    """A live worker is of a version that does not know pauses: it would go on."""
+
+
+class PauseOverError(StoreError):
+    """The pause was over already."""

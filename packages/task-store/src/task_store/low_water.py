@@ -49,6 +49,11 @@ class LowWater:
         self._since.clear()
         self._pace.took(0)
 
+    def forget(self, lanes: Iterable[Lane]) -> None:
+        """Forget these lanes: tasks became visible in them that are due for long."""
+        for lane in lanes:
+            self._since.pop(lane, None)
+
     def readable(self, lanes: Iterable[Lane]) -> dict[Lane, datetime]:
         """Return the lanes that a scan may read now, and from when on."""
         if not self.is_needed:

@@ -124,6 +124,26 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditContext:
+    """Who asks for a change that is written into the audit.
+
+    Args:
+        actor: the owner of the key; '' without keys.
+        request_id: of the request, if there is one.
+        filter: of a change of many tasks, which ones, as it was sent.
+
+    """
+
+    actor: str = ""
+    request_id: str | None = None
+    filter: dict[str, Any] | None = None
+
+
+NOBODY = AuditContext()
+"""Who asks where nobody is named."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChangedMany:
     """What one call has changed of many tasks: the event of each, and the queues that they are in.
 

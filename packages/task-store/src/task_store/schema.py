@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-REVISIONS = ("0001f",)
+REVISIONS = ("0001f", "0002", "0003")
 """Every revision that has a migration, oldest first. A test compares them with the files of `task_migrations`.
 
 Four digits each. Until the first release a change of the first migration adds the next letter: 0001, 0001b, 0001c. As

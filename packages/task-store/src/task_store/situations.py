@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from task_contracts import Priority, TaskError, TaskStatus
+from task_contracts import Pause, Priority, TaskError, TaskStatus
+from task_store._row import Row
 from task_store._statements import explain
 from task_store._task_rows import read_column
 from task_store.database import Database
@@ -55,6 +56,7 @@ class Wait:
         reaching_broker: those of them that reach the broker, as far as they have said.
         free_slots: of those that offer it, at their latest renewals.
         types: what those that take tasks offer, where that is not its own type.
+        pause: what keeps it from beginning; None: nothing does.
 
     """
 
@@ -65,6 +67,10 @@ class Wait:
     reaching_broker: int
     free_slots: int
     types: tuple[str, ...]
+    pause: Pause | None = None
+
+
+_COUNTS = ("ahead", "takers", "draining", "offering", "reaching_broker", "free_slots")
 
 
 class Situations:
@@ -90,4 +96,9 @@ class Situations:
             "due_at": task.due_at,
         }
         (row,) = await self._database.fetch(explain.WAIT, values)
-        return Wait(**{**row, "types": tuple(row["types"] or ())})
+        return Wait(**{name: row[name] for name in _COUNTS}, types=tuple(row["types"] or ()), pause=_pause(row))
+
+
+def _pause(row: Row) -> Pause | None:
+    fields = {name: row[f"{explain.PAUSE_PREFIX}{name}"] for name in Pause.model_fields}
+    return None if fields["id"] is None else Pause.model_validate(fields)

@@ -29,7 +29,7 @@ from task_store._sql_layout import laid_out
 from task_store._statements import bulk, changes, matching, pages
 from task_store._statements.parameters import given_name
 from task_store._statements.statement import Statement
-from task_store.records import TaskFilter
+from task_store.records import AuditContext, TaskFilter
 
 _BEGINNING = """\
 # Statements
@@ -68,16 +68,17 @@ _MANY = TaskFilter(
 )
 _OF_A_QUEUE = TaskFilter(queue="reports")
 _BEGAN_AT = datetime(2026, 6, 1, tzinfo=UTC)
+_CONTEXT = AuditContext("billing", "6c5f1c39", {"queue": "reports"})
 _BY_IDS = TaskFilter(ids=(UUID("019dd6a4-0800-7000-8000-000000000001"), UUID("019dd6a4-0800-7000-8000-000000000002")))
 _BY_KIND = TaskFilter(fingerprint="4f0c2b9a1d3e5f60")
 _BY_WORKER = TaskFilter(worker_id=UUID("019dd6a4-0800-7000-8000-000000000003"))
 EXAMPLES: Mapping[str, Mapping[str, Statement]] = {
     "bulk.change": {
-        "cancel those of a queue": bulk.change(CANCELLATION, _OF_A_QUEUE, items=1_000, began_at=None),
+        "cancel those of a queue": bulk.change(CANCELLATION, _OF_A_QUEUE, items=1_000, began_at=None, audit=_CONTEXT),
         "rerun, all that a filter can ask for, a later call": bulk.change(
-            [Event.RERUN], _MANY, items=1_000, began_at=_BEGAN_AT
+            [Event.RERUN], _MANY, items=1_000, began_at=_BEGAN_AT, audit=_CONTEXT
         ),
-        "rerun a kind of failure": bulk.change([Event.RERUN], _BY_KIND, items=1_000, began_at=None),
+        "rerun a kind of failure": bulk.change([Event.RERUN], _BY_KIND, items=1_000, began_at=None, audit=_CONTEXT),
     },
     "bulk.count": {
         "of a queue, to be cancelled": bulk.count(CANCELLATION, _OF_A_QUEUE, began_at=None),

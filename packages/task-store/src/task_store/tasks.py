@@ -20,6 +20,8 @@ from task_store.database import Database
 from task_store.errors import ContentionError, DatabaseUnavailableError
 from task_store.failures import Failures
 from task_store.records import (
+    NOBODY,
+    AuditContext,
     Changed,
     ChangedMany,
     CountedMany,
@@ -202,13 +204,19 @@ class Tasks:
         )
 
     async def change_many(
-        self, events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at: datetime | None = None
+        self,
+        events: Sequence[Event],
+        wanted: TaskFilter,
+        *,
+        items: int,
+        began_at: datetime | None = None,
+        audit: AuditContext = NOBODY,
     ) -> ChangedMany:
         """Cancel up to `items` of the matching tasks, or rerun them; fewer if too many rows were read to find them.
 
         A task that matches no longer once it is locked is left as it is. A running task that was asked to stop before
         is not asked again, and only what finished before `began_at` is rerun: so a call that is repeated with the same
-        arguments changes nothing twice.
+        arguments changes nothing twice. The same transaction writes one act into the audit.
 
         Args:
             events: `lifecycle.CANCELLATION`, or RERUN alone.
@@ -216,6 +224,7 @@ class Tasks:
                 happen find nothing.
             items: 1 to `limits.BULK_ITEMS_MAX`; after a call without an answer the next ones take fewer.
             began_at: `ChangedMany.began_at` of the first call; None for the first call itself.
+            audit: who asks, for the audit.
 
         Raises:
             DatabaseUnavailableError: some tasks may have been changed; repeat the call.
@@ -224,7 +233,7 @@ class Tasks:
         items = min(items, self._bulk_limit.items)
         try:
             narrowed = await self._narrowed(wanted)
-            rows = await self._fetch_bulk(bulk.change(events, narrowed, items=items, began_at=began_at))
+            rows = await self._fetch_bulk(bulk.change(events, narrowed, items=items, began_at=began_at, audit=audit))
         except DatabaseUnavailableError:
             self._bulk_limit.unanswered(items)
             raise

@@ -14,6 +14,8 @@ import pytest
 from task_contracts import Priority, SortOrder, TaskStatus, limits
 from task_contracts.lifecycle import CANCELLATION, Event
 from task_store import (
+    Audit,
+    AuditContext,
     ChangedMany,
     ContentionError,
     CountedMany,
@@ -21,6 +23,7 @@ from task_store import (
     StatementEndedError,
     TaskFilter,
     Tasks,
+    UnstorableValuesError,
 )
 from task_store._statements.statement import Statement
 
@@ -383,3 +386,36 @@ async def test_time_of_the_first_call_is_the_databases(tasks: Tasks, table: Any)
     changed = await tasks.change_many(RERUN, EVERYTHING, items=5)
 
     assert before < changed.began_at < await table.now()
+
+
+async def test_each_call_writes_one_act_with_what_it_has_changed(tasks: Tasks, table: Any, database: Database) -> None:
+    for _ in range(3):
+        await table.put()
+    context = AuditContext("operator", "request-1", {"queue": "default"})
+
+    calls = [await tasks.change_many(CANCELLATION, EVERYTHING, items=2, audit=context) for _ in range(3)]
+    await tasks.change_many(RERUN, EVERYTHING, items=10)
+    await tasks.count_many(CANCELLATION, EVERYTHING)
+
+    entries, _ = await Audit(database).page(items=10)
+    assert [len(call.event_by_id) for call in calls] == [2, 1, 0]
+    assert [(one.action, one.actor, one.request_id, one.filter, one.count) for one in entries] == [
+        ("tasks.rerun", "", None, None, 3),
+        ("tasks.cancel", "operator", "request-1", {"queue": "default"}, 0),
+        ("tasks.cancel", "operator", "request-1", {"queue": "default"}, 1),
+        ("tasks.cancel", "operator", "request-1", {"queue": "default"}, 2),
+    ]
+
+
+async def test_change_whose_act_cannot_be_written_takes_no_place(tasks: Tasks, table: Any) -> None:
+    task_id = await table.put()
+    await table.connection.execute(
+        "ALTER TABLE audit_log ADD CONSTRAINT full_disk CHECK (actor <> 'operator') NOT VALID"
+    )
+    try:
+        with pytest.raises(UnstorableValuesError):
+            await tasks.change_many(CANCELLATION, EVERYTHING, items=10, audit=AuditContext("operator"))
+    finally:
+        await table.connection.execute("ALTER TABLE audit_log DROP CONSTRAINT full_disk")
+
+    assert (await table.task(task_id))["status"] == "NEW"

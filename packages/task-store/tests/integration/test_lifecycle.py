@@ -12,7 +12,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 import task_store._creations
-from task_contracts import REJECTED_FAILURE, FailureKind, Priority, TaskError, TaskStatus, TaskUpdate
+from task_contracts import REJECTED_FAILURE, FailureKind, PauseCreate, Priority, TaskError, TaskStatus, TaskUpdate
 from task_contracts.lifecycle import CANCELLATION, COLUMN_RULES, LIFECYCLE, Event, Guard, Presence, Transition, Write
 from task_contracts.testing import a_create
 from task_store import (
@@ -22,9 +22,11 @@ from task_store import (
     Dispatches,
     DispatchQuota,
     Ending,
+    Lane,
     LiveOffers,
     NewTask,
     Offer,
+    Pauses,
     Tasks,
     UnstorableValuesError,
     Workers,
@@ -81,6 +83,15 @@ class World:
     async def _dispatch(self, task_id: UUID) -> Event | None:
         marked = await Dispatches(self.database, self.database).mark(QUOTAS, OFFERS)
         return Event.DISPATCH if task_id in {task.id for tasks in marked.values() for task in tasks} else None
+
+    async def _undispatch(self, task_id: UUID) -> Event | None:
+        del task_id  # the only one there is
+        pauses = Pauses(self.database)
+        await pauses.end((await pauses.add(PauseCreate())).id)
+        (over,) = await pauses.over()
+        taken = await pauses.take_back_marks(over, [Lane("default", priority, "echo") for priority in Priority])
+        await pauses.settle([over.id])
+        return Event.UNDISPATCH if taken else None
 
     async def _claim(self, task_id: UUID) -> Event | None:
         claimed = (await self.claims.by_id(ME, [task_id], TOKEN)).claims
@@ -140,6 +151,7 @@ class World:
 LONG_AGO = {"created_at": timedelta(days=-3), "started_at": timedelta(days=-2), "finished_at": timedelta(days=-2)}
 SATISFIED: dict[Event, dict[str, Any]] = {
     Event.DISPATCH: {"dispatched_at": None},
+    Event.UNDISPATCH: {"dispatched_at": timedelta(seconds=-5)},
     **{
         event: {"lease_token": TOKEN}
         for event in (Event.COMPLETE, Event.RETRY, Event.FAIL, Event.SNOOZE, Event.RELEASE)
@@ -332,8 +344,8 @@ async def test_event_happens_from_its_sources_alone_and_writes_what_the_table_sa
                 check_row(LIFECYCLE[happened], before, after, clock)
 
 
-UNTOLD = {Event.DISPATCH, Event.PURGE}
-"""The one says nothing that a claim does not say at once, the other leaves nothing to read."""
+UNTOLD = {Event.DISPATCH, Event.UNDISPATCH, Event.PURGE}
+"""The first two say nothing that a claim does not say at once, the last leaves nothing to read."""
 
 
 @pytest.mark.parametrize("event", Event)
@@ -405,12 +417,22 @@ async def nobody_serves_the_queue(table: Any) -> None:
     await table.set("workers", ME, queues=["reports"])
 
 
+async def it_is_paused(table: Any) -> None:
+    await table.connection.execute(
+        "INSERT INTO pauses (id, type, paused_by, created_at)"
+        " SELECT gen_random_uuid(), type, '', now() FROM unnest(ARRAY['echo', 'unknown']) AS type"
+    )
+
+
 FUTURE = {"due_at": timedelta(seconds=30)}
 CANCELLED = {"cancel_requested_at": timedelta(seconds=-5)}
 VIOLATIONS = [
     Violation(Event.DISPATCH, Guard.DUE, FUTURE),
     Violation(Event.DISPATCH, Guard.NOT_DISPATCHED, {"dispatched_at": timedelta(seconds=-5)}),
     Violation(Event.DISPATCH, Guard.NOT_SUSPECT, {"lost_count": 2}),
+    Violation(Event.UNDISPATCH, Guard.DISPATCHED, {"dispatched_at": None}),
+    Violation(Event.UNDISPATCH, Guard.PAUSE_OVER, FUTURE),
+    *(Violation(one, Guard.NOT_PAUSED, spoil=it_is_paused) for one in (Event.DISPATCH, Event.CLAIM, Event.REJECT)),
     Violation(Event.CLAIM, Guard.DUE, FUTURE),
     Violation(Event.CLAIM, Guard.TYPE_OFFERED, {"type": "other"}, name="another type"),
     Violation(Event.CLAIM, Guard.TYPE_OFFERED, {"queue": "reports"}, name="another queue"),

@@ -37,6 +37,7 @@ from task_store._statements import (
     history,
     live,
     pages,
+    pauses,
     progress,
     purge,
     record,
@@ -236,6 +237,14 @@ def statements(known: Known) -> dict[str, Case]:
         "sweep": Case(record.SWEEP, {"worker_id": [ME, DEAD], "rows": 500}, rows=2 * HELD),
         "mark": Case(dispatch.MARK, quotas, rows=3 * 3 * 50 + len(lanes), pages=4_000),
         "next due": Case(dispatch.NEXT_DUE, quotas, rows=3),
+        "marks that are taken back": Case(
+            pauses.UNDISPATCH,
+            {name: overdue[name] for name in ("queue", "priority", "type", "since")}
+            | {"until": datetime.now(UTC), "rows": 100},
+            rows=90_000,  # of the lanes that were paused, once
+            pages=4_000,
+            is_hot=False,
+        ),
         "held": Case(workers.HELD, {"worker_id": ME}, rows=HELD),
         "held among": Case(workers.HELD_AMONG, {"worker_id": ME, "id": held_ids}, rows=HELD),
         "create": Case(create.CREATE, new, rows=0),

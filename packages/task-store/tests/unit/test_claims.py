@@ -29,7 +29,7 @@ class Scans:
         self.asked.append(values)
         if not self.answers:
             raise DatabaseUnavailableError("too slow")
-        return [{"ids": None, "now": datetime.now(UTC)}]
+        return [{"ids": None, "now": datetime.now(UTC), "paused": []}]
 
     @property
     def rows(self) -> list[int]:

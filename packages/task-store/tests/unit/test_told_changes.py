@@ -10,7 +10,7 @@ from task_store._driver_statement import compile_statement
 from task_store.statements_page import EXAMPLES, statements
 
 CHANGES_A_VERSION = re.compile(r"INSERT INTO tasks \(|\bversion=")  # a condition has spaces around it
-UNTOLD = {"dispatch.MARK"}
+UNTOLD = {"dispatch.MARK", "pauses.UNDISPATCH"}
 COUNTED_BY_CALLERS = {"create.CREATE", "create.CREATE_KEYED", "create.CREATE_BATCH", "record.RECORD"}
 """Whoever runs these knows more than their rows: which tasks were there before, and how long code ran."""
 COUNTED_LATER = {"uncounted.TAKE"}
@@ -19,6 +19,7 @@ COUNTED_AS_NOTHING = {
     "claims.BY_ID",
     "claims.SUSPECT",
     "dispatch.MARK",
+    "pauses.UNDISPATCH",
     "progress.PROGRESS",
     "cancel_rerun.RESCHEDULE",
 }

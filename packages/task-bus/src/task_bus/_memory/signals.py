@@ -41,6 +41,11 @@ class MemorySignals(EnteredOnce):
             self._is_flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    async def wait_sent(self, timeout: float) -> None:
+        """See `Signals`."""
+        async with asyncio.timeout(timeout):
+            await asyncio.sleep(0)  # what was sent is handed on when the loop turns
+
     async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> MemoryListening:
         """See `Signals`."""
         listening = MemoryListening(self._hub, kinds, callback)

@@ -42,6 +42,8 @@ class SignalSender:
         self._timings = timings
         self._needs_listener = needs_listener
         self._buffer = SignalBuffer()
+        self._is_sent = asyncio.Event()
+        self._is_sent.set()
         self._quiet_until = 0.0
         self._paid_until = 0.0
 
@@ -54,6 +56,11 @@ class SignalSender:
         """Send `signal` soon, unless it is quiet. Never waits, never raises."""
         if not self.is_quiet:
             self._buffer.add(signal)
+            self._is_sent.clear()
+
+    async def wait_sent(self) -> None:
+        """Wait until nothing waits to be sent, or is under way."""
+        await self._is_sent.wait()
 
     async def run(self, connection: BrokerConnection, exchange: AbstractExchange) -> None:
         """Send for ever over this connection. What waited for an earlier one is sent too."""
@@ -65,6 +72,8 @@ class SignalSender:
             except PublishError:  # returned: there is no listener
                 self._quiet_until = time.monotonic() + self._timings.quiet_seconds
                 self._buffer.take()  # what came while it was under way
+            if self._buffer.is_empty:
+                self._is_sent.set()
             if self._needs_listener:
                 await self._gather()
 

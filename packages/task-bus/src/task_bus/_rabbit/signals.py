@@ -51,6 +51,11 @@ class RabbitSignals(EnteredOnce):
         if self._reconnector.connection is not None:
             (self._changed_sender if signal.kind is SignalKind.CHANGED else self._sender).add(signal)
 
+    async def wait_sent(self, timeout: float) -> None:
+        """See `Signals`."""
+        async with asyncio.timeout(timeout):
+            await self._sender.wait_sent()
+
     async def listen(self, kinds: Collection[SignalKind], callback: Callable[[Signal], None]) -> RabbitListening:
         """See `Signals`."""
         listening = RabbitListening(self._consumers, kinds, callback)

@@ -16,6 +16,8 @@ class WorkerRow(Base):
     """One start of one worker. Once `dead_at` is set it stays set; a worker that goes on registers under a new id.
 
     `schema_hashes` are those of `types`, in their order: which version of each type it offers (`task_types`).
+    `schema_revision` is the schema that its code was written for, NULL of a version that does not say: what came with a
+    later schema it does not know.
 
     No column that a heartbeat or a tick writes is indexed, and half of each page is free: so both are HOT updates, and
     the table stays small.
@@ -40,6 +42,7 @@ class WorkerRow(Base):
     reaches_broker: Mapped[bool]
     draining_at: Mapped[datetime | None]
     dead_at: Mapped[datetime | None]
+    schema_revision: Mapped[str | None]
 
     __table_args__ = (
         # The few workers that live, among the many starts that have ended. Its condition reads a column that a worker

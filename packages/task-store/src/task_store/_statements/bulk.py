@@ -12,17 +12,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
+import orjson
+from sqlalchemy import ColumnElement, Integer, Text, and_, case, cast, func, literal, or_, select, true, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import aliased
 
-from task_contracts.lifecycle import LIFECYCLE, Event, sources
+from task_contracts import AuditAction
+from task_contracts.lifecycle import CANCELLATION, LIFECYCLE, Event, sources
 from task_store._models import TaskRow
 from task_store._statements import pages
+from task_store._statements.audit import audited
 from task_store._statements.lookups import clock, is_picked, locked_row
 from task_store._statements.matching import indexes, match_conditions
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, is_status, pick, values_of_picked
-from task_store.records import TaskFilter
+from task_store.records import NOBODY, AuditContext, TaskFilter
 
 _Condition: TypeAlias = Callable[[type[TaskRow], datetime | None], ColumnElement[bool]]
 
@@ -40,8 +44,17 @@ _ONLY_IF: Mapping[Event, _Condition] = {Event.REQUEST_CANCEL: _is_not_asked, Eve
 """Conditions beside the guards, by which a repeated call changes nothing twice."""
 
 
-def change(events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at: datetime | None) -> Statement:
+def change(
+    events: Sequence[Event],
+    wanted: TaskFilter,
+    *,
+    items: int,
+    began_at: datetime | None,
+    audit: AuditContext = NOBODY,
+) -> Statement:
     """Build the statement that picks up to `items` matching tasks, and makes one of `events` happen to each.
+
+    It writes one act into the audit: who asked (`audit`), and how many tasks were changed.
 
     `began_at` is the time of the first call, None for that one itself. There is a row for each kind of task and event,
     and one of NULLs if nothing was changed; each has `now`, and `next_after`: the id after which the next call goes on,
@@ -79,10 +92,21 @@ def change(events: Sequence[Event], wanted: TaskFilter, *, items: int, began_at:
     is_more = select(func.count() > items).select_from(candidates).scalar_subquery()
     last = select(candidates.c.id).order_by(in_list_order).offset(items - 1).limit(1).scalar_subquery()
     next_after = case((is_more, last), else_=pages.last_examined_id(among).scalar_subquery())
+    act = audited(
+        AuditAction.CANCEL_MANY if tuple(events) == CANCELLATION else AuditAction.RERUN_MANY,
+        actor=literal(audit.actor, Text()),
+        request_id=literal(audit.request_id, Text()),
+        # As text, which the driver sends as it is.
+        filter=cast(literal(None if audit.filter is None else orjson.dumps(audit.filter).decode(), Text()), JSONB),
+        count=cast(select(func.count()).select_from(changed).scalar_subquery(), Integer()),
+    )
     return Statement(
-        select(*groups.c, clock.c.now, next_after.label("next_after")).select_from(clock.outerjoin(groups, true())),
-        "Changes matching tasks. Returns a row for each kind of task (queue, priority, type) and event, with `ids`;"
-        " `now`, and the id after which to go on, stand in each row. Waits for the locks of the tasks that it picked.",
+        select(*groups.c, clock.c.now, next_after.label("next_after"))
+        .select_from(clock.outerjoin(groups, true()))
+        .add_cte(act),
+        "Changes matching tasks, and writes one act into the audit. Returns a row for each kind of task (queue,"
+        " priority, type) and event, with `ids`; `now`, and the id after which to go on, stand in each row. Waits for"
+        " the locks of the tasks that it picked.",
         indexes=tuple(dict.fromkeys((*indexes(among), "pk_tasks"))),
         tells_changes=True,
         tells_events=True,

@@ -32,6 +32,7 @@ from sqlalchemy.orm import aliased
 
 from task_contracts.lifecycle import SUSPECT_LOST_COUNT, Event, Guard
 from task_store._models import TaskRow, WorkerRow
+from task_store._statements import pauses
 from task_store._statements.lookups import clock, is_in_lane, is_picked, locked_row, only_test
 from task_store._statements.parameters import in_order, is_one_of, parameter, unnested
 from task_store._statements.statement import Statement
@@ -49,6 +50,7 @@ _offered = and_(is_one_of(TaskRow.queue, "queues", Text()), is_one_of(TaskRow.ty
 
 def _claimable(suspects: ColumnElement[bool]) -> ColumnElement[bool]:
     given = {Guard.WORKER_ALIVE: _i_am_alive, Guard.TYPE_OFFERED: _offered, Guard.LONE_SUSPECT: suspects}
+    given[Guard.NOT_PAUSED] = pauses.is_not_paused()
     return guards(Event.CLAIM, given)
 
 
@@ -123,7 +125,14 @@ BY_ID = Statement(
 # Each priority takes its turns at random intervals, shorter ones for a greater weight. So the next pick belongs to a
 # waiting priority with the chance weight / sum of weights, even if slots come free one at a time. (With fixed turns,
 # the n-th at n / weight, a worker with one free slot took HIGH for ever.)
-_lanes = unnested("lane", queue=Text(), priority=Text(), type=Text(), since=DateTime(timezone=True), weight=Double())
+_all_lanes = in_order(
+    "lane", queue=Text(), priority=Text(), type=Text(), since=DateTime(timezone=True), weight=Double()
+)
+_tested = select(*_all_lanes.c, pauses.is_lane_left_to_leader(_all_lanes).label("is_paused")).cte("lanes")
+_lanes = select(*_tested.c).where(~_tested.c.is_paused).subquery("lane_to_read")
+_paused: ColumnElement[Any] = func.array(
+    select(_tested.c.place).where(_tested.c.is_paused).scalar_subquery(), type_=ARRAY(BigInteger())
+)
 _of_lane = (
     select(TaskRow.id, TaskRow.due_at)
     .where(
@@ -167,12 +176,13 @@ _by_lane = (
 )
 
 OVERDUE = Statement(
-    select(*_by_lane.c, clock.c.now).select_from(clock.outerjoin(_by_lane, true())),
+    select(*_by_lane.c, clock.c.now, _paused.label("paused")).select_from(clock.outerjoin(_by_lane, true())),
     "Returns tasks that have been due for `overdue`, dispatched or not, without those of `resting`: for each lane the"
     " `ids` of at most `candidates` of them from `since` on, longest due first, and the turn of each. In the order of"
-    " their turns, which is random by the weights of the priorities, they are to be claimed. `now` comes in each row,"
-    " and alone if there is none.",
-    indexes=("ix_tasks_waiting",),
+    " their turns, which is random by the weights of the priorities, they are to be claimed. Lanes that are"
+    " paused are not read, nor for a moment those that were: the leader marks first. `now` and the places of these"
+    " lanes, `paused`, come in each row, and alone if there is none.",
+    indexes=("ix_tasks_waiting", "ix_pauses_open"),
 )
 
 
@@ -191,7 +201,9 @@ SUSPECTS = Statement(
         is_waiting(),
         _is_suspect,
         _overdue,
-        only_test(and_(shown(Guard.DUE), _offered, not_(is_one_of(TaskRow.id, "resting", Uuid())))),
+        only_test(
+            and_(shown(Guard.DUE), _offered, not_(is_one_of(TaskRow.id, "resting", Uuid())), pauses.is_not_paused())
+        ),
     )
     .order_by(TaskRow.due_at)
     .limit(parameter("suspects", Integer())),

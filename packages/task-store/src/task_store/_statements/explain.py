@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from task_contracts import limits
 from task_store._models import TaskRow, WorkerRow
 from task_store._statements.parameters import parameter
+from task_store._statements.pauses import covering
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, is_waiting
 from task_store._statements.workers import is_live, may_reach_broker, silent_seconds
@@ -81,7 +82,7 @@ _types = (
 )
 _offering = _takers.c.offers_type
 
-WAIT = Statement(
+_counts = (
     select(
         select(func.count()).select_from(_before).scalar_subquery().label("ahead"),
         func.count().filter(_takers.c.takes_tasks).label("takers"),
@@ -97,9 +98,20 @@ WAIT = Statement(
                 select(func.array_agg(_types.c.type, type_=ARRAY(Text))).scalar_subquery(),
             )
         ).label("types"),
-    ).select_from(_takers),
+    )
+    .select_from(_takers)
+    .subquery("counts")
+)
+
+PAUSE_PREFIX = "pause_"
+
+WAIT = Statement(
+    select(*_counts.c, *(column.label(f"{PAUSE_PREFIX}{column.key}") for column in covering.c)).select_from(
+        _counts.outerjoin(covering, true())
+    ),
     "Returns how many tasks of a task's queue, priority and type are due before it, counted up to a limit; and of the"
     " live workers of its queue how many take tasks, drain, offer its type and reach the broker. `types` are those on"
-    " offer, where its own is not among them.",
-    indexes=("ix_tasks_waiting", "ix_workers_live"),
+    " offer, where its own is not among them. The columns"
+    " `pause_…` are of the newest pause that covers it, NULL without one.",
+    indexes=("ix_tasks_waiting", "ix_workers_live", "ix_pauses_open"),
 )

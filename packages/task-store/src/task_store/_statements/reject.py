@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from task_contracts import REJECTED_FAILURE, limits
 from task_contracts.lifecycle import Event, Guard, sources
 from task_store._models import OfferRow, TaskRow, WorkerRow
+from task_store._statements import pauses
 from task_store._statements.lookups import is_picked
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
@@ -70,7 +71,7 @@ _offered_lately = exists(
 )
 _unknown = (
     select(_hops.c.queue, _hops.c.priority, _hops.c.type)
-    .where(_hops.c.type.is_not(None), ~_offers_it, ~_offered_lately)
+    .where(_hops.c.type.is_not(None), ~_offers_it, ~_offered_lately, ~pauses.is_lane_paused(_hops))
     .cte("unknown")
 )
 _due_for_a_lease = TaskRow.due_at <= NOW - parameter("lease", Interval())
@@ -78,7 +79,9 @@ _of_unknown_type = and_(
     TaskRow.queue == _unknown.c.queue,
     TaskRow.priority == _unknown.c.priority,
     TaskRow.type == _unknown.c.type,
-    guards(Event.REJECT, {Guard.DUE_FOR_A_LEASE: _due_for_a_lease, Guard.TYPE_UNKNOWN: true()}),
+    guards(
+        Event.REJECT, {Guard.DUE_FOR_A_LEASE: _due_for_a_lease, Guard.TYPE_UNKNOWN: true(), Guard.NOT_PAUSED: true()}
+    ),
 )
 _waiting = (
     select(TaskRow.id)
@@ -117,8 +120,8 @@ REJECT = Statement(
     .values(values(Event.REJECT, _given))
     .where(is_picked(_rejected))
     .returning(TaskRow.id, TaskRow.queue, TaskRow.priority, TaskRow.type, constant(Event.REJECT).label("event")),
-    "Fails tasks that have been due for a lease and whose type nobody offers, at most `rows` of them. `priority` names"
-    " all priorities. Skips what is locked.",
+    "Fails tasks that have been due for a lease, are not paused and whose type nobody offers, at most `rows` of them."
+    " `priority` names all priorities. Skips what is locked.",
     indexes=("ix_tasks_waiting", "pk_tasks", "pk_task_types", "ix_workers_live"),
     tells_changes=True,
     tells_events=True,

@@ -94,6 +94,7 @@ def fingerprint_of(code: ErrorCode) -> ColumnElement[str]:
 _GUARDS: dict[Guard, ColumnElement[bool]] = {
     Guard.DUE: TaskRow.due_at <= NOW,
     Guard.NOT_DISPATCHED: TaskRow.dispatched_at.is_(None),
+    Guard.DISPATCHED: TaskRow.dispatched_at.is_not(None),
     Guard.NOT_SUSPECT: TaskRow.lost_count < constant(SUSPECT_LOST_COUNT),
     Guard.CANCEL_REQUESTED: TaskRow.cancel_requested_at.is_not(None),
     Guard.NO_CANCEL_REQUESTED: TaskRow.cancel_requested_at.is_(None),

@@ -37,6 +37,7 @@ from task_store._statements.lookups import holders, only_test
 from task_store._statements.parameters import parameter, unnested
 from task_store._statements.statement import Statement
 from task_store._statements.transitions import NOW, constant, is_held
+from task_store.schema import SCHEMA_REVISION
 
 _me = parameter("worker_id", Uuid())
 _lease = parameter("lease", Interval())
@@ -82,6 +83,7 @@ REGISTER = Statement(
         started_at=NOW,
         expires_at=NOW + _lease,
         reaches_broker=False,
+        schema_revision=constant(SCHEMA_REVISION),
     ),
     "Begins the lease of a worker under a new id. `schema_hashes` are those of `types`, in their order.",
 )

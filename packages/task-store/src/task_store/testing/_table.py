@@ -14,6 +14,7 @@ from task_contracts import TaskStatus
 from task_contracts.lifecycle import COLUMN_RULES, Presence
 from task_store._connecting import open_engine
 from task_store._models import Base
+from task_store.schema import SCHEMA_REVISION
 
 _SECONDS = 60.0
 
@@ -83,6 +84,7 @@ class Table:
             "ticked_at": timedelta(seconds=-1),
             "steady_since": timedelta(hours=-1),
             "reaches_broker": True,
+            "schema_revision": SCHEMA_REVISION,
         }
         row = {**defaults, **columns}
         await self._insert("workers", row)
