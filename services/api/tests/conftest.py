@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from task_api.access.access import open_access
 from task_api.app import create_app
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.offers import Offers
@@ -56,9 +57,22 @@ def open_parts() -> OpenParts:
             Database(database_url, pool_size=1) as health,
             Watch(Changes(database), signals, stop) as watch,
             Offers(LiveWorkers(health)) as offers,
+            open_access(settings, database, signals) as access,
         ):
             tasks, activities = Tasks(database), Activities(database)
-            yield ApiParts(settings, tasks, activities, health, signals, watch, database, offers, stop, deadlines)
+            yield ApiParts(
+                settings,
+                tasks,
+                activities,
+                health,
+                signals,
+                watch,
+                database,
+                offers,
+                stop,
+                deadlines,
+                access=access,
+            )
 
     return opened
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from task_api.access.guard import guard_calls
 from task_api.docs import add_docs
 from task_api.head import answer_head
 from task_api.hosts import HostCheck
@@ -18,7 +19,9 @@ from task_api.routes.events import add_event_calls
 from task_api.routes.failures import add_failure_calls
 from task_api.routes.health import add_health_calls
 from task_api.routes.insight import add_insight_calls
+from task_api.routes.keys import add_key_calls
 from task_api.routes.live import add_live_calls
+from task_api.routes.pauses import add_pause_calls
 from task_api.routes.tasks import add_task_calls
 from task_api.translation import translate_exceptions
 from task_api.unread_bodies import UnreadBodies
@@ -56,7 +59,10 @@ def create_app(parts: ApiParts) -> DocumentedApi:
     add_event_calls(app.router, parts)
     add_insight_calls(app.router, parts)
     add_live_calls(app.router, parts)
+    add_pause_calls(app.router, parts)
+    add_key_calls(app.router, parts)
     add_health_calls(app.router, parts)
+    guard_calls(app, parts.access)
     add_docs(app)
     keep_own_paths(app)
     answer_head(app)

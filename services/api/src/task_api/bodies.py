@@ -21,7 +21,7 @@ from task_api.direct_calls import DirectCall
 from task_api.filters import EventFilter
 from task_api.problems import body_too_large, body_too_slow, encoded, not_json, too_many_errors
 from task_api.queries import refuse_any
-from task_contracts import TaskCreate, TaskUpdate, limits
+from task_contracts import ApiKeyCreate, PauseCreate, TaskCreate, TaskUpdate, limits
 
 _Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -48,6 +48,11 @@ ManyBody = Annotated[BulkBody, _validator(BulkBody)]
 """The body of the calls that change many tasks."""
 EventBody = Annotated[EventFilter, _validator(EventFilter)]
 """The body of POST /events."""
+
+PauseBody = Annotated[PauseCreate, _validator(PauseCreate)]
+"""The body of POST /pauses."""
+KeyBody = Annotated[ApiKeyCreate, _validator(ApiKeyCreate)]
+"""The body of POST /keys."""
 
 
 class BodyRequest(Request):

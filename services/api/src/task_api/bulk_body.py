@@ -95,6 +95,11 @@ class BulkBody(BaseModel):
         return self.filter.to_filter() if self.filter else TaskFilter()
 
     @property
+    def sent_filter(self) -> dict[str, Any]:
+        """The filter as it was sent, or `all`: for the audit."""
+        return self.filter.model_dump(mode="json", exclude_unset=True) if self.filter else {"all": True}
+
+    @property
     def conditions(self) -> str:
         """The filter as one text, the same for each call with it."""
         return self.filter.model_dump_json(exclude_defaults=True) if self.filter else "all"

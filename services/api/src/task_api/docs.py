@@ -65,7 +65,7 @@ async def _show_openapi(request: Request) -> Response:
 
 async def _show_page(request: Request) -> Response:
     page = (_OURS / f"{request.scope['path'].removeprefix('/')}.html").read_bytes()
-    headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
     return Response(page, 200, headers, media_type="text/html")
 
 

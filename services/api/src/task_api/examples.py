@@ -12,13 +12,18 @@ from task_api.problems import (
     idempotency_mismatch,
     invalid,
     key_expired,
+    key_not_found,
+    pause_is_over,
+    pause_not_found,
+    pauses_not_known,
     task_finished,
     task_not_found,
+    ungranted,
     unknown_queue,
     version_mismatch,
     wrong_status,
 )
-from task_contracts import FieldProblem, TaskState, TaskStatus, TaskSummary, limits
+from task_contracts import FieldProblem, Scope, TaskState, TaskStatus, TaskSummary, limits
 from task_contracts.lifecycle import CANCELLATION, Event, refusal
 from task_store import SCHEMA_REVISION
 
@@ -210,6 +215,46 @@ TYPES = {
 }
 VERSIONS = {"version": "0.1.0", "python": "3.13.9", "schema_revision": SCHEMA_REVISION}
 
+KEY: dict[str, Any] = {
+    "id": "4hT0mB2kQx9Z",
+    "name": "billing, production",
+    "owner": "billing",
+    "scopes": ["tasks:read", "tasks:write"],
+    "created_by": "operator",
+    "created_at": "2026-11-01T12:00:00Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
+CREATED_KEY = KEY | {"key": "ts_4hT0mB2kQx9Z_(43 characters and a checksum of 6)"}
+PAUSE: dict[str, Any] = {
+    "id": "019ab5e2-6b1f-7a2e-9c40-2f1d6e8b7a55",
+    "queue": None,
+    "type": "mail.send",
+    "priority": None,
+    "reason": "the mail provider is down",
+    "paused_by": "operator",
+    "created_at": "2026-11-01T12:00:00Z",
+    "effective_at": "2026-11-01T12:00:00.004Z",
+    "until": "2026-11-01T14:00:00Z",
+    "ended_at": None,
+}
+AUDIT: dict[str, Any] = {
+    "items": [
+        {
+            "id": "019ab5e2-5a4e-7c3d-8f21-6d0c5b7a9e11",
+            "at": _FINISHED,
+            "actor": "operator",
+            "action": "tasks.cancel",
+            "target": None,
+            "filter": {"queue": "reports", "status": ["PENDING"]},
+            "count": 1000,
+            "request_id": "6c5f1c39",
+        }
+    ],
+    "next_cursor": None,
+}
+
 ETAG = 'W/"5"'
 
 UNKNOWN_TASK = task_not_found(UUID(NEW["id"]))
@@ -232,4 +277,14 @@ WRONG_QUERY = invalid([FieldProblem(field="query.limit", message="Input should b
 UNWANTED_QUERY = invalid([FieldProblem(field="query.limit", message="is not a parameter of this call")])
 WRONG_EVENT_QUERY = invalid([FieldProblem(field="query.queue", message="String should match pattern")])
 WRONG_EVENT_BODY = invalid([FieldProblem(field="body.queue", message="String should match pattern")])
+UNKNOWN_PAUSE = pause_not_found(UUID(PAUSE["id"]))
+OVER_PAUSE = pause_is_over(f"the pause {PAUSE['id']} was over already")
+UNKNOWING_WORKERS = pauses_not_known(
+    "workers of a version that does not know pauses are alive: worker-1:4711 0.1.0. Update them first"
+)
+WRONG_PAUSE = invalid([FieldProblem(field="body.until", message="must be a time to come")])
+WRONG_PAUSE_ID = invalid([FieldProblem(field="path.pause_id", message="Input should be a valid UUID")])
+UNKNOWN_KEY = key_not_found(KEY["id"])
+UNGRANTED = ungranted([Scope.OPERATE])
+WRONG_KEY = invalid([FieldProblem(field="body.scopes", message="List should have at least 1 item")])
 WRONG_ID = invalid([FieldProblem(field="path.task_id", message="Input should be a valid UUID")])

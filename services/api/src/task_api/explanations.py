@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, NamedTuple, assert_never
 
-from task_contracts import Explanation, Reason, TaskStatus, limits, printable_text, storable_text
+from task_contracts import Explanation, Pause, Reason, TaskStatus, limits, printable_text, storable_text
 from task_contracts.lifecycle import SUSPECT_LOST_COUNT
 from task_store import Situation, Wait
 
@@ -58,6 +58,8 @@ def _not_due(task: Situation) -> _Why:
 
 
 def _due(task: Situation, wait: Wait) -> _Why:
+    if wait.pause is not None:
+        return _paused(wait.pause)
     if not wait.takers:
         verb = "drains" if wait.draining == 1 else "drain"
         drains = f"; {_count(wait.draining, 'worker')} of it {verb}" if wait.draining else ""
@@ -78,6 +80,16 @@ def _due(task: Situation, wait: Wait) -> _Why:
     if ahead:
         return _Why(Reason.BEHIND_OTHERS, f"Waits {behind}; {slots}.", facts)
     return _Why(Reason.NEXT, f"Waits as the next of its queue, priority and type; {slots}.", facts)
+
+
+def _paused(pause: Pause) -> _Why:
+    parts = [("the queue", pause.queue), ("the type", pause.type), ("the priority", pause.priority)]
+    what = " and ".join(f"{word} {value}" for word, value in parts if value is not None) or "everything"
+    by = f" by {printable_text(pause.paused_by)}" if pause.paused_by else ""
+    until = f", until {_moment(pause.until)}" if pause.until is not None else ""
+    reason = f": {printable_text(pause.reason)[:_MESSAGE_CHARS]}" if pause.reason else ""
+    text = f"Waits: {what} is paused{by} since {_moment(pause.effective_at)}{until}{reason}."
+    return _Why(Reason.PAUSED, text, {"pause_id": pause.id})
 
 
 def _unknown_type(task: Situation, wait: Wait) -> _Why:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from task_api.access.access import Access, OpenAccess
 from task_api.deadlines import DEADLINES, Deadlines
 from task_api.offers import Offers
 from task_api.settings import ApiSettings
@@ -23,7 +24,7 @@ class ApiParts:
     behind load. `callers` are the connections of callers; `tasks`, `activities` and `watch` work on them too, and the
     last ends its subscriptions at the same `stop`. `offers` know which types live workers offer. `stop` is set when the
     process begins to stop: readiness says so at once. `deadlines` are the usual ones unless a test shortens them.
-    `observer` is told of tasks that were stored, and `tracer` where they are.
+    `observer` is told of tasks that were stored, and `tracer` where they are. `access` decides who may call.
     """
 
     settings: ApiSettings
@@ -38,3 +39,4 @@ class ApiParts:
     deadlines: Deadlines = DEADLINES
     observer: Observer = field(default_factory=Observers)
     tracer: Tracer = NO_TRACER
+    access: Access = field(default_factory=OpenAccess)

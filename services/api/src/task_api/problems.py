@@ -7,9 +7,10 @@ from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
-from task_contracts import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode
+from task_contracts import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode, Scope
 
 RETRY_AFTER_SECONDS = 2
 
@@ -29,6 +30,14 @@ STATUS_BY_CODE: dict[str, int] = {
     ProblemCode.BODY_TOO_LARGE: 413,
     ProblemCode.UNSUPPORTED_MEDIA_TYPE: 415,
     ProblemCode.HOST_NOT_ALLOWED: 421,
+    ProblemCode.UNAUTHENTICATED: 401,
+    ProblemCode.FORBIDDEN: 403,
+    ProblemCode.TOO_MANY_FAILED_ATTEMPTS: 429,
+    ProblemCode.KEY_NOT_FOUND: 404,
+    ProblemCode.LAST_KEY: 409,
+    ProblemCode.PAUSE_NOT_FOUND: 404,
+    ProblemCode.PAUSE_IS_OVER: 409,
+    ProblemCode.PAUSES_NOT_KNOWN: 409,
     ProblemCode.UNAVAILABLE: 503,
     ProblemCode.INTERNAL: 500,
 }
@@ -36,6 +45,8 @@ STATUS_BY_CODE: dict[str, int] = {
 # Not from `http.HTTPStatus`, whose phrases differ between versions of Python.
 _TITLE_BY_STATUS = {
     400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
@@ -45,6 +56,7 @@ _TITLE_BY_STATUS = {
     415: "Unsupported Media Type",
     421: "Misdirected Request",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
@@ -168,6 +180,57 @@ def encoded() -> ProblemError:
     return ProblemError(make_problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, detail), {"Accept-Encoding": "identity"})
 
 
+def unauthenticated() -> ProblemError:
+    """Return the 401 for a request without a valid key. It is one and the same, whatever is wrong with the key."""
+    detail = "this call needs a valid key, sent as Authorization: Bearer ts_...; this one is missing, wrong or over"
+    return ProblemError(make_problem(ProblemCode.UNAUTHENTICATED, detail), {"WWW-Authenticate": "Bearer"})
+
+
+def forbidden(*scopes: Scope, what: str = "this call") -> ProblemError:
+    """Return the 403 for a key that lacks the scope that `what` needs: any one of these."""
+    return ProblemError(make_problem(ProblemCode.FORBIDDEN, f"{what} needs a key with the scope {' or '.join(scopes)}"))
+
+
+def ungranted(scopes: Sequence[Scope]) -> ProblemError:
+    """Return the 403 for a key that would give another one what it lacks itself."""
+    detail = f"a key cannot give what it lacks: {', '.join(scopes)}"
+    return ProblemError(make_problem(ProblemCode.FORBIDDEN, detail))
+
+
+def too_many_failed_attempts(seconds: int) -> ProblemError:
+    """Return the 429 for an address from which too many wrong keys came, which says when to try again."""
+    detail = f"too many wrong keys came from this address; keys are looked at again in {seconds} s"
+    return ProblemError(make_problem(ProblemCode.TOO_MANY_FAILED_ATTEMPTS, detail), {"Retry-After": str(seconds)})
+
+
+def key_not_found(key_id: str) -> ProblemError:
+    """Return the 404 for an id that no key has."""
+    return ProblemError(make_problem(ProblemCode.KEY_NOT_FOUND, f"there is no key {key_id}"))
+
+
+def last_key() -> ProblemError:
+    """Return the 409 for the last key by which others can be created."""
+    detail = (
+        f"this is the last key that has the scope {Scope.KEYS}, is valid and does not expire: create another one first"
+    )
+    return ProblemError(make_problem(ProblemCode.LAST_KEY, detail))
+
+
+def pause_not_found(pause_id: UUID) -> ProblemError:
+    """Return the 404 for an id that no pause has."""
+    return ProblemError(make_problem(ProblemCode.PAUSE_NOT_FOUND, f"there is no pause {pause_id}"))
+
+
+def pause_is_over(reason: str) -> ProblemError:
+    """Return the 409 for a pause that cannot be ended any more."""
+    return ProblemError(make_problem(ProblemCode.PAUSE_IS_OVER, reason))
+
+
+def pauses_not_known(reason: str) -> ProblemError:
+    """Return the 409 for a pause while workers live that would go on."""
+    return ProblemError(make_problem(ProblemCode.PAUSES_NOT_KNOWN, reason))
+
+
 def unavailable(detail: str = "the database cannot be used now; try again later") -> ProblemError:
     """Return the 503 for a database that cannot be used now, or for what `detail` says. It says when to try again."""
     return ProblemError(make_problem(ProblemCode.UNAVAILABLE, detail), {"Retry-After": str(RETRY_AFTER_SECONDS)})
@@ -183,7 +246,7 @@ def answer(error: ProblemError) -> Response:
     return respond(error.problem, error.headers)
 
 
-def answered_with(scope: Scope) -> Problem | None:
+def answered_with(scope: AsgiScope) -> Problem | None:
     """Return the problem document that the request of `scope` was answered with; None where it was another answer."""
     problem: Problem | None = scope.get(_IN_SCOPE)
     return problem
@@ -198,6 +261,6 @@ class _ProblemResponse(Response):
         super().__init__(problem.model_dump_json(), problem.status, headers)
         self._problem = problem
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         scope[_IN_SCOPE] = self._problem
         await super().__call__(scope, receive, send)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from task_api.access.access import open_access
 from task_api.app import create_app
 from task_api.database import bring_up_to_date
 from task_api.deadlines import DEADLINES, Deadlines
@@ -44,6 +45,7 @@ from task_store import (
     OnHappened,
     Tasks,
     UnusableDatabaseError,
+    open_scopes,
 )
 
 _log = get_logger(__name__)
@@ -106,7 +108,7 @@ async def _serve(
 ) -> None:
     url = settings.broker_url.get_secret_value()
     with (
-        open_metrics(settings, "task-api", VERSION) as metrics,
+        open_metrics(settings, "task-api", VERSION, partial(open_scopes, _url(settings))) as metrics,
         open_tracing("task-api", VERSION, (metrics or NO_METER).export_failed) as tracer,
     ):
         counts = ActivityCounts()
@@ -126,6 +128,7 @@ async def _serve(
                 tell_metrics(metrics, offers, reaches_broker=lambda: signals.is_connected),
                 ActivityWriter(activities := Activities(database, offers.live_types), counts),
                 Watch(Changes(database), signals, shutdown.stop) as watch,
+                open_access(settings, database, signals) as access,
             ):
                 parts = ApiParts(
                     settings,
@@ -140,6 +143,7 @@ async def _serve(
                     deadlines,
                     observers,
                     tracer,
+                    access,
                 )
                 await serve(create_app(parts), listener, shutdown.stop, shutdown.hurry)
             async with asyncio.timeout(_CLOSING_SECONDS):
@@ -154,9 +158,8 @@ async def _database(
     on_changed: OnChanged | None = None,
     on_happened: OnHappened | None = None,
 ) -> AsyncIterator[Database]:
-    url = settings.database_url.get_secret_value()
     database = Database(
-        url, pool_size=pool_size, application_name="task-api", on_changed=on_changed, on_happened=on_happened
+        _url(settings), pool_size=pool_size, application_name="task-api", on_changed=on_changed, on_happened=on_happened
     )
     try:
         yield database
@@ -165,3 +168,7 @@ async def _database(
             await database.aclose()
         except DatabaseUnavailableError as error:
             _log.warning("database_not_closed", reason=str(error))
+
+
+def _url(settings: ApiSettings) -> str:
+    return settings.database_url.get_secret_value()

@@ -14,7 +14,7 @@ from task_api import cursors
 from task_api.fields import ERRORS_MAX, field_name
 from task_api.filters import FilterFields
 from task_api.problems import invalid
-from task_contracts import FieldProblem, IdempotencyKey, SortOrder, View, limits
+from task_contracts import FieldProblem, IdempotencyKey, SortOrder, Text, View, limits
 from task_store import TaskFilter
 
 _REPEATABLE = frozenset({"id", "status", "priority", "label"})
@@ -62,6 +62,39 @@ class DemandQuery(BaseModel):
     target_wait_seconds: float = Field(
         60.0, ge=1, le=86_400, allow_inf_nan=False, description="Nobody should wait longer than this."
     )
+
+
+class PausesQuery(BaseModel):
+    """Which pauses are listed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include_ended: bool = Field(default=False, description="Also those that were over within two weeks.")
+
+
+class KeysQuery(BaseModel):
+    """Which keys are listed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include_revoked: bool = Field(default=False, description="Also those that were revoked or have expired.")
+
+
+class AuditQuery(BaseModel):
+    """Which acts the audit shows. An act must match both filters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    actor: Annotated[Text, Field(max_length=limits.NAME_CHARS)] | None = Field(
+        None, description="Only those of this owner of a key; empty: of whoever acted without keys."
+    )
+    action: Annotated[Text, Field(max_length=limits.NAME_CHARS)] | None = Field(
+        None, description="Only those of this kind.", examples=["tasks.cancel"]
+    )
+    limit: int = Field(
+        limits.PAGE_ITEMS_DEFAULT, ge=1, le=limits.PAGE_ITEMS_MAX, description="Acts on a page, at most."
+    )
+    cursor: Cursor | None = Field(None, description="The `next_cursor` of the page before.")
 
 
 def refuse_any(request: Request) -> None:

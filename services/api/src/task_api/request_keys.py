@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Header
 from starlette.requests import Request
 
+from task_api.access.callers import caller_of
 from task_api.problems import invalid
 from task_contracts import FieldProblem, IdempotencyKey
 from task_store import RequestKey
@@ -35,7 +36,8 @@ def keyed(request: Request, key: str, sent: Any) -> RequestKey:
     """Return the key of a request as the store takes it, with the hash of what was sent: JSON that was found valid.
 
     The SHA-256 of the JSON, in which the order of keys and white space count nothing. No defaults are added to it: a
-    new default of a later version must not make another request of a repeat.
+    new default of a later version must not make another request of a repeat. It is a key of its owner: two owners may
+    use the same one for different requests.
 
     Raises:
         ProblemError: the request has more than one key.
@@ -44,4 +46,4 @@ def keyed(request: Request, key: str, sent: Any) -> RequestKey:
     if len(request.headers.getlist(HEADER)) > 1:
         raise invalid([FieldProblem(field=f"header.{HEADER}", message="is given more than once")])
     canonical = json.dumps(sent, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return RequestKey(key, sha256(canonical.encode()).digest())
+    return RequestKey(key, sha256(canonical.encode()).digest(), caller_of(request.scope).owner)

@@ -11,6 +11,7 @@ from time import perf_counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
+from task_api.access.callers import caller_of, put_request_id
 from task_api.problems import INTERNAL, answer, answered_with, respond, unavailable
 from task_runtime import get_logger
 
@@ -20,6 +21,9 @@ _FAILURE = respond(INTERNAL)
 _STOPPING = answer(unavailable("the server stops; try again later"))
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9]{1,15})?")
+_SAFETY = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+_POLICY = (b"content-security-policy", b"frame-ancestors 'none'")
+"""Of an answer that has no policy of its own, as the pages of the documentation have."""
 _QUIET = ("/health", "/assets")
 """Routes that are asked so often that their requests are logged at DEBUG only."""
 _FIELDS_MAX = 3
@@ -32,7 +36,8 @@ class RequestMiddleware:
 
     The id is the caller's `X-Request-ID` if that has 1 to 64 harmless characters, else a random one. It stands on every
     line that is logged during the request. The line of a request names its route, not its path, and the address of the
-    caller; of an error its code, and up to three fields that are wrong. It has no value that was sent.
+    caller, and of a key its id and its owner; of an error its code, and up to three fields that are wrong. It has no
+    value that was sent. Every answer keeps browsers from guessing its type, framing it and telling others where it was.
 
     It is pure ASGI: Starlette's BaseHTTPMiddleware buffers streams, and costs more.
     """
@@ -47,13 +52,16 @@ class RequestMiddleware:
             return
         began, status = perf_counter(), 0
         request_id = _request_id(scope)
-        headers = [(b"x-request-id", request_id), (b"x-content-type-options", b"nosniff")]
+        put_request_id(scope, request_id.decode())
+        headers = [(b"x-request-id", request_id), *_SAFETY]
 
         async def send_more(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *headers]
+                given = message["headers"]
+                policy = [] if any(name == b"content-security-policy" for name, _ in given) else [_POLICY]
+                message["headers"] = [*given, *headers, *policy]
             await send(message)
 
         tokens = bind_contextvars(request_id=request_id.decode())
@@ -84,7 +92,9 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
     route = scope["route"].path if "route" in scope else "unknown"
     level = logging.DEBUG if route.startswith(_QUIET) else logging.INFO
     fields = {"method": scope["method"], "route": route, "status": status, "client": _client(scope)}
-    _log.log(level, "request", **fields, **_cause(scope), ms=round(seconds * 1000, 1))
+    caller = caller_of(scope)
+    who = {} if caller.key_id is None else {"key": caller.key_id, "owner": caller.owner}
+    _log.log(level, "request", **fields, **who, **_cause(scope), ms=round(seconds * 1000, 1))
 
 
 def _cause(scope: Scope) -> dict[str, object]:

@@ -38,7 +38,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     """Make each key a new one, and take away a cursor that looks like one.
 
     A key would be refused with another body than that of its first request. A cursor has a checksum, and is good for
-    one filter alone.
+    one filter alone. An API key that has expired, or a pause that is over, before it is there is refused too, so that
+    such a time is put off.
     """
     del context, kwargs
     key = (case.headers or {}).get("Idempotency-Key")
@@ -46,6 +47,9 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
         case.headers["Idempotency-Key"] = token_hex()
     if isinstance(case.body, dict) and re.fullmatch(PATTERN, str(case.body.get("cursor"))):
         del case.body["cursor"]
+    for name in ("expires_at", "until"):
+        if isinstance(case.body, dict) and _is_over(case.body.get(name)):
+            case.body[name] = f"{_LATEST.isoformat()}Z"
 
 
 def _has_whole_float(body: dict[str, Any]) -> bool:
@@ -65,3 +69,10 @@ def _has_unstorable_payload(body: dict[str, Any]) -> bool:
 def _has_blank_name(body: dict[str, Any]) -> bool:
     # White space is more to Python (U+001C) than to a pattern.
     return isinstance(body.get("name"), str) and not body["name"].strip()
+
+
+def _is_over(moment: object) -> bool:
+    try:
+        return datetime.fromisoformat(str(moment)) < datetime.now(UTC) + timedelta(hours=1)
+    except (TypeError, ValueError):
+        return False

@@ -18,7 +18,7 @@ from task_api.streams import event_stream
 from task_contracts import limits
 
 HERE = Path(__file__).parent
-OPERATIONS = 24
+OPERATIONS = 31
 BY_DESIGN = "use_after_free"
 """DELETE cancels a task, and a cancelled task can still be read."""
 SECONDS = 600

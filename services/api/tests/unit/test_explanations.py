@@ -11,13 +11,23 @@ from uuid import UUID
 import pytest
 
 from task_api.explanations import explain, needs_wait
-from task_contracts import Priority, Reason, TaskError, TaskStatus
+from task_contracts import Pause, Priority, Reason, TaskError, TaskStatus
 from task_store import Situation, Wait
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 WORKER = UUID("019ab5e1-0c1b-7d54-9a3e-2f4b8c6d7e01")
 BROKE = TaskError(code="handler_error", message="it broke", type="RuntimeError")
 SERVED = Wait(ahead=0, takers=2, draining=0, offering=2, reaching_broker=2, free_slots=3, types=())
+PAUSE = Pause(
+    id=WORKER,
+    queue="default",
+    priority=Priority.LOW,
+    reason="the provider is\u202e down",
+    paused_by="ann",
+    created_at=datetime(2026, 11, 1, 11, tzinfo=UTC),
+    effective_at=datetime(2026, 11, 1, 11, tzinfo=UTC),
+    until=datetime(2026, 11, 1, 14, tzinfo=UTC),
+)
 SLOTS = "2 live workers with its type had 3 free slots when last heard of"
 
 
@@ -95,6 +105,25 @@ NOT_DUE = [
     ),
 ]
 DUE = [
+    (
+        a_task(),
+        wait(pause=PAUSE),
+        Reason.PAUSED,
+        (
+            "Waits: the queue default and the priority LOW is paused by ann since 2026-11-01T11:00:00Z, until"
+            " 2026-11-01T14:00:00Z: the provider is\\u202e down."
+        ),
+    ),
+    (
+        a_task(),
+        wait(
+            pause=PAUSE.model_copy(
+                update={"queue": None, "priority": None, "paused_by": "", "until": None, "reason": None}
+            )
+        ),
+        Reason.PAUSED,
+        "Waits: everything is paused since 2026-11-01T11:00:00Z.",
+    ),
     (
         a_task(),
         wait(takers=0, offering=0, reaching_broker=0),

@@ -6,13 +6,18 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from task_api import examples
+from task_api.access.guard import SCOPES, guard_calls
 from task_api.parts import ApiParts
 from task_contracts import (
+    ApiKey,
     Attempt,
+    AuditPage,
     BulkResult,
+    CreatedApiKey,
     CreatedTasks,
     ErrorGroup,
     ItemList,
@@ -24,6 +29,7 @@ from task_contracts import (
 )
 
 OF_EVERY_CALL = {"400", "421", "500"}
+OF_A_GUARDED_CALL = {"401", "403", "429", "503"}
 ERRORS = {
     "create_task": {"408", "413", "415", "422", "503"},
     "create_tasks": {"408", "409", "413", "415", "422", "503"},
@@ -47,6 +53,13 @@ ERRORS = {
     "list_workers": {"503"},
     "list_types": {"503"},
     "get_version": set(),
+    "create_key": {"408", "413", "415", "422"},
+    "list_keys": {"422"},
+    "revoke_key": {"404", "409", "422"},
+    "list_audit": {"422"},
+    "create_pause": {"408", "409", "413", "415", "422"},
+    "list_pauses": {"422"},
+    "end_pause": {"404", "409", "422"},
     "get_liveness": set(),
     "get_readiness": set(),
 }
@@ -73,6 +86,13 @@ SUCCESSES = {
     "list_workers": {"200"},
     "list_types": {"200"},
     "get_version": {"200"},
+    "create_key": {"201"},
+    "list_keys": {"200"},
+    "revoke_key": {"204"},
+    "list_audit": {"200"},
+    "create_pause": {"201"},
+    "list_pauses": {"200"},
+    "end_pause": {"200"},
     "get_liveness": {"200"},
     "get_readiness": {"200", "503"},
 }
@@ -97,7 +117,7 @@ def test_the_document_says_who_we_are(document: dict[str, Any]) -> None:
     assert document["info"]["version"] == version("task-api")
     assert document["info"]["description"]
     assert "servers" not in document
-    assert {tag["name"] for tag in document["tags"]} == {"tasks", "events", "insight", "health"}
+    assert {tag["name"] for tag in document["tags"]} == {"tasks", "events", "insight", "access", "operate", "health"}
 
 
 def test_every_operation_has_a_name_of_its_own_a_tag_and_a_text(operations: dict[str, Any]) -> None:
@@ -109,15 +129,17 @@ def test_every_operation_has_a_name_of_its_own_a_tag_and_a_text(operations: dict
 def test_every_answer_is_declared_and_errors_are_problem_documents(operations: dict[str, Any], name: str) -> None:
     responses = operations[name]["responses"]
 
-    assert set(responses) == ERRORS[name] | SUCCESSES[name] | OF_EVERY_CALL
-    for status in ERRORS[name] | OF_EVERY_CALL:
+    errors = ERRORS[name] | OF_EVERY_CALL | (OF_A_GUARDED_CALL if SCOPES[name] else set())
+    assert set(responses) == errors | SUCCESSES[name]
+    for status in errors:
         (media_type,) = responses[status]["content"]
         assert media_type == "application/problem+json"
         content = responses[status]["content"][media_type]
         assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
         for example in content["examples"].values():
             assert Problem.model_validate(example["value"]).status == int(status)
-        assert ("Retry-After" in responses[status].get("headers", {})) == (status == "503")
+        assert ("Retry-After" in responses[status].get("headers", {})) == (status in {"429", "503"})
+        assert ("WWW-Authenticate" in responses[status].get("headers", {})) == (status == "401")
 
 
 def test_headers_that_callers_rely_on_are_declared(operations: dict[str, Any]) -> None:
@@ -204,9 +226,48 @@ async def test_where_there_is_no_default_the_body_asks_for_a_type(parts: ApiPart
         (CreatedTasks, examples.CREATED),
         (ItemList[Attempt], examples.ATTEMPTS),
         (ItemList[ErrorGroup], examples.ERROR_GROUPS),
+        (ApiKey, examples.KEY),
+        (CreatedApiKey, examples.CREATED_KEY),
+        (AuditPage, examples.AUDIT),
     ],
 )
 def test_an_example_is_what_the_api_would_answer(model: Any, example: dict[str, Any]) -> None:
     adapter = TypeAdapter(model)
 
     assert adapter.dump_python(adapter.validate_python(example), mode="json").keys() == example.keys()
+
+
+def test_every_operation_says_which_scope_it_needs_or_that_it_needs_none(operations: dict[str, Any]) -> None:
+    assert operations.keys() == SCOPES.keys()
+    for name, operation in operations.items():
+        declared = [alternative["key"][0] for alternative in operation.get("security", []) if alternative]
+        assert declared == list(SCOPES[name])
+        assert all(f"`{scope}`" in operation["description"] for scope in declared)
+
+
+async def test_where_keys_are_needed_the_document_says_that_none_is_no_alternative(
+    parts: ApiParts, open_client: Any, operations: dict[str, Any]
+) -> None:
+    guarded = parts.settings.model_copy(update={"auth": "keys"})
+    async with open_client(replace(parts, settings=guarded)) as client:
+        document = (await client.get("/openapi.json")).json()
+
+    assert {} in operations["create_task"]["security"]
+    assert document["paths"]["/api/v1/tasks"]["post"]["security"] == [{"key": ["tasks:write"]}]
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+def test_what_a_key_may_not_see_is_optional_in_the_schemas(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    assert {"payload", "result"}.isdisjoint(schemas["Task"]["required"])
+    assert "traceback" not in schemas["Attempt"]["required"]
+    assert "tasks:payload" in schemas["Task"]["properties"]["payload"]["description"]
+
+
+def test_a_call_that_the_table_of_scopes_does_not_name_is_an_error(parts: ApiParts) -> None:
+    app = FastAPI()
+    app.add_api_route("/open", lambda: None, operation_id="left_open")
+
+    with pytest.raises(LookupError, match="SCOPES does not name left_open"):
+        guard_calls(app, parts.access)

@@ -37,6 +37,17 @@ def test_loopback_is_not(host: str) -> None:
     assert found(host=host) == []
 
 
+@pytest.mark.parametrize("auth", ["off", "keys"])
+def test_what_was_written_is_taken_at_its_word(auth: str) -> None:
+    assert found(host="0.0.0.0", auth=auth) == []  # nothing is bound
+
+
+def test_an_empty_setting_is_none() -> None:
+    (line,) = found(host="0.0.0.0", auth="")  # nothing is bound
+
+    assert "TASK_API_AUTH" in line
+
+
 def test_what_the_server_and_the_settings_are_warned_of_is_said_too() -> None:
     lines = found(database_url="postgresql://tasks:tasks@db/t", database_pool_size=80, facts={"fsync": "off"})
 

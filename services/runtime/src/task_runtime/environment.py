@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from task_contracts import printable_text
-from task_runtime.addresses import has_shipped_password
+from task_runtime.addresses import has_shipped_password, is_loopback
 from task_runtime.exits import ExitCode
 from task_runtime.settings import ProcessSettings
 
@@ -24,6 +24,10 @@ _SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
 _SHIPPED = "the password is the shipped one; choose your own where others reach the server"
+_OPEN_METRICS = (
+    "anybody who reaches {} may read the metrics: set TASK_METRICS_AUTH=keys, "
+    "or off where something else keeps strangers away"
+)
 _OWNED_PREFIXES = ("TASK_API_", "TASK_CLIENT_", "TASK_SERVICE_", "TASK_TEST_", "TASK_WORKER_")
 """Prefixes of variables that one process reads. The others ignore them, since processes often share an environment."""
 
@@ -79,11 +83,18 @@ def unknown_variables(*classes: type[ProcessSettings], environment: Mapping[str,
 def shared_startup_warnings(settings: ProcessSettings) -> list[str]:
     """Return the startup warnings that are the same for every process, each a sentence that says what to do.
 
-    They are about passwords that everybody knows, and about `unknown_variables`. They repeat no secret.
+    They are about passwords that everybody knows, about metrics that other machines reach without a key, and about
+    `unknown_variables`. They repeat no secret.
     """
     urls = {"TASK_DATABASE_URL": settings.database_url, "TASK_BROKER_URL": settings.broker_url}
     shipped = [name for name, url in urls.items() if has_shipped_password(url.get_secret_value())]
-    return [*(f"{name}: {_SHIPPED}" for name in shipped), *unknown_variables(type(settings))]
+    is_open = settings.metrics_port is not None and settings.metrics_auth is None
+    is_open = is_open and not is_loopback(settings.metrics_host)
+    return [
+        *(f"{name}: {_SHIPPED}" for name in shipped),
+        *([_OPEN_METRICS.format(settings.metrics_host)] if is_open else []),
+        *unknown_variables(type(settings)),
+    ]
 
 
 def _complaints(cls: type[ProcessSettings], error: ValidationError) -> list[str]:

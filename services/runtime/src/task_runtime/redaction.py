@@ -1,4 +1,4 @@
-"""Removes from texts and log fields what must not be logged: passwords, and the contents of rows and payloads.
+"""Removes from texts and log fields what must not be logged: passwords, keys, and the contents of rows and payloads.
 
 In doubt it masks too much: a URL with a port, and with an `@` in its query, loses what stands between them.
 
@@ -30,6 +30,9 @@ _CUT = "…"
 _URL_PASSWORD = re.compile(rf"(?<!\S)((?>\S*?://[^\s:/@]*:))\S+(@|{_CUT}\Z)")
 _DSN_PASSWORD = re.compile(r"""(password|passwd|pwd)=(?:'[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|[^\s&]+)""", re.IGNORECASE)
 
+_API_KEY = re.compile(r"\b(ts_[0-9A-Za-z]{12}_)[0-9A-Za-z]+")
+"""Its id stays, by which it can be revoked."""
+
 # PostgreSQL's DETAIL shows the whole row that violates a constraint, SQLAlchemy's parameters show the values of a
 # statement. Both stand at the end of a message and may contain any text, so everything after them is removed.
 _ROW_MARKS = ("DETAIL: ", "[parameters: ")
@@ -41,14 +44,16 @@ _NOT_SECRET = frozenset({"lease_token"})  # no secret: it says which attempt has
 
 
 def safe_url(url: str) -> str:
-    """Return a URL of any scheme, or a text with URLs in it, with passwords masked."""
+    """Return a URL of any scheme, or a text with URLs in it, with passwords and keys of the API masked."""
+    if "ts_" in url:
+        url = _API_KEY.sub(rf"\1{MASK}", url)
     if "://" in url:
         url = _URL_PASSWORD.sub(rf"\1{MASK}\2", url)
     return _DSN_PASSWORD.sub(rf"\1={MASK}", url) if "=" in url else url
 
 
 def safe_text(text: str, max_chars: int = TEXT_CHARS_MAX) -> str:
-    """Return `text` with passwords in URLs masked, and without the rows, parameters and inputs that errors repeat.
+    """Return `text` with keys and passwords masked, and without the rows, parameters and inputs that errors repeat.
 
     What is longer than `max_chars` is cut first, and ends with "…".
     """

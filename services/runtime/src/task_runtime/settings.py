@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
@@ -96,7 +96,18 @@ class ProcessSettings(BaseSettings):
     )
     """The port of `/metrics`; None serves none, 0 takes a free one."""
     metrics_host: str = Field("127.0.0.1", min_length=1, validation_alias="TASK_METRICS_HOST")
-    """The address of `/metrics`. Whoever reaches it reads the names of queues and types, and how much they do."""
+    """The address of `/metrics`. Without keys whoever reaches it reads the names of queues and types, and how much they
+    do."""
+    metrics_auth: Annotated[Literal["off", "keys"] | None, BeforeValidator(_none_if_empty)] = Field(
+        None, validation_alias="TASK_METRICS_AUTH"
+    )
+    """Whether `/metrics` wants a key with the scope `metrics`. None: it does not, and the start says so where other
+    machines reach `metrics_host`."""
+
+    @property
+    def has_metrics_keys(self) -> bool:
+        """Whether there is a `/metrics` that wants a key: it has one database connection more."""
+        return self.metrics_port is not None and self.metrics_auth == "keys"
 
     def require_shared_broker(self) -> None:
         """Refuse the in-process broker, for a process that shares its broker with other processes.

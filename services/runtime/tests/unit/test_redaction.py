@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from task_contracts import KeyText
 from task_contracts.testing import assert_linear
 from task_runtime import safe_text, safe_url
 from task_runtime.redaction import TEXT_CHARS_MAX, safe_fields
@@ -30,6 +31,15 @@ from task_runtime.redaction import TEXT_CHARS_MAX, safe_fields
 def test_a_url_loses_its_password_and_nothing_else(url: str, shown: str) -> None:
     assert safe_url(url) == shown
     assert safe_text(f"cannot reach {url} now") == f"cannot reach {shown} now"
+
+
+def test_a_key_of_the_api_loses_its_secret_and_keeps_its_id() -> None:
+    key = KeyText.new()
+    text = f"refused: Bearer {key}, and {str(key)[:-30]} (cut); attempts_max_reached_by_everybody"
+
+    shown = safe_text(text)
+
+    assert shown == f"refused: Bearer ts_{key.id}_***, and ts_{key.id}_*** (cut); attempts_max_reached_by_everybody"
 
 
 def test_a_text_without_secrets_stays_as_it_is() -> None:

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import TYPE_CHECKING
 
+from task_api.access.access import open_access
 from task_api.app import create_app
 from task_api.database import bring_up_to_date
 from task_api.offered_types import tell_metrics
@@ -56,6 +57,7 @@ from task_store import (
     StoreError,
     Tasks,
     UnusableDatabaseError,
+    open_scopes,
 )
 from task_store.embedded import EmbeddedPostgres
 from task_worker.handlers import HandlerError
@@ -87,6 +89,7 @@ async def run_service(options: Options) -> ExitCode:
         try:
             async with _own_database(options, shutdown.stop) as postgres:
                 settings = Settings.read(options, postgres.url if postgres else None, api_url=listener.url)
+                settings.worker.hide_api_key()
                 exit_policy = ExitPolicy(postgres.stop_now) if postgres else ExitPolicy()
                 await Service(options, settings, listener, reloader, exit_policy).run(shutdown)
         except UnusableDatabaseError as error:
@@ -127,9 +130,10 @@ class Service:
             if found is not None:
                 self._show_start_block(*found)
                 version = importlib.metadata.version("task-service")
+                open_keys = partial(open_scopes, self._settings.api.database_url.get_secret_value())
                 with (
                     log_prints(),
-                    open_metrics(self._settings.api, "task-service", version) as metrics,
+                    open_metrics(self._settings.api, "task-service", version, open_keys) as metrics,
                     open_tracing("task-service", version, (metrics or NO_METER).export_failed) as tracer,
                 ):
                     await self._serve(shutdown, health, metrics, tracer)
@@ -161,6 +165,7 @@ class Service:
             tell_metrics(metrics, offers, reaches_broker=lambda: bus.is_connected),
             ActivityWriter(activities := Activities(database, offers.live_types), counts),
             Watch(Changes(database), signals, shutdown.stop) as watch,
+            open_access(self._settings.api, database, signals) as access,
         ):
             tasks = Tasks(database)
             parts = ApiParts(
@@ -175,6 +180,7 @@ class Service:
                 shutdown.stop,
                 observer=observers,
                 tracer=tracer,
+                access=access,
             )
             app = create_app(parts)
             drain = asyncio.Event()

@@ -57,6 +57,7 @@ def run(
         exit_process(run_process(lambda: run_worker_processes(settings, sys.argv[1:]), settings))
     from task_worker.process import run_worker
 
+    settings.hide_api_key()
     exit_process(run_process(lambda: run_worker(settings), settings))
 
 
@@ -68,6 +69,7 @@ def child(context: typer.Context, number: int) -> None:
 
     end_with_parent()
     settings = read_settings(WorkerSettings, **context.obj).of_process(number)
+    settings.hide_api_key()
     exit_process(run_process(lambda: run_worker(settings, number=number), settings, number=number))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import orjson
+from pydantic import SecretStr
 
 from task_contracts import Progress, limits, storable_text
 from task_worker.checkpoint_write import CheckpointWrite, StoreCheckpoint, is_on_event_loop
@@ -28,7 +29,8 @@ _CLOSING_SECONDS = 5.0
 class TaskDetails(NamedTuple):
     """The details of a task that do not change while an attempt runs.
 
-    `checkpoint_text` is JSON that can be read, or None. `traceparent` names the span of the attempt where it is traced.
+    `checkpoint_text` is JSON that can be read, or None. `api_key` is the worker's. `traceparent` names the span of the
+    attempt where it is traced.
     """
 
     id: UUID
@@ -41,6 +43,7 @@ class TaskDetails(NamedTuple):
     lease_token: UUID
     checkpoint_text: str | None
     api_url: str
+    api_key: SecretStr | None = None
     traceparent: str | None = None
 
 
@@ -192,14 +195,22 @@ class Context:
         from task_worker.context_clients import ContextAsyncTaskClient  # here: most handlers need no HTTP library
 
         return ContextAsyncTaskClient(
-            self._details.api_url, self._on_wait, self._create_keys(), traceparent=self._details.traceparent
+            self._details.api_url,
+            self._on_wait,
+            self._create_keys(),
+            api_key=self._details.api_key,
+            traceparent=self._details.traceparent,
         )
 
     def _make_sync_client(self) -> TaskClient:
         from task_worker.context_clients import ContextTaskClient  # as above
 
         return ContextTaskClient(
-            self._details.api_url, self._on_wait, self._create_keys(), traceparent=self._details.traceparent
+            self._details.api_url,
+            self._on_wait,
+            self._create_keys(),
+            api_key=self._details.api_key,
+            traceparent=self._details.traceparent,
         )
 
     def _create_keys(self) -> CreateKeys:

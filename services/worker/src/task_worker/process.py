@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
+from functools import partial
 
 from task_bus import open_bus
 from task_bus.signals import open_signals
@@ -25,6 +26,7 @@ from task_store import (
     DatabaseFacts,
     DatabaseUnavailableError,
     UnusableDatabaseError,
+    open_scopes,
     why_no_migration,
 )
 from task_worker.builtin import HttpHosts
@@ -81,9 +83,10 @@ async def run_worker(
 async def _work(settings: WorkerSettings, handlers: Mapping[str, Handler], shutdown: ShutdownSignals) -> None:
     url = settings.broker_url.get_secret_value()
     version = importlib.metadata.version("task-worker")
+    open_keys = partial(open_scopes, settings.database_url.get_secret_value())
     with (
         log_prints(),
-        open_metrics(settings, "task-worker", version) as metrics,
+        open_metrics(settings, "task-worker", version, open_keys) as metrics,
         open_tracing("task-worker", version, (metrics or NO_METER).export_failed) as tracer,
     ):
         async with (

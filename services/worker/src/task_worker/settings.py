@@ -7,16 +7,17 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from task_contracts import Priority, limits
+from task_contracts import KeyText, Priority, limits
 from task_runtime import ProcessSettings, QueueNames
 from task_worker.builtin import HttpHosts
 from task_worker.places import resolve_places
 
 _WEIGHT_MAX = 1_000
 _PORT_MAX = 65_535
+_KEY_VARIABLE = "TASK_WORKER_API_KEY"
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """The share of the processor that a container may use: `QUOTA PERIOD`, or `max PERIOD` without a limit."""
 
@@ -65,6 +66,10 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
 
 
+def _check_key(value: SecretStr | None) -> SecretStr | None:
+    return None if value is None else SecretStr(str(KeyText.parse(value.get_secret_value().strip())))
+
+
 OptionalLimit = Annotated[int | None, BeforeValidator(_none_if_empty)]
 Weights = Annotated[dict[Priority, int], BeforeValidator(_parse_weights), AfterValidator(_check_weights)]
 
@@ -86,6 +91,8 @@ class WorkerSettings(ProcessSettings):
     """The places of handlers: modules, files and folders, separated by commas. Paths become absolute."""
     api_url: str = Field("http://127.0.0.1:9000", pattern=r"^https?://")
     """The URL of the API, for `context.client`."""
+    api_key: Annotated[SecretStr | None, BeforeValidator(_none_if_empty), AfterValidator(_check_key)] = None
+    """The key for the API, of `context.client`; None where the API asks for none."""
     priority_weights: Weights = Field(default_factory=lambda: {Priority.HIGH: 6, Priority.MEDIUM: 3, Priority.LOW: 1})
     lease_seconds: float = Field(30.0, ge=1.0, le=3600.0)
     """How long a worker that is silent keeps its tasks."""
@@ -133,6 +140,11 @@ class WorkerSettings(ProcessSettings):
         if self.alive_file is not None:
             own["alive_file"] = self.alive_file.with_name(f"{self.alive_file.name}.{number}")
         return self.model_copy(update=own)
+
+    def hide_api_key(self) -> None:
+        """Remove the key from the environment of this process: handlers, and what they start, would find it there."""
+        for name in [name for name in os.environ if name.upper() == _KEY_VARIABLE]:
+            del os.environ[name]
 
     @property
     def serves(self) -> tuple[str, ...]:

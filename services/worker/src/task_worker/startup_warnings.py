@@ -34,4 +34,8 @@ def worker_startup_warnings(
         (settings.drain_seconds < longest, _SHORT_DRAIN.format(settings.drain_seconds, longest)),
     ]
     texts = [text for is_so, text in checks if is_so]
-    return [*texts, *facts.startup_warnings(revision, CONNECTIONS), *shared_startup_warnings(settings)]
+    return [
+        *texts,
+        *facts.startup_warnings(revision, CONNECTIONS + settings.has_metrics_keys),
+        *shared_startup_warnings(settings),
+    ]

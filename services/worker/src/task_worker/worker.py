@@ -279,7 +279,11 @@ class Worker:
         return Executor(
             handlers,
             RunDefaults(
-                settings.timeout_seconds, settings.max_attempts, settings.api_url, logs_all=settings.log_tasks == "all"
+                settings.timeout_seconds,
+                settings.max_attempts,
+                settings.api_url,
+                settings.api_key,
+                logs_all=settings.log_tasks == "all",
             ),
             AttemptServices(
                 record=recorder.record,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from task_contracts import Task, TaskCreate
+from task_contracts import KeyText, Task, TaskCreate
 from task_contracts.testing import a_task
 from task_store import Tasks
 
@@ -63,15 +63,17 @@ def hangs(context: Context):
 
 
 class FakeApi:
-    """Creates whatever it is asked to; `sent` are the keys and the names, in order."""
+    """Creates whatever it is asked to; `sent` are the keys and the names, in order, `authorizations` those headers."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
-        sent = self.sent
+        self.authorizations: set[str | None] = set()
+        sent, authorizations = self.sent, self.authorizations
 
         class Answers(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 asked = TaskCreate.model_validate_json(self.rfile.read(int(self.headers["Content-Length"])))
+                authorizations.add(self.headers["Authorization"])
                 sent.append((self.headers["Idempotency-Key"], json.dumps(asked.payload)))
                 body = a_task(**asked.model_dump(exclude_none=True)).model_dump_json().encode()
                 self.send_response(201)
@@ -109,10 +111,12 @@ def handlers_file(tmp_path: Path) -> Path:
 async def test_an_attempt_after_a_failure_sends_the_same_keys(
     start: Start, create: Create, ended: Ended, api: FakeApi, handlers_file: Path, type_: str
 ) -> None:
-    await start(handlers=str(handlers_file), api_url=api.url)
+    key = str(KeyText.new())
+    await start(handlers=str(handlers_file), api_url=api.url, api_key=key)
 
     row = await ended((await create(type_)).id)
 
+    assert api.authorizations == {f"Bearer {key}"}
     first, second = api.sent[:4], api.sent[4:]
     assert (row["status"], row["attempt"]) == ("COMPLETED", 2)
     assert sorted(first) == sorted(second)

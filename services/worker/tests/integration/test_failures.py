@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from task_contracts import REJECTED_FAILURE, BackOff, ErrorGroup, FailureKind, Task, limits
 from task_contracts.lifecycle import Event
-from task_store import Activities, Database, Failures, TaskFilter, Tasks
+from task_store import Activities, Database, Failures, Pauses, TaskFilter, Tasks
 from task_worker import Fail, handler
 from task_worker.leader.election import Leadership
 from task_worker.leader.purge_counts import PurgeCounts
@@ -272,7 +272,7 @@ async def test_leader_forgets_old_counts(database_url: str, table: Any) -> None:
         " FROM generate_series(1, 2000) AS n"
     )
     async with Database(database_url, pool_size=1) as database:
-        await PurgeCounts(Failures(database), Activities(database), Leadership()).purge()
+        await PurgeCounts(Failures(database), Activities(database), Pauses(database), Leadership()).purge()
 
     for name, time in (("failure_hours", "hour"), ("activity_minutes", "minute")):
         kept = await table.fetch(

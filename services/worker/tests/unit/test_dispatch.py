@@ -61,6 +61,7 @@ class FakeTable:
         self.failure: Exception | None = None
         self.payload_bytes = 2
         self.resets = 0
+        self.is_pause_over = False
 
     def reset(self) -> None:
         self.resets += 1

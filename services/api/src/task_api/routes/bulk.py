@@ -10,8 +10,10 @@ from typing import Self
 from uuid import UUID
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
+from task_api.access.callers import audit_context
 from task_api.bodies import ManyBody, strict_route
 from task_api.bulk_body import BulkBody
 from task_api.bulk_cursors import BEFORE_ALL, BulkCursor
@@ -23,7 +25,7 @@ from task_api.routes.answers import TASKS
 from task_api.routes.task_responses import CANCEL_TASKS, RERUN_TASKS
 from task_contracts import BulkResult, FieldProblem, Signal, SignalKind, limits
 from task_contracts.lifecycle import CANCELLATION, Event
-from task_store import TaskFilter
+from task_store import AuditContext, TaskFilter
 
 
 class BulkCalls:
@@ -35,31 +37,33 @@ class BulkCalls:
         self._seconds = parts.deadlines.request_seconds
         self._list_turns = list_turns
 
-    async def cancel_tasks(self, body: ManyBody) -> Response:
+    async def cancel_tasks(self, request: Request, body: ManyBody) -> Response:
         """Cancel the tasks that match a filter, at most `limit` of them: the newest first.
 
         Those that wait are CANCELLED at once, and those that run are asked to stop; a running task that was asked
         before is not counted again. Go on with `next_cursor` until there is none. A repeat is harmless.
         """
-        return await self._answer(CANCELLATION, body)
+        return await self._answer(request, CANCELLATION, body)
 
-    async def rerun_tasks(self, body: ManyBody) -> Response:
+    async def rerun_tasks(self, request: Request, body: ManyBody) -> Response:
         """Begin a new run of the FAILED and CANCELLED tasks that match a filter, at most `limit` of them.
 
         The newest come first. Go on with `next_cursor` until there is none. Only what had finished before the first
         call is rerun, so a repeat with the same cursor reruns nothing twice. The first call has no cursor, unless it
         is given the `start_cursor` of a dry run.
         """
-        return await self._answer((Event.RERUN,), body)
+        return await self._answer(request, (Event.RERUN,), body)
 
-    async def _answer(self, events: Sequence[Event], body: BulkBody) -> Response:
-        call = _Call.of(events, body)
+    async def _answer(self, request: Request, events: Sequence[Event], body: BulkBody) -> Response:
+        call = _Call.of(events, body, audit_context(request, body.sent_filter))
         result = await answer_within(self._seconds, self._count(call) if body.dry_run else self._change(call))
         return Response(result.model_dump_json(), media_type="application/json")
 
     async def _change(self, call: _Call) -> BulkResult:
         async with self._list_turns.turn():
-            changed = await self._tasks.change_many(call.events, call.wanted, items=call.items, began_at=call.began_at)
+            changed = await self._tasks.change_many(
+                call.events, call.wanted, items=call.items, began_at=call.began_at, audit=call.audit
+            )
         running = tuple(one for one, event in changed.event_by_id.items() if event is Event.REQUEST_CANCEL)
         if running:
             self._signals.send(Signal(kind=SignalKind.CANCEL, ids=running))
@@ -93,9 +97,10 @@ class _Call:
     items: int
     began_at: datetime | None
     purpose: str
+    audit: AuditContext
 
     @classmethod
-    def of(cls, events: Sequence[Event], body: BulkBody) -> Self:
+    def of(cls, events: Sequence[Event], body: BulkBody, audit: AuditContext) -> Self:
         """Return what the body asks for.
 
         Raises:
@@ -104,12 +109,12 @@ class _Call:
         """
         purpose, wanted = f"{events[0]} {body.conditions}", body.to_filter()
         if body.cursor is None:
-            return cls(events, wanted, body.limit, None, purpose)
+            return cls(events, wanted, body.limit, None, purpose, audit)
         try:
             cursor = BulkCursor.decode(body.cursor, purpose)
         except ValueError as error:
             raise invalid([FieldProblem(field="body.cursor", message=str(error))]) from None
-        return cls(events, replace(wanted, after=cursor.after), body.limit, cursor.began_at, purpose)
+        return cls(events, replace(wanted, after=cursor.after), body.limit, cursor.began_at, purpose, audit)
 
     def encode(self, after: UUID, began_at: datetime) -> str:
         """Return the cursor of the call that goes on after this task."""

@@ -6,8 +6,10 @@ from functools import partial
 from uuid import UUID
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
+from task_api.access.callers import shows_payloads
 from task_api.bodies import strict_route
 from task_api.deadlines import answer_within
 from task_api.parts import ApiParts
@@ -18,6 +20,8 @@ from task_contracts import Attempt, ErrorGroup, ItemList
 
 ERRORS = f"{API}/errors"
 
+_TRACEBACKS = {"items": {"__all__": {"traceback"}}}
+
 
 class FailureCalls:
     """The calls on failures, one method each."""
@@ -26,16 +30,17 @@ class FailureCalls:
         self._tasks = parts.tasks
         self._seconds = parts.deadlines.request_seconds
 
-    async def list_attempts(self, task_id: UUID) -> Response:
+    async def list_attempts(self, request: Request, task_id: UUID) -> Response:
         """List the attempts of a task, the one that runs and the completed one among them.
 
         Numbers have gaps where the task snoozed. Of more than 1,000 attempts the latest are listed, and of more than
-        4 MiB of errors and tracebacks the latest.
+        4 MiB of errors and tracebacks the latest. Tracebacks are left out where the key lacks `tasks:payload`.
         """
         attempts = await answer_within(self._seconds, self._tasks.attempts(task_id))
         if attempts is None:
             raise task_not_found(task_id)
-        return json_answer(ItemList[Attempt].model_construct(items=attempts).model_dump_json())
+        unseen = None if shows_payloads(request) else _TRACEBACKS
+        return json_answer(ItemList[Attempt].model_construct(items=attempts).model_dump_json(exclude=unseen))
 
     async def list_errors(self) -> Response:
         """List the failures of the last day by what they have in common: most first, at most 200 kinds.

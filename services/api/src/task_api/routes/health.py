@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
+from starlette.requests import Request
 from starlette.responses import Response
 
+from task_api.deadlines import answer_within
 from task_api.openapi import answer
 from task_api.parts import ApiParts
+from task_api.problems import ProblemError
 from task_api.readiness import readiness
 from task_contracts import Health, HealthCheck, HealthStatus
+from task_store import StoreError
 
 
 class Liveness(BaseModel):
@@ -31,14 +36,24 @@ class HealthCalls:
         """Answer while the process runs, whatever the database does. Restart the process where this fails."""
         return _json(Liveness())
 
-    async def get_readiness(self) -> Response:
+    async def get_readiness(self, request: Request) -> Response:
         """Answer whether to send callers here: 503 without the database, or while the process stops.
 
         `degraded` (200) means that tasks are accepted and kept, but something needs attention: the broker is away, or
-        a queue has no worker.
+        a queue has no worker. Where calls need keys, what is wrong is said to whoever has one, whatever its scopes.
         """
-        found = await readiness(self._parts)
-        return _json(found, 200 if found.is_ready else 503)
+        found, is_known = await asyncio.gather(readiness(self._parts), self._is_known(request))
+        shown = found if is_known else Health(status=found.status)
+        return _json(shown, 200 if found.is_ready else 503)
+
+    async def _is_known(self, request: Request) -> bool:
+        """Return whether the caller has a key; not, where only a database that does not answer would know."""
+        access, scope = self._parts.access, request.scope
+        try:
+            is_cached = access.cached(scope) is not None
+            return is_cached or bool(await answer_within(self._parts.deadlines.check_seconds, access.caller(scope)))
+        except (ProblemError, StoreError, TimeoutError):
+            return False
 
 
 def add_health_calls(router: APIRouter, parts: ApiParts) -> None:

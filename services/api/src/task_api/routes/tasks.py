@@ -13,11 +13,12 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Query
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from task_api import cursors, examples
+from task_api.access.callers import caller_of, require_payloads, shows_payloads
 from task_api.batch_bodies import BatchBody, read_batch
 from task_api.bodies import CreateBody, UpdateBody, strict_route
 from task_api.deadlines import answer_within
@@ -59,6 +60,7 @@ from task_store import Changed, Created, CreatedBatch, NewTask, Page, RequestKey
 
 TRACEPARENT = "traceparent"
 
+_PAYLOADS = {"payload", "result"}
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _TASK = TypeAdapter(Task)
 _CREATED = TypeAdapter(CreatedTasks)
@@ -88,6 +90,7 @@ class TaskCalls:
         self._new_tasks = NewTasks(parts.settings, parts.signals, parts.observer)
         self._tracer = parts.tracer
         self._watch = parts.watch
+        self._access = parts.access
         self._seconds = parts.deadlines.request_seconds
         self._list_turns = list_turns
         self._payloads = PayloadCheck(parts.offers, parts.tasks, parts.deadlines.check_seconds)
@@ -126,7 +129,7 @@ class TaskCalls:
             with suppress(StoreError, TimeoutError, ProblemError):
                 task = await self._awaited_task(request, task, wait)
         headers = {"Location": f"{TASKS}/{task.id}", **(REPLAYED if created.is_replay else {}), **applied(wait)}
-        return json_answer(_TASK.dump_json(task), 201, **headers)
+        return json_answer(_dumped_task(request, task), 201, **headers)
 
     async def create_tasks(
         self, request: Request, body: BatchBody, idempotency_key: IdempotencyKeyHeader = None
@@ -151,13 +154,16 @@ class TaskCalls:
             self._new_tasks.tell(created.items)
         return json_answer(_dumped(created), 201, **(REPLAYED if created.is_replay else {}))
 
-    async def list_tasks(self, query: Annotated[ListQuery, Query()]) -> Response:
+    async def list_tasks(self, request: Request, query: Annotated[ListQuery, Query()]) -> Response:
         """List tasks by time of creation, newest first unless asked otherwise.
 
         A page may be short, even empty, and still carry a `next_cursor`; the last one carries none. Payloads and
-        results are left out unless `view=full`.
+        results are left out unless `view=full`, which needs the scope `tasks:payload`. `idempotency_key` looks for the
+        caller's own keys.
         """
-        page = await answer_within(self._seconds, self._page(query))
+        if query.view is View.FULL:
+            require_payloads(request, "view=full")
+        page = await answer_within(self._seconds, self._page(query, caller_of(request.scope).owner))
         return json_answer(_PAGE_BY_VIEW[query.view].dump_json(page))
 
     async def get_task(
@@ -166,7 +172,7 @@ class TaskCalls:
         """Read a task. `Prefer: wait=N` waits for it to end."""
         wait = wait_seconds(prefer)
         task = await self._awaited_task(request, await self._found(self._tasks.get(task_id), task_id), wait)
-        return _shown_or_304(if_none_match, task.version, _TASK, task, **applied(wait))
+        return _shown_or_304(if_none_match, task.version, _dumped_task(request, task), **applied(wait))
 
     async def get_task_status(
         self, request: Request, task_id: UUID, if_none_match: IfNoneMatch = None, prefer: Prefer = None
@@ -176,9 +182,9 @@ class TaskCalls:
         state = await self._found(self._tasks.state(task_id), task_id)
         awaited = await self._wait(request, state, wait)
         state = await self._found(self._tasks.state(task_id), task_id) if awaited is None else awaited
-        return _shown_or_304(if_none_match, state.version, _STATE, state, **applied(wait))
+        return _shown_or_304(if_none_match, state.version, _STATE.dump_json(state), **applied(wait))
 
-    async def cancel_task(self, task_id: UUID) -> Response:
+    async def cancel_task(self, request: Request, task_id: UUID) -> Response:
         """Cancel a task: at once if it waits, by asking its worker to stop if it runs.
 
         200: it is CANCELLED. 202: it runs and was asked to stop; it becomes CANCELLED, or COMPLETED if it succeeds
@@ -193,9 +199,11 @@ class TaskCalls:
         is_running = changed.event is Event.REQUEST_CANCEL
         if is_running:
             self._signals.send(Signal(kind=SignalKind.CANCEL, ids=(task_id,)))
-        return json_answer(_TASK.dump_json(task), 202 if is_running else 200)
+        return json_answer(_dumped_task(request, task), 202 if is_running else 200)
 
-    async def update_task(self, task_id: UUID, body: UpdateBody, if_match: IfMatch = None) -> Response:
+    async def update_task(
+        self, request: Request, task_id: UUID, body: UpdateBody, if_match: IfMatch = None
+    ) -> Response:
         """Give a waiting task another priority or time; effective at once, wherever the task is queued.
 
         What is left out stays as it is. A repeat is harmless; with `If-Match` it answers 412.
@@ -207,9 +215,9 @@ class TaskCalls:
         task = changed.task
         if changed.event is None and versions is not None and task.version not in versions:
             raise version_mismatch(task.version)
-        return self._due(changed, Event.RESCHEDULE)
+        return self._due(request, changed, Event.RESCHEDULE)
 
-    async def rerun_task(self, task_id: UUID) -> Response:
+    async def rerun_task(self, request: Request, task_id: UUID) -> Response:
         """Begin a new run of a FAILED or CANCELLED task: it waits, with its failures back at 0, and is due at once.
 
         Not safe to repeat where the answer was lost: a repeat is 409 while the task waits or runs, and reruns it if it
@@ -218,15 +226,15 @@ class TaskCalls:
         changed = await answer_within(self._seconds, self._tasks.rerun(task_id))
         if changed is None:
             raise task_not_found(task_id)
-        return self._due(changed, Event.RERUN)
+        return self._due(request, changed, Event.RERUN)
 
-    def _due(self, changed: Changed, event: Event) -> Response:
+    def _due(self, request: Request, changed: Changed, event: Event) -> Response:
         """Answer for a task that `event` may have made due, and wake the leader, which may wait for a later time."""
         task = changed.task
         if changed.event is None:
             raise wrong_status(refusal(task.status, event))
         self._signals.send(Signal(kind=SignalKind.DUE, queue=task.queue))
-        return json_answer(_TASK.dump_json(task), ETag=etag_of(task.version))
+        return json_answer(_dumped_task(request, task), ETag=etag_of(task.version))
 
     async def _awaited_task(self, request: Request, task: Task, wait: int | None) -> Task:
         """Wait for the end of a task, and return it as it is then: read again only if it has changed."""
@@ -238,7 +246,7 @@ class TaskCalls:
     async def _wait(self, request: Request, state: TaskState, wait: int | None) -> TaskState | None:
         if not wait or state.status.is_terminal:
             return state
-        return await wait_until_ended(self._watch, request.receive, state.id, wait)
+        return await wait_until_ended(self._watch, self._access, request, state.id, wait)
 
     async def _found(self, reading: Coroutine[Any, Any, Read | None], task_id: UUID) -> Read:
         found = await answer_within(self._seconds, reading)
@@ -252,8 +260,8 @@ class TaskCalls:
         await self._payloads.check(news, place, key)
         return max(0.0, self._seconds - (time.monotonic() - began_at))
 
-    async def _page(self, query: ListQuery) -> TaskPage[Any]:
-        wanted = query.to_filter()
+    async def _page(self, query: ListQuery, owner: str) -> TaskPage[Any]:
+        wanted = replace(query.to_filter(), scope=owner)
         async with self._list_turns.turn():
             page = await self._tasks.page(wanted, items=query.limit, is_full=query.view is View.FULL)
             if not query.include_total:
@@ -312,10 +320,13 @@ def _dumped(created: CreatedBatch) -> bytes:
     return orjson.dumps({"items": [vars(task) for task in created.items]}, option=orjson.OPT_UTC_Z)
 
 
-def _shown_or_304(
-    if_none_match: str | None, version: int, adapter: TypeAdapter[Any], shown: BaseModel, **headers: str
-) -> Response:
+def _dumped_task(request: Request, task: Task) -> bytes:
+    """Return the JSON of a task, without payload and result where its caller may not see them."""
+    return _TASK.dump_json(task, exclude=None if shows_payloads(request) else _PAYLOADS)
+
+
+def _shown_or_304(if_none_match: str | None, version: int, shown: bytes, **headers: str) -> Response:
     etag = etag_of(version)
     if matches(if_none_match, etag):
         return Response(None, 304, {**UNSHARED, "ETag": etag, **headers})
-    return json_answer(adapter.dump_json(shown), 200, ETag=etag, **headers)
+    return json_answer(shown, 200, ETag=etag, **headers)

@@ -1,4 +1,4 @@
-"""The response that streams events until its caller goes away, the server stops, or an hour is over.
+"""The response that streams events until its caller goes away, the key is over, the server stops, or an hour is over.
 
 The framing is FastAPI's. Its own response is not used: it has a task for each stream that pings, knows no stop of the
 server, and its reader's pace holds up what feeds it. sse-starlette is the same, and one dependency more.
@@ -15,10 +15,11 @@ from fastapi.sse import format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from task_api.access.access import Lasting
 from task_api.deadlines import answer_within
 from task_api.gone_callers import ended_with_caller
 from task_api.parts import ApiParts
-from task_api.problems import unavailable
+from task_api.problems import unauthenticated, unavailable
 from task_api.streams.places import StreamPlaces
 from task_api.watch.subscription import Subscription
 from task_store import TaskFilter
@@ -60,6 +61,7 @@ class EventStream(Response):
         super().__init__(headers=_HEADERS)
         del self.headers["Content-Length"]
         self._watch = parts.watch
+        self._access = parts.access
         self._seconds = parts.deadlines.request_seconds
         self._places = places
         self._wanted = wanted
@@ -72,18 +74,26 @@ class EventStream(Response):
                 self._watch.subscribed(self._wanted, self._present_since) as subscription,
                 ended_with_caller(receive, subscription.end),
             ):
-                await answer_within(self._seconds, subscription.wait_ready())
-                if subscription.is_ended:
-                    raise unavailable("the server stops; try again later")
-                first = await self.begin(subscription)
-                if first is None:
-                    await Response(None, 204)(scope, receive, send)
-                    return
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                if scope["method"] != "HEAD":
-                    await _write(send, [format_sse_event(retry=RETRY_MILLISECONDS), *first])
-                    await self._go_on(subscription, send)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                with self._access.lasting(scope, subscription.end) as lasting:
+                    await self._stream(subscription, lasting, scope, receive, send)
+
+    async def _stream(
+        self, subscription: Subscription, lasting: Lasting, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await answer_within(self._seconds, subscription.wait_ready())
+        if lasting.is_over:
+            raise unauthenticated()
+        if subscription.is_ended:
+            raise unavailable("the server stops; try again later")
+        first = await self.begin(subscription)
+        if first is None:
+            await Response(None, 204)(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            await _write(send, [format_sse_event(retry=RETRY_MILLISECONDS), *first])
+            await self._go_on(subscription, send)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     @abstractmethod
     async def begin(self, subscription: Subscription) -> list[bytes] | None:

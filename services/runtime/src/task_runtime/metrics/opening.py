@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from task_runtime.logs import get_logger
+from task_runtime.metrics.keys import OpenKeys
 from task_runtime.settings import ProcessSettings
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ _log = get_logger(__name__)
 
 
 @contextmanager
-def open_metrics(settings: ProcessSettings, process: str, version: str) -> Iterator[Metrics | None]:
+def open_metrics(
+    settings: ProcessSettings, process: str, version: str, open_keys: OpenKeys
+) -> Iterator[Metrics | None]:
     """Serve the metrics of this process as long as the block runs.
 
     None where TASK_METRICS_PORT is empty, or where the port cannot be had: that is one warning, and the process goes
-    on. Then nothing is counted, and nothing of it is imported.
+    on. Then nothing is counted, and nothing of it is imported. With TASK_METRICS_AUTH=keys a caller needs a key with
+    the scope `metrics`, which is looked up by `open_keys`.
     """
     listener = None if settings.metrics_port is None else _listen(settings.metrics_host, settings.metrics_port)
     if listener is None:
@@ -31,7 +35,7 @@ def open_metrics(settings: ProcessSettings, process: str, version: str) -> Itera
     from task_runtime.metrics.server import MetricsServer
 
     metrics = Metrics(process, version)
-    server = MetricsServer(listener, metrics.registry)
+    server = MetricsServer(listener, metrics.registry, open_keys if settings.has_metrics_keys else None)
     try:
         host = f"[{settings.metrics_host}]" if ":" in settings.metrics_host else settings.metrics_host
         _log.info("metrics_listening", url=f"http://{host}:{listener.getsockname()[1]}/metrics")

@@ -6,6 +6,8 @@
 - A connection has `CONNECTION_SECONDS` for everything, one request, and then it is closed. There are never more than
   `CONNECTIONS_MAX`, and none may send more than `HEAD_BYTES`.
 - Nothing that arrives here reaches the log, or the process.
+- Where keys are wanted, nothing is shown to whoever has none with the scope `metrics`. They are looked up on this
+  thread, over a connection of its own: a blocked event loop keeps nobody out.
 """
 
 from __future__ import annotations
@@ -19,10 +21,18 @@ from http import HTTPStatus
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from task_contracts import Scope
+from task_runtime.metrics.keys import OpenKeys, ScopesOf
+
 CONNECTION_SECONDS = 5.0
 CONNECTIONS_MAX = 32
 HEAD_BYTES = 16 << 10
 _CLOSE_SECONDS = 2.0
+_MORE_HEADERS = {
+    HTTPStatus.METHOD_NOT_ALLOWED: ("Allow: GET, HEAD",),
+    HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate: Bearer",),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After: 2",),
+}
 _OPEN_METRICS = "application/openmetrics-text"
 _TEXT = "text/plain; charset=utf-8"
 
@@ -33,12 +43,15 @@ class MetricsServer:
     Args:
         listener: a socket that listens.
         registry: what is shown.
+        open_keys: opens what knows keys; None where nobody needs one.
 
     """
 
-    def __init__(self, listener: socket.socket, registry: CollectorRegistry) -> None:
+    def __init__(self, listener: socket.socket, registry: CollectorRegistry, open_keys: OpenKeys | None = None) -> None:
         self._listener = listener
         self._registry = registry
+        self._open_keys = open_keys
+        self._scopes_of: ScopesOf | None = None
         self._loop = asyncio.new_event_loop()
         self._is_closing = asyncio.Event()
         self._connections = 0
@@ -56,8 +69,11 @@ class MetricsServer:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        async with await asyncio.start_server(self._connected, sock=self._listener, limit=HEAD_BYTES):
-            await self._is_closing.wait()
+        async with contextlib.AsyncExitStack() as stack:
+            if self._open_keys is not None:
+                self._scopes_of = await stack.enter_async_context(self._open_keys())
+            async with await asyncio.start_server(self._connected, sock=self._listener, limit=HEAD_BYTES):
+                await self._is_closing.wait()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
@@ -85,6 +101,8 @@ class MetricsServer:
             case [("GET" | "HEAD") as method, target, version] if version.startswith("HTTP/1."):
                 if target.partition("?")[0] != "/metrics":
                     return _response(HTTPStatus.NOT_FOUND, is_head=method == "HEAD")
+                if (refusal := await self._refusal(lines)) is not None:
+                    return _response(refusal, is_head=method == "HEAD")
                 encode, content_type = choose_encoder(_accepted(lines))
                 body = encode(self._registry)
                 return _response(HTTPStatus.OK, body, content_type, is_head=method == "HEAD")
@@ -92,6 +110,31 @@ class MetricsServer:
                 return _response(HTTPStatus.METHOD_NOT_ALLOWED)
             case _:
                 return _response(HTTPStatus.BAD_REQUEST)
+
+    async def _refusal(self, lines: list[str]) -> HTTPStatus | None:
+        """Return the status of the answer to a caller who may not read the page; None for one who may."""
+        if self._scopes_of is None:
+            return None
+        text = _bearer(lines)
+        if text is None:
+            return HTTPStatus.UNAUTHORIZED
+        try:
+            scopes = await self._scopes_of(text)
+        except Exception:  # noqa: BLE001 # whatever it is that nobody can be asked: the process logs its own trouble
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        if not scopes:
+            return HTTPStatus.UNAUTHORIZED
+        return None if Scope.METRICS in scopes else HTTPStatus.FORBIDDEN
+
+
+def _bearer(lines: list[str]) -> bytes | None:
+    """Return the text of the key that a request has, or None."""
+    for line in lines:
+        name, _, value = line.partition(":")
+        kind, _, text = value.strip().partition(" ")
+        if name.lower() == "authorization":
+            return text.strip().encode("latin-1") if kind.lower() == "bearer" else None
+    return None
 
 
 def _accepted(lines: list[str]) -> str:
@@ -110,6 +153,6 @@ def _response(
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
         "Connection: close",
-        *(["Allow: GET, HEAD"] if status is HTTPStatus.METHOD_NOT_ALLOWED else []),
+        *_MORE_HEADERS.get(status, ()),
     ]
     return "\r\n".join([*head, "", ""]).encode() + (b"" if is_head else body)

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from pydantic import SecretStr
+
 from task_contracts import Progress, TaskError
 from task_contracts.lifecycle import Event
 from task_runtime import (
@@ -66,7 +68,7 @@ _is_enabled_for = logging.getLogger(__name__).isEnabledFor
 
 @dataclass(frozen=True)
 class RunDefaults:
-    """The limits of an attempt if neither the task nor its handler sets any, the URL of the API, and what is logged.
+    """The limits of an attempt if neither the task nor its handler sets any, the API and its key, and what is logged.
 
     `logs_all` has a line at INFO for attempts that end well too; else they have one at DEBUG.
     """
@@ -74,6 +76,7 @@ class RunDefaults:
     timeout_seconds: float
     max_attempts: int
     api_url: str
+    api_key: SecretStr | None = None
     logs_all: bool = False
 
 
@@ -312,6 +315,7 @@ class Executor:
             lease_token=claim.lease_token,
             checkpoint_text=claim.checkpoint_text,
             api_url=self._defaults.api_url,
+            api_key=self._defaults.api_key,
             traceparent=attempt.traceparent,
         )
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TypeAlias
 from uuid import UUID
@@ -24,7 +24,7 @@ from uuid import UUID
 from task_bus.signals import Signals
 from task_contracts import Signal, SignalKind
 from task_runtime import NO_METER, Batched, Meter, get_logger
-from task_store import Dispatches, DispatchQuota, LiveOffers, StoreError, Workers
+from task_store import Dispatches, DispatchQuota, Lane, LiveOffers, StoreError, Workers
 from task_worker.leader.broker_queues import BrokerQueues
 from task_worker.leader.election import Leadership
 from task_worker.timings import DispatchTimings
@@ -74,6 +74,8 @@ class Dispatch:
         self._woken = asyncio.Event()
         self._offers_stale_at = 0.0
         self._offers = LiveOffers({}, {})
+        self.pause_is_over = asyncio.Event()
+        """Set while a pause is over whose tasks wait to be marked: `Settle` waits for it."""
 
     async def run(self) -> None:
         """Dispatch for ever, while this worker leads and reaches the broker."""
@@ -87,6 +89,16 @@ class Dispatch:
                 await self._dispatch_while_leading()
             finally:
                 await listening.cancel()
+
+    @property
+    def offers(self) -> LiveOffers:
+        """What live workers offered when it was last read."""
+        return self._offers
+
+    def resume(self, lanes: Iterable[Lane]) -> None:
+        """Mark from the beginning of these lanes, at once: marks of theirs were taken back."""
+        self._dispatches.forget(lanes)
+        self._woken.set()
 
     async def run_whole(self) -> None:
         """Dispatch from the whole table, for ever, when it is time."""
@@ -139,7 +151,10 @@ class Dispatch:
             return longest
         if is_idle and (pause := await self._pause(quotas, longest)) > self._timings.locked_seconds:
             return pause
-        if marked := await self._dispatches.mark(quotas, self._offers):
+        marked = await self._dispatches.mark(quotas, self._offers)
+        if self._dispatches.is_pause_over:
+            self.pause_is_over.set()
+        if marked:
             self._meter.batch(Batched.DISPATCH, sum(map(len, marked.values())))
             return 0.0 if await self._queues.publish(marked) else self._timings.failed_seconds
         return await self._pause(quotas, longest)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from task_bus import TaskBus
 from task_bus.signals import Signals
 from task_runtime import NO_METER, Meter
-from task_store import Activities, Dispatches, Failures, QueueCounts, Workers
+from task_store import Activities, Dispatches, Failures, Pauses, QueueCounts, Workers
 from task_worker.connections import WorkerDatabases
 from task_worker.failure_counts import CountFailure
 from task_worker.leader.broker_queues import BrokerQueues
@@ -21,6 +21,7 @@ from task_worker.leader.purge_counts import PurgeCounts
 from task_worker.leader.queue_counts import QueueCounting
 from task_worker.leader.queue_window import QueueWindows
 from task_worker.leader.reject import Reject
+from task_worker.leader.settle import Settle
 from task_worker.leader.sweep import Sweep
 from task_worker.lease.lease import Lease
 from task_worker.settings import WorkerSettings
@@ -69,6 +70,7 @@ class Leader:
             "election": self._election.run,
             "dispatch": dispatch.run,
             "whole_marks": dispatch.run_whole,
+            "settle": Settle(Pauses(databases.slow), dispatch, leadership).run,
             "sweep": Sweep(workers, slow, lease, leadership, on_failure, meter).run,
             "reject": Reject(slow, lease, leadership, on_failure).run,
             "purge": Purge(workers, slow, leadership, retention).run,
@@ -76,7 +78,9 @@ class Leader:
                 QueueCounts(databases.counting), Activities(database), settings.queues, leadership, meter
             ).run,
             "count_created": CountCreated(Activities(databases.slow), leadership).run,
-            "purge_counts": PurgeCounts(Failures(databases.slow), Activities(databases.slow), leadership).run,
+            "purge_counts": PurgeCounts(
+                Failures(databases.slow), Activities(databases.slow), Pauses(databases.slow), leadership
+            ).run,
         }
 
     def loops(self) -> dict[str, Loop]:
