@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.fake.answer(request)
         if trouble == "hang up after":
             self.close_connection = True
-        elif answer.headers["content-type"] == "text/event-stream":
+        elif answer.headers.get("content-type") == "text/event-stream":
             self.send_stream(answer, trouble)
         else:
             self.send(answer)

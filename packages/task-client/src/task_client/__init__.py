@@ -1,11 +1,13 @@
 """Synchronous and asynchronous client of the task service, with everything that its callers need."""
 
+from task_client._access import AuditPage
 from task_client._async_client import AsyncTaskClient
 from task_client._bodies import NewTask, TaskFields, TaskOptions
 from task_client._client import TaskClient
 from task_client._errors import (
     ConflictError,
     ConnectionFailedError,
+    ForbiddenError,
     KeyMismatchError,
     NoAnswerError,
     NotFoundError,
@@ -14,18 +16,25 @@ from task_client._errors import (
     TaskChangedError,
     TaskClientError,
     TaskFinishedError,
+    TooManyRequestsError,
+    UnauthenticatedError,
     UnavailableError,
     UnexpectedAnswerError,
     ValidationFailedError,
     WaitTimeoutError,
 )
 from task_client._filters import BulkFilters, EventFilters, TaskFilters
+from task_client._keys import KeySource
 from task_client._mapping import TaskReference
 from task_client._repeats import RepeatPolicy
 from task_contracts import (
     Activity,
+    ApiKey,
     Attempt,
+    AuditAction,
+    AuditEntry,
     BackOff,
+    CreatedApiKey,
     Demand,
     ErrorCode,
     ErrorGroup,
@@ -34,6 +43,8 @@ from task_contracts import (
     Health,
     HealthCheck,
     HealthStatus,
+    KeyText,
+    Pause,
     Priority,
     PriorityState,
     Problem,
@@ -41,6 +52,7 @@ from task_contracts import (
     Progress,
     QueueState,
     Reason,
+    Scope,
     SortOrder,
     Stats,
     Task,
@@ -58,25 +70,34 @@ from task_contracts import (
 
 __all__ = [
     "Activity",
+    "ApiKey",
     "AsyncTaskClient",
     "Attempt",
+    "AuditAction",
+    "AuditEntry",
+    "AuditPage",
     "BackOff",
     "BulkFilters",
     "ConflictError",
     "ConnectionFailedError",
+    "CreatedApiKey",
     "Demand",
     "ErrorCode",
     "ErrorGroup",
     "EventFilters",
     "Explanation",
     "FieldProblem",
+    "ForbiddenError",
     "Health",
     "HealthCheck",
     "HealthStatus",
     "KeyMismatchError",
+    "KeySource",
+    "KeyText",
     "NewTask",
     "NoAnswerError",
     "NotFoundError",
+    "Pause",
     "Priority",
     "PriorityState",
     "Problem",
@@ -87,6 +108,7 @@ __all__ = [
     "Reason",
     "RepeatPolicy",
     "RequestTimeoutError",
+    "Scope",
     "SortOrder",
     "Stats",
     "Task",
@@ -104,7 +126,9 @@ __all__ = [
     "TaskState",
     "TaskStatus",
     "TaskSummary",
+    "TooManyRequestsError",
     "TypeInfo",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnexpectedAnswerError",
     "ValidationFailedError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from http import HTTPStatus
 from typing import TypeVar
 
 import httpx2
@@ -42,6 +43,8 @@ def read(response: httpx2.Response, call: Call, model: type[Model]) -> Model:
     """
     is_answer = response.is_success or response.status_code in call.answers
     try:
+        if response.status_code == HTTPStatus.NO_CONTENT:
+            return model.model_validate({})
         if is_answer and _media_type(response) == "application/json":
             return model.model_validate_json(response.content)
         if not is_answer and _media_type(response) == PROBLEM_MEDIA_TYPE:

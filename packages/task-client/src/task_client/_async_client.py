@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import httpx2
 
 from task_client import _calls as calls
+from task_client._access import AuditPage, Nothing, new_key, new_pause
 from task_client._answers import Model
 from task_client._async_streams import AsyncStreams
 from task_client._bodies import NewTask, TaskFields, TaskOptions, as_create
@@ -20,23 +21,30 @@ from task_client._bulk import change_many, count
 from task_client._call import Call
 from task_client._completing import Completion, in_order
 from task_client._creating import create, create_lazily, create_many
-from task_client._filters import BulkFilters, EventFilters, TaskFilters
+from task_client._filters import BulkFilters, EventFilters, TaskFilters, given
 from task_client._flows import ask, page_of, pages
 from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options, stream_options
+from task_client._keys import KeySource
 from task_client._mapping import TaskReference, ids_of, tasks_of_type
 from task_client._repeats import NEVER, RepeatPolicy
 from task_client._steps import Done, Emit, Flow, Hear, Listen, Send, Step, StepOutcome, Unlisten, Wait, advance
 from task_client._waiting import wait
 from task_client._watching import ChangesOfMany, ChangesOfOne
 from task_contracts import (
+    ApiKey,
     Attempt,
+    AuditAction,
+    AuditEntry,
+    CreatedApiKey,
     Demand,
     ErrorGroup,
     Explanation,
     Health,
     ItemList,
+    Pause,
     Priority,
     QueueState,
+    Scope,
     Stats,
     Task,
     TaskPage,
@@ -61,6 +69,7 @@ class AsyncTaskClient:
         self,
         base_url: str,
         *,
+        api_key: KeySource | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         repeats: RepeatPolicy | None = None,
         headers: Mapping[str, str] | None = None,
@@ -68,7 +77,9 @@ class AsyncTaskClient:
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._repeats = repeats or RepeatPolicy()
-        self._http = httpx2.AsyncClient(**client_options(base_url, timeout_seconds, headers), transport=transport)
+        self._http = httpx2.AsyncClient(
+            **client_options(base_url, timeout_seconds, headers, api_key), transport=transport
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -222,6 +233,65 @@ class AsyncTaskClient:
     async def version(self) -> Version:
         """Return what runs there: see `TaskClient.version`."""
         return await self._ask(calls.look("version"), Version)
+
+    async def create_key(
+        self,
+        name: str,
+        scopes: Iterable[Scope | str],
+        *,
+        owner: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> CreatedApiKey:
+        """Create a key and return it with its text: see `TaskClient.create_key`."""
+        return await self._ask(calls.create_key(new_key(name, scopes, owner, expires_at)), CreatedApiKey)
+
+    async def list_keys(self, *, include_revoked: bool = False) -> list[ApiKey]:
+        """Return the keys: see `TaskClient.list_keys`."""
+        return (await self._ask(calls.keys(include_revoked), ItemList[ApiKey])).items
+
+    async def revoke_key(self, key_id: str) -> None:
+        """Revoke a key: see `TaskClient.revoke_key`."""
+        await self._ask(calls.revoke_key(key_id), Nothing)
+
+    def list_audit(
+        self, *, action: AuditAction | str | None = None, actor: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[AuditEntry]:
+        """Yield what operators did: see `TaskClient.list_audit`."""
+        return self._iterate(
+            pages(calls.audit(given(action=action, actor=actor, limit=limit)), AuditPage, self._repeats)
+        )
+
+    async def audit_page(
+        self,
+        *,
+        action: AuditAction | str | None = None,
+        actor: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> AuditPage:
+        """Return one page of what operators did: see `TaskClient.audit_page`."""
+        return await self._ask(calls.audit(given(action=action, actor=actor, limit=limit), cursor), AuditPage)
+
+    async def pause(
+        self,
+        *,
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002 # the name of the field
+        priority: Priority | None = None,
+        reason: str | None = None,
+        until: datetime | None = None,
+        every: bool = False,
+    ) -> Pause:
+        """Pause tasks: see `TaskClient.pause`."""
+        return await self._ask(calls.pause(new_pause(queue, type, priority, reason, until, is_all=every)), Pause)
+
+    async def list_pauses(self, *, include_ended: bool = False) -> list[Pause]:
+        """Return the pauses: see `TaskClient.list_pauses`."""
+        return (await self._ask(calls.pauses(include_ended), ItemList[Pause])).items
+
+    async def resume(self, pause_id: UUID | str) -> Pause:
+        """End a pause: see `TaskClient.resume`."""
+        return await self._ask(calls.resume(pause_id), Pause)
 
     @overload
     def list(

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Required, TypeAlias, TypedDict
+from typing import Any, Required, TypeAlias, TypedDict
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from task_client._errors import ValidationFailedError
 from task_contracts import FieldProblem, Priority, Problem, ProblemCode, TaskCreate, limits
@@ -92,6 +92,20 @@ def as_create(task: NewTask, place: str = "body") -> TaskCreate:
 def encoded(task: TaskCreate) -> bytes:
     """Return a task as JSON. Fields that were not set are not sent, so the service's defaults apply."""
     return task.model_dump_json(exclude_unset=True).encode()
+
+
+def checked(model: type[BaseModel], fields: Mapping[str, Any]) -> bytes:
+    """Return a body of a model as JSON, without the fields that are None.
+
+    Raises:
+        ValidationFailedError: a field is wrong.
+
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        return model.model_validate(given).model_dump_json(exclude_unset=True).encode()
+    except ValidationError as error:
+        raise _refused(error, "body") from None
 
 
 def batches(tasks: Iterable[NewTask]) -> Iterator[Batch]:

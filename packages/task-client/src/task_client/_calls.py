@@ -19,6 +19,8 @@ Id = TypeVar("Id", UUID, UUID | str)
 _API = "/api/v1"
 _TASKS = f"{_API}/tasks"
 _EVENTS = f"{_API}/events"
+_KEYS = f"{_API}/keys"
+_PAUSES = f"{_API}/pauses"
 _EVENT_STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
 IDS_IN_A_QUERY = 100
 """More ids go into a body: a proxy may refuse a URL of more than 8 KiB."""
@@ -142,6 +144,51 @@ def look(what: Literal["stats", "queues", "errors", "workers", "types", "version
     return Call("GET", f"{_API}/{what}", is_repeated=True)
 
 
+def create_key(content: bytes) -> Call:
+    """POST a key. A repeat would create another one."""
+    return Call("POST", _KEYS, content=content, is_repeat_safe=False)
+
+
+def keys(include_revoked: bool) -> Call:
+    """GET the keys."""
+    params = (("include_revoked", "true"),) if include_revoked else ()
+    return Call("GET", _KEYS, params, is_repeated=True)
+
+
+def revoke_key(key_id: str) -> Call:
+    """DELETE a key.
+
+    Raises:
+        ValueError: it is the text of a key, which must not stand in a URL.
+
+    """
+    if key_id.startswith("ts_"):
+        raise ValueError("give the id of the key, which stands in it between the two underscores, not its whole text")
+    return Call("DELETE", f"{_KEYS}/{quote(key_id, safe='')}", is_repeated=True)
+
+
+def audit(filters: Mapping[str, object], cursor: str | None = None) -> Call:
+    """GET one page of what operators did."""
+    first = Call("GET", f"{_API}/audit", as_params(filters), is_repeated=True)
+    return first if cursor is None else after(first, cursor)
+
+
+def pause(content: bytes) -> Call:
+    """POST a pause. A repeat would make another one, so that ending one of them would not be enough."""
+    return Call("POST", _PAUSES, content=content, is_repeat_safe=False)
+
+
+def pauses(include_ended: bool) -> Call:
+    """GET the pauses."""
+    params = (("include_ended", "true"),) if include_ended else ()
+    return Call("GET", _PAUSES, params, is_repeated=True)
+
+
+def resume(pause_id: UUID | str) -> Call:
+    """DELETE a pause: end it."""
+    return Call("DELETE", f"{_PAUSES}/{as_id(pause_id)}", is_repeated=True)
+
+
 def live() -> Call:
     """GET whether the process answers at all."""
     return Call("GET", "/health/live")
@@ -153,7 +200,7 @@ def ready() -> Call:
 
 
 def as_id(task_id: UUID | str) -> UUID:
-    """Return a task's id as a UUID.
+    """Return the id of a task, or of a pause, as a UUID.
 
     Raises:
         ValueError: it is not one.

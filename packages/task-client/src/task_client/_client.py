@@ -13,15 +13,17 @@ from uuid import UUID, uuid4
 import httpx2
 
 from task_client import _calls as calls
+from task_client._access import AuditPage, Nothing, new_key, new_pause
 from task_client._answers import Model
 from task_client._bodies import NewTask, TaskFields, TaskOptions, as_create
 from task_client._bulk import change_many, count
 from task_client._call import Call
 from task_client._completing import Completion, in_order
 from task_client._creating import create, create_lazily, create_many
-from task_client._filters import BulkFilters, EventFilters, TaskFilters
+from task_client._filters import BulkFilters, EventFilters, TaskFilters, given
 from task_client._flows import ask, page_of, pages
 from task_client._http import DEFAULT_TIMEOUT_SECONDS, client_options, request_options, stream_options
+from task_client._keys import KeySource
 from task_client._mapping import TaskReference, ids_of, tasks_of_type
 from task_client._repeats import NEVER, RepeatPolicy
 from task_client._steps import Done, Emit, Flow, Hear, Listen, Send, Step, StepOutcome, Unlisten, Wait, advance
@@ -29,14 +31,20 @@ from task_client._streams import Streams
 from task_client._waiting import wait
 from task_client._watching import ChangesOfMany, ChangesOfOne
 from task_contracts import (
+    ApiKey,
     Attempt,
+    AuditAction,
+    AuditEntry,
+    CreatedApiKey,
     Demand,
     ErrorGroup,
     Explanation,
     Health,
     ItemList,
+    Pause,
     Priority,
     QueueState,
+    Scope,
     Stats,
     Task,
     TaskPage,
@@ -56,6 +64,8 @@ class TaskClient:
 
     Args:
         base_url: the address of the service, such as `http://127.0.0.1:9000`; a path in it is kept.
+        api_key: the key of the caller, where the service asks for one; or what returns it, which is asked before each
+            request, so that a key can be replaced. That must return at once: an event loop may wait for it.
         timeout_seconds: how long connecting, sending, and each read of a request may take.
         repeats: how often, and after which pauses, a call is repeated; up to eight tries in some ten seconds by
             default, so that a service may restart.
@@ -64,10 +74,12 @@ class TaskClient:
 
     Every method raises a `TaskClientError`, which names the URL and the cause. What cannot be done twice by it is
     repeated where the service is not reached or says that it is unavailable; every create is sent with a key, so that
-    this holds for it too. From the third try on, a warning is logged (logger `task_client`).
+    this holds for it too. From the third try on, a warning is logged (logger `task_client`). Nothing shows the key: no
+    error, no log and no repr.
 
     Raises:
-        ValueError: `base_url` does not begin with http:// or https://, or names no host.
+        ValueError: `base_url` does not begin with http:// or https://, or names no host; the key is none, or was
+            mistyped; or there is an `Authorization` beside it. What a callable returns is checked before each request.
 
     """
 
@@ -75,6 +87,7 @@ class TaskClient:
         self,
         base_url: str,
         *,
+        api_key: KeySource | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         repeats: RepeatPolicy | None = None,
         headers: Mapping[str, str] | None = None,
@@ -82,7 +95,7 @@ class TaskClient:
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._repeats = repeats or RepeatPolicy()
-        self._http = httpx2.Client(**client_options(base_url, timeout_seconds, headers), transport=transport)
+        self._http = httpx2.Client(**client_options(base_url, timeout_seconds, headers, api_key), transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -409,6 +422,139 @@ class TaskClient:
     def version(self) -> Version:
         """Return what runs there: the versions of the API, of Python and of the database's schema."""
         return self._ask(calls.look("version"), Version)
+
+    def create_key(
+        self,
+        name: str,
+        scopes: Iterable[Scope | str],
+        *,
+        owner: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> CreatedApiKey:
+        """Create a key and return it with its text, `key`, which is answered this once.
+
+        After a request without an answer it is not repeated: `list_keys` shows whether there is one, to be revoked.
+
+        Args:
+            name: for people, what uses the key.
+            scopes: what it may do; at least one, and none that the caller's own key lacks.
+            owner: whom it acts for; the key's own id if left out.
+            expires_at: from when on it is refused; None for never.
+
+        Raises:
+            ForbiddenError: the caller's key lacks `keys`, or a scope that is to be given.
+            ValidationFailedError: a field is wrong.
+
+        """
+        return self._ask(calls.create_key(new_key(name, scopes, owner, expires_at)), CreatedApiKey)
+
+    def list_keys(self, *, include_revoked: bool = False) -> list[ApiKey]:
+        """Return the keys that are valid, without their secrets; with `include_revoked` also the revoked and expired.
+
+        Raises:
+            ForbiddenError: the caller's key lacks `keys`.
+
+        """
+        return self._ask(calls.keys(include_revoked), ItemList[ApiKey]).items
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revoke a key. Within half a minute every process of the service refuses it.
+
+        Raises:
+            NotFoundError: there is no key with this id.
+            ConflictError: it is the last one that may create keys (code `last_key`).
+            ForbiddenError: the caller's key lacks `keys`.
+
+        """
+        self._ask(calls.revoke_key(key_id), Nothing)
+
+    def list_audit(
+        self, *, action: AuditAction | str | None = None, actor: str | None = None, limit: int | None = None
+    ) -> Iterator[AuditEntry]:
+        """Yield what operators did, the newest first. A page is requested when its entries are needed.
+
+        Args:
+            action: only this kind of act.
+            actor: only what the keys of this owner did.
+            limit: entries on a page; the service's default if left out.
+
+        Raises:
+            ForbiddenError: the caller's key lacks `operate`.
+
+        """
+        return self._iterate(
+            pages(calls.audit(given(action=action, actor=actor, limit=limit)), AuditPage, self._repeats)
+        )
+
+    def audit_page(
+        self,
+        *,
+        action: AuditAction | str | None = None,
+        actor: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> AuditPage:
+        """Return one page of `list_audit`; for the next one, pass its `next_cursor` as `cursor`.
+
+        Raises:
+            ValidationFailedError: the cursor is wrong.
+            ForbiddenError: the caller's key lacks `operate`.
+
+        """
+        return self._ask(calls.audit(given(action=action, actor=actor, limit=limit), cursor), AuditPage)
+
+    def pause(
+        self,
+        *,
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002 # the name of the field
+        priority: Priority | None = None,
+        reason: str | None = None,
+        until: datetime | None = None,
+        every: bool = False,
+    ) -> Pause:
+        """Pause tasks: from `effective_at` of what is returned until its end no task that it covers begins.
+
+        Those that run go on. A task is covered where all that is given fits it. After a request without an answer it
+        is not repeated: `list_pauses` shows whether there is one.
+
+        Args:
+            queue: tasks of this queue.
+            type: tasks of this type.
+            priority: tasks of this priority.
+            reason: why, for whoever finds the tasks waiting; up to 500 characters.
+            until: when it ends by itself; None for when it is resumed.
+            every: all tasks there are; required where neither queue, type nor priority is given.
+
+        Raises:
+            ConflictError: a live worker is of a version that does not know pauses (code `pauses_not_known`).
+            ForbiddenError: the caller's key lacks `operate`.
+            ValidationFailedError: a field is wrong.
+            ValueError: neither which tasks are meant is given, nor `every`.
+
+        """
+        return self._ask(calls.pause(new_pause(queue, type, priority, reason, until, is_all=every)), Pause)
+
+    def list_pauses(self, *, include_ended: bool = False) -> list[Pause]:
+        """Return the pauses that stand; with `include_ended` also those that are over.
+
+        Raises:
+            ForbiddenError: the caller's key lacks `operate`.
+
+        """
+        return self._ask(calls.pauses(include_ended), ItemList[Pause]).items
+
+    def resume(self, pause_id: UUID | str) -> Pause:
+        """End a pause, and return it. What it covered begins as it would have, the more urgent first.
+
+        Raises:
+            NotFoundError: no pause has this id.
+            ConflictError: it was over before (code `pause_is_over`); so it is after a repeat of the client's own.
+            ForbiddenError: the caller's key lacks `operate`.
+            ValueError: `pause_id` is not a UUID.
+
+        """
+        return self._ask(calls.resume(pause_id), Pause)
 
     @overload
     def list(

@@ -5,12 +5,15 @@
     │   ├── ConnectionFailedError   the service could not be reached, or closed the connection
     │   └── RequestTimeoutError     it did not answer in time
     ├── ProblemError                the service says what is wrong (RFC 9457)
+    │   ├── UnauthenticatedError    401: there is no key, or one that is not valid
+    │   ├── ForbiddenError          403: the key lacks a scope, which `detail` names
     │   ├── NotFoundError           404
     │   ├── ConflictError           409
     │   │   └── TaskFinishedError   the task has ended: it is too late for the request
     │   ├── TaskChangedError        412: the task is no longer at the version that was named
     │   ├── ValidationFailedError   422: `errors` names the fields
     │   │   └── KeyMismatchError    the key of this create belongs to another one
+    │   ├── TooManyRequestsError    429: `retry_after` says when to try again
     │   └── UnavailableError        503: `retry_after` says when to try again
     ├── UnexpectedAnswerError       an answer that does not come from the service, such as a proxy's page
     └── WaitTimeoutError            tasks did not end in time
@@ -110,12 +113,20 @@ class ProblemError(TaskClientError):
         return _with_request(self, f"{self.status} {printable_text(f'{self.code}: {self.detail}')}{fields}")
 
 
+class UnauthenticatedError(ProblemError):
+    """The service asks for a key: there was none, or it is unknown, expired or revoked. It says no more of it."""
+
+
+class ForbiddenError(ProblemError):
+    """The key does not have the scope that the call needs; `detail` names it."""
+
+
 class NotFoundError(ProblemError):
-    """No such task (code `task_not_found`), or no such address (any other code)."""
+    """No such task (code `task_not_found`), key or pause, or no such address (`not_found`)."""
 
 
 class ConflictError(ProblemError):
-    """The request does not fit the task's present status."""
+    """The request does not fit the present status of the task, the key or the pause."""
 
 
 class TaskFinishedError(ConflictError):
@@ -132,6 +143,12 @@ class KeyMismatchError(ValidationFailedError):
 
 class TaskChangedError(ProblemError):
     """The task is no longer at the version that was named with `if_version`."""
+
+
+class TooManyRequestsError(ProblemError):
+    """The service asks to be called later: there were too many keys that are not valid, from this address."""
+
+    is_transient = True
 
 
 class UnavailableError(ProblemError):
@@ -187,10 +204,13 @@ class WaitTimeoutError(TaskClientError):
 
 
 _CLASS_BY_STATUS: dict[int, type[ProblemError]] = {
+    HTTPStatus.UNAUTHORIZED: UnauthenticatedError,
+    HTTPStatus.FORBIDDEN: ForbiddenError,
     HTTPStatus.NOT_FOUND: NotFoundError,
     HTTPStatus.CONFLICT: ConflictError,
     HTTPStatus.PRECONDITION_FAILED: TaskChangedError,
     HTTPStatus.UNPROCESSABLE_ENTITY: ValidationFailedError,
+    HTTPStatus.TOO_MANY_REQUESTS: TooManyRequestsError,
     HTTPStatus.SERVICE_UNAVAILABLE: UnavailableError,
 }
 

@@ -61,6 +61,11 @@ class TaskFilters(BulkFilters, total=False):
     """Tasks on a page, 1 to 200; 50 if left out."""
 
 
+def given(**filters: object) -> dict[str, object]:
+    """Return the filters that are not None."""
+    return {name: value for name, value in filters.items() if value is not None}
+
+
 def as_params(filters: Mapping[str, object]) -> Params:
     """Return filters as the query of a request.
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import httpx2
 
 from task_client import _calls as calls
+from task_client._access import AuditPage
 from task_client._answers import Model, no_answer, read
 from task_client._call import Call
 from task_client._errors import TaskClientError
@@ -65,12 +66,12 @@ def ask_once(call: Call, model: type[Model], left_seconds: float = math.inf) -> 
     return read(cast("httpx2.Response", outcome), call, model)  # only a wait has no outcome
 
 
-def pages(call: Call, model: type[TaskPage[Any]], repeats: RepeatPolicy) -> Flow[None]:
-    """Emit the tasks of a page and of all that follow, each page asked for when its tasks are needed."""
+def pages(call: Call, model: type[TaskPage[Any]] | type[AuditPage], repeats: RepeatPolicy) -> Flow[None]:
+    """Emit the items of a page and of all that follow, each page asked for when its items are needed."""
     while True:
-        page: TaskPage[Any] = yield from ask(call, model, repeats)
-        for task in page.items:
-            yield Emit(task)
+        page: TaskPage[Any] | AuditPage = yield from ask(call, model, repeats)
+        for item in page.items:
+            yield Emit(item)
         if page.next_cursor is None:
             return
         call = calls.after(call, page.next_cursor)

@@ -11,19 +11,25 @@ from typing import Any
 import httpx2
 
 from task_client._call import Call
+from task_client._keys import KeySource, auth_of
 from task_client._steps import SILENT_SECONDS, Send
 from task_contracts import PROBLEM_MEDIA_TYPE
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
-def client_options(base_url: str, timeout_seconds: float, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the options of an httpx2 client; `headers` are sent with each request.
+def client_options(
+    base_url: str,
+    timeout_seconds: float,
+    headers: Mapping[str, str] | None = None,
+    api_key: KeySource | None = None,
+) -> dict[str, Any]:
+    """Return the options of an httpx2 client; `headers` are sent with each request, and so is the key.
 
     Nothing is read from the environment: a proxy, or a CA of your own, is passed in a transport.
 
     Raises:
-        ValueError: `base_url` does not begin with http:// or https://, or names no host.
+        ValueError: `base_url` does not begin with http:// or https://, or names no host; or see `auth_of`.
 
     """
     try:
@@ -34,6 +40,7 @@ def client_options(base_url: str, timeout_seconds: float, headers: Mapping[str, 
         raise ValueError(f"a base URL looks like http://127.0.0.1:9000, not {base_url!r}")
     return {
         "base_url": url,
+        "auth": auth_of(api_key, url, headers),
         "timeout": timeout_seconds,
         "headers": {
             "User-Agent": f"task-client/{version('task-client')}",

@@ -9,13 +9,22 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from task_client_cli import _changing, _context_commands, _creating, _doctor, _looking, _watching
-from task_client_cli._command import ContextOption, ServerOption, ended
+from task_client_cli import (
+    _changing,
+    _context_commands,
+    _creating,
+    _doctor,
+    _key_commands,
+    _looking,
+    _pausing,
+    _watching,
+)
+from task_client_cli._command import ApiKeyEnvOption, ContextOption, ServerOption, ended
 from task_client_cli._output import Format, Output
 from task_client_cli._streams import guard
 
 _NAME = "task-client"
-_IN_FRONT = frozenset({"--server", "--context"})
+_IN_FRONT = frozenset({"--server", "--context", "--api-key-env"})
 
 app = typer.Typer(
     name=_NAME,
@@ -43,13 +52,17 @@ VersionOption = Annotated[
 
 @app.callback()
 def front(
-    ctx: typer.Context, server: ServerOption = None, context: ContextOption = None, _version: VersionOption = False
+    ctx: typer.Context,
+    server: ServerOption = None,
+    context: ContextOption = None,
+    api_key_env: ApiKeyEnvOption = None,
+    _version: VersionOption = False,
 ) -> None:
     """Create tasks, follow them, and see what is wrong."""
-    ctx.obj = {"server": server, "context": context}
+    ctx.obj = {"server": server, "context": context, "api_key_env": api_key_env}
 
 
-for _part in (_creating, _looking, _watching, _changing, _doctor, _context_commands):
+for _part in (_creating, _looking, _watching, _changing, _pausing, _key_commands, _doctor, _context_commands):
     _part.add_to(app)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from task_client_cli._exits import CommandError, ExitCode
 from task_client_cli._filters import FILTER_OPTIONS, filters_of, filters_text, word
 from task_client_cli._ids import id_of
 from task_client_cli._looking import IdArgument
+from task_client_cli._questions import ask
 from task_client_cli._session import Session
 from task_client_cli._times import moment
 
@@ -138,25 +138,9 @@ def _change_all(session: Session, verb: str, filters: dict[str, Any], dry_run: b
         return
     question = f"{verb} {_many(count)} ({filters_text(filters)}) on {session.server}?"
     if not yes:
-        _ask(session, question)
+        ask(question, "add --yes to do it, or --dry-run to only count")
     changed = change(every=every, on_progress=lambda done: session.out.say(f"{done} of {_many(count)}"), **filters)
     session.out.line(str(changed))
-
-
-def _ask(session: Session, question: str) -> None:
-    """Ask whether to go on.
-
-    Raises:
-        CommandError: there is nobody to ask, or the answer was no.
-
-    """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        said = f"{question} Nobody can be asked here: add --yes to do it, or --dry-run to only count"
-        raise CommandError(ExitCode.USAGE, said)
-    from task_client_cli._values import printable
-
-    if not typer.confirm(printable(question), err=True):
-        raise CommandError(ExitCode.STOPPED, "nothing was changed")
 
 
 def _many(count: int) -> str:

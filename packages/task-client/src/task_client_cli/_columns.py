@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from task_client_cli._tables import Column
@@ -19,6 +20,12 @@ def _percent(task: Any) -> str:
 
 def _error(task: Any) -> str:
     return "" if task.error is None else f"{task.error.type or task.error.code}: {task.error.message}"
+
+
+def _key_state(key: Any) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else "valid"
 
 
 TASKS = (
@@ -98,6 +105,38 @@ RATES = (
     Column("CANCELLED", lambda rate: str(rate.cancelled), rank=4, is_number=True),
     Column("WAIT", lambda rate: Span.of(rate.mean_wait_seconds), rank=1, is_number=True),
     Column("RUN", lambda rate: Span.of(rate.mean_run_seconds), is_number=True),
+)
+
+KEYS = (
+    Column("ID", lambda key: key.id),
+    Column("NAME", lambda key: key.name, rank=1),
+    Column("OWNER", lambda key: key.owner),
+    Column("STATE", _key_state, rank=2),
+    Column("CREATED", lambda key: key.created_at, rank=5),
+    Column("BY", lambda key: key.created_by or "-", rank=6),
+    Column("USED", lambda key: key.last_used_at, rank=3),
+    Column("EXPIRES", lambda key: key.expires_at, rank=4),
+    Column("MAY", lambda key: ",".join(scope.value for scope in key.scopes)),
+)
+PAUSES = (
+    Column("ID", lambda pause: str(pause.id), is_id=True),
+    Column("QUEUE", lambda pause: pause.queue or "all"),
+    Column("TYPE", lambda pause: pause.type or "all"),
+    Column("PRIORITY", lambda pause: pause.priority or "all"),
+    Column("SINCE", lambda pause: pause.effective_at, rank=3),
+    Column("UNTIL", lambda pause: pause.until, rank=1),
+    Column("ENDED", lambda pause: pause.ended_at, rank=5),
+    Column("BY", lambda pause: pause.paused_by or "-", rank=4),
+    Column("REASON", lambda pause: pause.reason),
+)
+AUDIT = (
+    Column("AT", lambda entry: entry.at),
+    Column("ACTOR", lambda entry: entry.actor or "-"),
+    Column("ACTION", lambda entry: entry.action),
+    Column("TASKS", lambda entry: None if entry.count is None else str(entry.count), rank=1, is_number=True),
+    Column("TARGET", lambda entry: entry.target, rank=2),
+    Column("REQUEST", lambda entry: entry.request_id, rank=3),
+    Column("FILTER", lambda entry: entry.filter),
 )
 
 

@@ -21,12 +21,19 @@ ServerOption = Annotated[
     typer.Option("--server", metavar="URL", help="The service, instead of TASK_SERVER or the context in use."),
 ]
 ContextOption = Annotated[str | None, typer.Option("--context", metavar="NAME", help="The service of this context.")]
+ApiKeyEnvOption = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key-env", metavar="VARIABLE", help="The variable that holds the key, instead of what the context says."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON, one object a line.")]
 
 _SERVICE = (
     inspect.Parameter("server", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ServerOption),
     inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ContextOption),
+    inspect.Parameter("api_key_env", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ApiKeyEnvOption),
 )
 _FORMATS = (
     inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption),
@@ -55,9 +62,8 @@ def command(
             out = Output(format_)
             if is_local:
                 raise typer.Exit(ended(out, lambda: function(out, **given)))
-            server = given.pop("server") or at_the_front.get("server")
-            context = given.pop("context") or at_the_front.get("context")
-            raise typer.Exit(ended(out, lambda: _with_session(out, server, context, function, given)))
+            service = {name: given.pop(name) or at_the_front.get(name) for name in ("server", "context", "api_key_env")}
+            raise typer.Exit(ended(out, lambda: _with_session(out, service, function, given)))
 
         every = [_CONTEXT, *parameters, *extra, *(() if is_local else _SERVICE), *_FORMATS]
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # what typer reads
@@ -71,10 +77,9 @@ def command(
     return add
 
 
-def _with_session(
-    out: Output, server: str | None, context: str | None, function: Command, given: dict[str, Any]
-) -> int | None:
-    session = Session(find_server(server, context), out)
+def _with_session(out: Output, service: dict[str, str | None], function: Command, given: dict[str, Any]) -> int | None:
+    server = find_server(service["server"], service["context"], api_key_env=service["api_key_env"])
+    session = Session(server, out)
     try:
         return function(session, **given)
     finally:

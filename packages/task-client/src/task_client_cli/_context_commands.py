@@ -8,6 +8,7 @@ import typer
 
 from task_client_cli import _contexts as contexts
 from task_client_cli._command import command
+from task_client_cli._key_places import KeyPlace
 from task_client_cli._output import Output
 from task_client_cli._session import Session
 
@@ -25,10 +26,20 @@ def add_to(app: typer.Typer) -> None:
 
 
 def add(
-    _out: Output, name: NameArgument, server: Annotated[str, typer.Argument(metavar="URL", help="Its address.")]
+    _out: Output,
+    name: NameArgument,
+    server: Annotated[str, typer.Argument(metavar="URL", help="Its address.")],
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="VARIABLE", help="The variable that holds the key for it.")
+    ] = None,
+    api_key_command: Annotated[
+        str | None,
+        typer.Option("--api-key-command", metavar="COMMAND", help="The command that prints the key for it."),
+    ] = None,
 ) -> None:
-    """Add a context, or change its server. The first one is used from then on."""
-    contexts.write(contexts.read().with_server(name, server))
+    """Add a context, or replace one. The first one is used from then on."""
+    place = KeyPlace.of(api_key_env, api_key_command)
+    contexts.write(contexts.read().with_server(name, server, place))
 
 
 def use(_out: Output, name: NameArgument) -> None:
@@ -44,18 +55,26 @@ def list_(out: Output) -> None:
         Column("NAME", lambda row: row["name"]),
         Column("USED", lambda row: row["is_used"]),
         Column("SERVER", lambda row: row["server"]),
+        Column("KEY", lambda row: row["key"]),
     )
     known = contexts.read()
     rows = [
-        {"name": name, "server": server, "is_used": name == known.used}
+        {"name": name, "server": server, "is_used": name == known.used, "key": _text(known.key_by_name.get(name))}
         for name, server in sorted(known.server_by_name.items())
     ]
     out.many(rows, columns, "no context yet")
 
 
 def show(session: Session) -> None:
-    """Show which server commands would talk to now, and why."""
-    if session.out.is_text:
-        session.out.line(str(session.server))
-    else:
-        session.out.one({"server": session.server.url, "origin": session.server.origin})
+    """Show which server commands would talk to now, why, and from where they would have the key."""
+    server = session.server
+    if not session.out.is_text:
+        session.out.one({"server": server.url, "origin": server.origin, "key": _text(server.key)})
+        return
+    session.out.line(str(server))
+    if server.key is not None:
+        session.out.line(f"with the key from {server.key}")
+
+
+def _text(key: KeyPlace | None) -> str | None:
+    return None if key is None else str(key)

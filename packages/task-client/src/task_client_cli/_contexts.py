@@ -6,22 +6,24 @@ import json
 import os
 import re
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import typer
 
 from task_client_cli._exits import CommandError, ExitCode
+from task_client_cli._key_places import KeyPlace
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Contexts:
-    """The servers by the names of their contexts, and which context is used; None for none."""
+    """The servers and the places of keys by the names of their contexts, and which context is used; None for none."""
 
     server_by_name: dict[str, str] = field(default_factory=dict)
     used: str | None = None
+    key_by_name: dict[str, KeyPlace] = field(default_factory=dict)
 
     def server(self, name: str) -> str:
         """Return the server of a context.
@@ -35,8 +37,10 @@ class Contexts:
             raise CommandError(ExitCode.USAGE, f"there is no context {name!r}; there are: {known}")
         return self.server_by_name[name]
 
-    def with_server(self, name: str, server: str) -> Contexts:
+    def with_server(self, name: str, server: str, key: KeyPlace | None = None) -> Contexts:
         """Return these with one more, which is used if it is the first.
+
+        One that is there is replaced whole: a key is never sent to a server that it was not given for.
 
         Raises:
             CommandError: the name or the URL is none.
@@ -45,7 +49,13 @@ class Contexts:
         if not _NAME.fullmatch(name):
             raise CommandError(ExitCode.USAGE, "a context's name has up to 64 letters, digits, dots, - and _")
         check_url(server)
-        return replace(self, server_by_name={**self.server_by_name, name: server}, used=self.used or name)
+        others = {other: place for other, place in self.key_by_name.items() if other != name}
+        return replace(
+            self,
+            server_by_name={**self.server_by_name, name: server},
+            used=self.used or name,
+            key_by_name=others if key is None else {**others, name: key},
+        )
 
     def using(self, name: str) -> Contexts:
         """Return these with another one used.
@@ -83,7 +93,11 @@ def read() -> Contexts:
     """
     try:
         found = json.loads(path().read_text(encoding="utf-8"))
-        contexts = Contexts({str(name): str(url) for name, url in found["servers"].items()}, found.get("used"))
+        contexts = Contexts(
+            {str(name): str(url) for name, url in found["servers"].items()},
+            found.get("used"),
+            {str(name): KeyPlace(**place) for name, place in found.get("keys", {}).items()},
+        )
     except FileNotFoundError:
         return Contexts()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -103,7 +117,8 @@ def write(contexts: Contexts) -> None:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent)  # 0600 from the beginning
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"used": contexts.used, "servers": contexts.server_by_name}, file, indent=2)
+            keys = {name: asdict(place) for name, place in contexts.key_by_name.items()}
+            json.dump({"used": contexts.used, "servers": contexts.server_by_name, "keys": keys}, file, indent=2)
         Path(name).replace(target)
     except OSError as error:
         raise CommandError(ExitCode.USAGE, f"{target} cannot be written: {error}") from error

@@ -1,4 +1,4 @@
-"""The command `doctor`: whether the service is reached, whether it is well, its versions and its clock."""
+"""The command `doctor`: whether the service is reached, takes the key and is well, its versions and its clock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from task_client_cli._command import command
 from task_client_cli._exits import ExitCode
+from task_client_cli._key_check import check_key
 from task_client_cli._session import Session
 from task_client_cli._times import span_text
 
@@ -31,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(session: Session) -> int:
-    """Say whether the service is reached and well, what runs there, and whether its clock and this one agree."""
+    """Say whether the service is reached and well, what the key may do, what runs there, and if the clocks agree."""
     from task_client import HealthStatus, RepeatPolicy
 
     facts = _Facts(session.out)
@@ -43,6 +44,8 @@ def doctor(session: Session) -> int:
     client.health()  # an error says why it is not reached
     seconds = time.monotonic() - began
     facts.add("reached", round(seconds, 3), f"in {span_text(seconds)}")
+    key = check_key(session, client)
+    facts.add("key", key.value, key.text)
     facts.add("service", *_service(client))
     facts.add("clock", clock.skew_seconds, clock.verdict())
     health = client.ready()
@@ -51,16 +54,20 @@ def doctor(session: Session) -> int:
     facts.add("check", checks, *details)
     facts.add("status", health.status.value, health.status.value)
     facts.end()
-    return ExitCode.UNREACHABLE if health.status is HealthStatus.UNAVAILABLE else ExitCode.DONE
+    if health.status is HealthStatus.UNAVAILABLE:
+        return ExitCode.UNREACHABLE
+    return ExitCode.REFUSED if key.is_refused else ExitCode.DONE
 
 
 def _service(client: TaskClient) -> tuple[object, str]:
-    from task_client import NotFoundError
+    from task_client import ForbiddenError, NotFoundError, UnauthenticatedError
 
     try:
         found = client.version()
     except NotFoundError:
         return None, "does not say its version: it is older than this command"
+    except (UnauthenticatedError, ForbiddenError):
+        return None, "says its version to keys with the scope tasks:read alone"
     text = f"task-api {found.version}, Python {found.python}, schema {found.schema_revision or 'unknown'}"
     return found.model_dump(mode="json"), text
 

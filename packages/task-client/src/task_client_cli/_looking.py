@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
     command(app, "get")(get)
     command(app, "list", *FILTER_OPTIONS)(list_)
-    for look in (explain, attempts, stats, queues, demand, errors, workers, types):
+    for look in (explain, attempts, stats, queues, demand, errors, workers, types, audit):
         command(app, look.__name__)(look)
 
 
@@ -168,3 +168,20 @@ def types(session: Session) -> None:
     from task_client_cli import _columns as columns
 
     session.out.many(session.client.types(), columns.TYPES, "no worker has offered a type")
+
+
+def audit(
+    session: Session,
+    action: Annotated[
+        str | None, typer.Option("--action", help="Only this, such as tasks.cancel or keys.create.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option("--actor", help="Only by the keys of this owner.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=_LIMIT_MAX, help="Entries to show at most.")] = 50,
+    every: Annotated[bool, typer.Option("--all", help="Show all of them, however many.")] = False,
+) -> None:
+    """Show what operators did, the newest first."""
+    from task_client_cli import _columns as columns
+
+    page_items = _PAGE_ITEMS_MAX if every else min(limit, _PAGE_ITEMS_MAX)
+    found = session.client.list_audit(action=action, actor=actor, limit=page_items)
+    session.out.many(found if every else islice(found, limit), columns.AUDIT, "no operator has done that")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from task_client_cli import _contexts as contexts
+from task_client_cli._exits import CommandError, ExitCode
+from task_client_cli._key_places import KeyPlace
 from task_client_cli._output import Output
 
 if TYPE_CHECKING:
@@ -22,17 +25,26 @@ DEFAULT_SERVER = "http://localhost:9000"
 
 @dataclass(frozen=True)
 class Server:
-    """The address of a service, and where it was found."""
+    """The address of a service, where it was found, and where the key for it is; None for none."""
 
     url: str
     origin: str
+    key: KeyPlace | None = None
 
     def __str__(self) -> str:
         return f"{self.url} ({self.origin})"
 
 
-def find_server(given: str | None, context: str | None, environment: Mapping[str, str] = os.environ) -> Server:
+def find_server(
+    given: str | None,
+    context: str | None,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    api_key_env: str | None = None,
+) -> Server:
     """Return the service: `--server`, else `--context`, else TASK_SERVER, else the context in use, else this machine.
+
+    The key is in the variable `--api-key-env`, else where the context says, if the service is that of a context.
 
     Raises:
         CommandError: it is no URL, or there is no such context.
@@ -40,20 +52,24 @@ def find_server(given: str | None, context: str | None, environment: Mapping[str
     """
     found = _find(given, context, environment)
     contexts.check_url(found.url)
-    return found
+    return found if api_key_env is None else replace(found, key=KeyPlace.of(api_key_env, None))
 
 
 def _find(given: str | None, context: str | None, environment: Mapping[str, str]) -> Server:
     if given:
         return Server(given, "--server")
     if context:
-        return Server(contexts.read().server(context), f"context {context}")
+        return _of_context(contexts.read(), context)
     if url := environment.get("TASK_SERVER"):
         return Server(url, "TASK_SERVER")
     known = contexts.read()
     if known.used:
-        return Server(known.server(known.used), f"context {known.used}")
+        return _of_context(known, known.used)
     return Server(DEFAULT_SERVER, "default")
+
+
+def _of_context(known: contexts.Contexts, name: str) -> Server:
+    return Server(known.server(name), f"context {name}", known.key_by_name.get(name))
 
 
 @dataclass
@@ -74,12 +90,32 @@ class Session:
             self.new_client(repeats=RepeatPolicy(tries=_TRIES))
         return self._clients[0]
 
+    @cached_property
+    def api_key(self) -> str | None:
+        """The key for the service, read when it is first needed; None for none.
+
+        Raises:
+            CommandError: there is none where it should be, or what is there is no key.
+
+        """
+        place = self.server.key
+        if place is None:
+            return None
+        from task_client import KeyText
+
+        text = place.read()
+        try:
+            KeyText.parse(text)
+        except ValueError as error:
+            raise CommandError(ExitCode.USAGE, f"there is no key in {place}: {error}") from None
+        return text
+
     def new_client(self, **options: Any) -> TaskClient:
         """Return a client of the service that is closed with the session; `options` are those of `TaskClient`."""
         from task_client import TaskClient
 
         self._show_warnings()
-        client = TaskClient(self.server.url, **options)
+        client = TaskClient(self.server.url, api_key=self.api_key, **options)
         self._clients.append(client)
         return client
 

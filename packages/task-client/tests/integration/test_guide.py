@@ -36,10 +36,15 @@ def test_what_the_guide_shows_runs(fake: FakeService, service: Any, capsys: pyte
             exec(block.replace("http://localhost:9000", service.url), said)
         is_over.set()
         failing.result()
+    made = said["new_key_for_billing"](said["client"])
+    said["maintenance"](said["client"])
     said["client"].close()
 
     lines = capsys.readouterr().out.splitlines()
     assert said["sizes"] == [n * 10 for n in range(20)]
     assert "['tasks.1100.name'] 1000" in lines
     assert "failed: " in "".join(lines)
-    assert lines[-1] == "100"
+    assert "100" in lines
+    assert lines[-3] == "['the provider is down']"
+    assert lines[-1].split()[-2] == "tasks.pause"
+    assert made.startswith("ts_")

@@ -9,15 +9,21 @@ from typing import assert_type
 from uuid import UUID
 
 from task_client import (
+    ApiKey,
     AsyncTaskClient,
     Attempt,
+    AuditEntry,
+    AuditPage,
     BackOff,
+    CreatedApiKey,
     ErrorGroup,
     Explanation,
     Health,
+    Pause,
     Priority,
     ProblemError,
     RepeatPolicy,
+    Scope,
     Task,
     TaskClient,
     TaskCreate,
@@ -55,6 +61,17 @@ def synchronous(client: TaskClient, task_id: UUID) -> None:
     assert_type(client.ready(), Health)
     with client as same:
         assert_type(same, TaskClient)
+
+
+def operating(client: TaskClient) -> None:
+    assert_type(client.create_key("a", [Scope.KEYS, "operate"], owner="b"), CreatedApiKey)
+    assert_type(client.list_keys(include_revoked=True), list[ApiKey])
+    client.revoke_key("4hT0mB2kQx9Z")
+    assert_type(client.list_audit(action="tasks.pause"), Iterator[AuditEntry])
+    assert_type(client.audit_page(limit=5, cursor="x"), AuditPage)
+    assert_type(client.pause(queue="a", priority=Priority.LOW, until=datetime(2030, 1, 1, tzinfo=UTC)), Pause)
+    assert_type(client.list_pauses(), list[Pause])
+    assert_type(client.resume("a"), Pause)
 
 
 def many(client: TaskClient) -> None:
@@ -106,6 +123,8 @@ async def asynchronous(client: AsyncTaskClient, task_id: UUID) -> None:
     assert_type(await client.health(), Health)
     assert_type(await client.attempts(task_id), list[Attempt])
     assert_type(await client.explain(task_id), Explanation)
+    assert_type(await client.pause(every=True), Pause)
+    assert_type(client.list_audit(), AsyncIterator[AuditEntry])
     assert_type(await client.errors(), list[ErrorGroup])
     async for task in client.list(view=View.FULL, status=TaskStatus.FAILED):
         assert_type(task, Task)
@@ -120,6 +139,12 @@ def filters(client: TaskClient) -> None:
     client.list(limit="7")  # type: ignore[call-overload] # a number
     client.list(colour="blue")  # type: ignore[call-overload] # not a filter
     client.list(cursor="x")  # type: ignore[call-overload] # belongs to `page`
+
+
+def keys() -> None:
+    TaskClient("http://127.0.0.1:9000", api_key="ts_")
+    AsyncTaskClient("http://127.0.0.1:9000", api_key=lambda: "ts_")
+    TaskClient("http://127.0.0.1:9000", api_key=lambda: 7)  # type: ignore[arg-type] # no text
 
 
 def repeats() -> None:

@@ -458,7 +458,7 @@ def test_doctor_says_what_is_reached(run: Run) -> None:
 
     assert (well.exit_code, away.exit_code) == (0, 4)
     assert [line.split()[0] for line in well.stdout.splitlines()] == [
-        "server", "client", "reached", "service", "clock", "status",
+        "server", "client", "reached", "key", "service", "clock", "status",
     ]  # fmt: skip
     assert "agrees" in well.stdout
 
@@ -481,7 +481,7 @@ def test_contexts_are_kept_in_a_file_of_the_users_own(run: Run) -> None:
 
     listed, as_json = run("context", "list"), run("context", "list", "--json")
 
-    assert listed.stdout == "dev\tno\thttp://dev.test:9000\nprod\tyes\thttps://prod.test\n"
+    assert listed.stdout == "dev\tno\thttp://dev.test:9000\t-\nprod\tyes\thttps://prod.test\t-\n"
     assert [(one["name"], one["is_used"]) for one in json.loads(as_json.stdout)] == [("dev", False), ("prod", True)]
     assert stat.S_IMODE(contexts.path().stat().st_mode) == 0o600
     assert [path.name for path in contexts.path().parent.iterdir()] == ["contexts.json"]
@@ -517,10 +517,10 @@ def test_what_is_found_is_data_too(run: Run, service: Any, option: str) -> None:
     away = run("doctor", option, "--server", "http://127.0.0.1:1")
 
     found = json.loads(doctor.stdout)
-    assert [*found] == ["server", "client", "reached", "service", "clock", "check", "status"]
+    assert [*found] == ["server", "client", "reached", "key", "service", "clock", "check", "status"]
     assert (found["status"], found["service"]["version"], doctor.exit_code) == ("ok", found["client"], 0)
     assert abs(found["clock"]) < 5
-    assert json.loads(shown.stdout) == {"server": service.url, "origin": "TASK_SERVER"}
+    assert json.loads(shown.stdout) == {"server": service.url, "origin": "TASK_SERVER", "key": None}
     assert (away.exit_code, away.stdout) == (4, "")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import httpx2
 from pydantic import BaseModel
 
 from task_contracts import PROBLEM_MEDIA_TYPE, FieldProblem, Problem, ProblemCode
+
+_PAYLOADS = frozenset({"payload", "result", "traceback"})
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,27 @@ class RefusedError(Exception):
         """Return the problem document."""
         headers = {"content-type": PROBLEM_MEDIA_TYPE}
         return httpx2.Response(self.problem.status, content=self.problem.model_dump_json(), headers=headers)
+
+
+def without_payloads(answer: httpx2.Response | Held) -> httpx2.Response | Held:
+    """Return an answer as one gets it who may read tasks, but not what they were given and what became of it."""
+    if isinstance(answer, Held):
+        return replace(answer, answer=lambda: _stripped(answer.answer()))
+    return _stripped(answer)
+
+
+def _stripped(response: httpx2.Response) -> httpx2.Response:
+    if response.headers.get("content-type") != "application/json":
+        return response
+    body = json.loads(response.content)
+    for one in (body, *body.get("items", ())):
+        for name in _PAYLOADS & one.keys():
+            del one[name]
+    return httpx2.Response(response.status_code, content=json.dumps(body), headers=_without_length(response))
+
+
+def _without_length(response: httpx2.Response) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name != "content-length"}
 
 
 def invalid(errors: list[FieldProblem]) -> RefusedError:

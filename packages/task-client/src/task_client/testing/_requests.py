@@ -104,6 +104,33 @@ class DemandQuery(BaseModel):
     target_wait_seconds: float | None = Field(default=None, ge=1, le=86_400)
 
 
+class KeysQuery(BaseModel):
+    """The query of GET /keys."""
+
+    model_config = _FORBID
+
+    include_revoked: bool = False
+
+
+class PausesQuery(BaseModel):
+    """The query of GET /pauses."""
+
+    model_config = _FORBID
+
+    include_ended: bool = False
+
+
+class AuditQuery(BaseModel):
+    """The query of GET /audit."""
+
+    model_config = _FORBID
+
+    action: str | None = None
+    actor: str | None = None
+    limit: int = Field(default=limits.PAGE_ITEMS_DEFAULT, ge=1, le=limits.PAGE_ITEMS_MAX)
+    cursor: int = Field(default=0, ge=0)
+
+
 class BulkBody(BaseModel):
     """The body of POST /tasks/cancel and POST /tasks/rerun."""
 

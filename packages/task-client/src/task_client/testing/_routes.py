@@ -13,13 +13,18 @@ from uuid import UUID
 import httpx2
 from pydantic import BaseModel
 
-from task_client.testing._answers import Held, RefusedError, invalid, shown
+from task_client._access import AuditPage
+from task_client.testing._access import Caller, FakeAudit, FakeKeys, FakePauses, scopes_of
+from task_client.testing._answers import Held, RefusedError, invalid, shown, without_payloads
 from task_client.testing._insight import Insight
 from task_client.testing._requests import (
+    AuditQuery,
     BulkBody,
     DemandQuery,
     EventFilter,
+    KeysQuery,
     ListQuery,
+    PausesQuery,
     UpdateBody,
     body_of,
     query_of,
@@ -27,7 +32,10 @@ from task_client.testing._requests import (
 from task_client.testing._streams import EventStream
 from task_client.testing._tasks import FakeTasks, WrongStatusError
 from task_contracts import (
+    ApiKey,
+    ApiKeyCreate,
     Attempt,
+    AuditAction,
     BulkResult,
     CreatedTasks,
     ErrorGroup,
@@ -35,8 +43,11 @@ from task_contracts import (
     Health,
     HealthStatus,
     ItemList,
+    Pause,
+    PauseCreate,
     ProblemCode,
     QueueState,
+    Scope,
     SortOrder,
     Task,
     TaskBatch,
@@ -61,8 +72,10 @@ _WAIT_SECONDS_MAX = 60
 class Routes:
     """Answers requests over some tasks."""
 
-    def __init__(self, tasks: FakeTasks, queues: frozenset[str]) -> None:
-        self._tasks, self._queues = tasks, queues
+    def __init__(self, tasks: FakeTasks, queues: frozenset[str], keys: FakeKeys) -> None:
+        self._tasks, self._queues, self._keys = tasks, queues, keys
+        self._audit, self._pauses = FakeAudit(), FakePauses()
+        tasks.is_paused = self._pauses.cover
         self._insight = insight = Insight(tasks, queues)
         self._looks: dict[str, Callable[[], BaseModel]] = {
             "stats": insight.stats,
@@ -91,23 +104,68 @@ class Routes:
         if path in {"/health/live", "/health/ready"}:
             return shown(Health(status=HealthStatus.OK))
         parts = path.removeprefix(f"{_PREFIX}/").split("/")
+        caller = self._keys.caller(request)
+        caller.check(*scopes_of(request.method, parts))
+        if request.url.params.get("view") == View.FULL:
+            caller.check(Scope.TASKS_PAYLOAD)
+        if self._pauses.end_due():
+            self._tasks.run_waiting()
+        answer = self._answer_to(request, parts, caller)
+        return answer if Scope.TASKS_PAYLOAD in caller.scopes else without_payloads(answer)
+
+    def _answer_to(self, request: httpx2.Request, parts: list[str], caller: Caller) -> Answer:
         if request.method == "GET" and (found := self._look(request, parts)) is not None:
             return shown(found)
         match parts:
             case ["events"]:
-                is_get = request.method == "GET"
-                return self._events(
-                    request, query_of(request, EventFilter) if is_get else body_of(request, EventFilter)
-                )
-            case ["tasks"] if request.method == "GET":
-                return self._page(query_of(request, ListQuery))
+                return self._events(request)
             case ["tasks"]:
-                return self._create(request)
-            case ["tasks", "batch" | "cancel" | "rerun" as call]:
-                return self._many(request, call)
+                is_get = request.method == "GET"
+                return self._page(query_of(request, ListQuery)) if is_get else self._create(request)
+            case ["tasks", "batch"]:
+                return self._create_batch(request)
+            case ["tasks", "cancel" | "rerun" as call]:
+                return self._change_many(request, call, caller)
             case ["tasks", task_id, *rest]:
                 return self._route_one(request, request.method, _as_id(task_id), rest)
-        raise RefusedError(404, ProblemCode.NOT_FOUND, f"there is no {path}")
+            case ["keys" | "audit" | "pauses" as what, *rest]:
+                return self._operate(request, what, rest, caller)
+        raise RefusedError(404, ProblemCode.NOT_FOUND, f"there is no {request.url.path}")
+
+    def _operate(self, request: httpx2.Request, what: str, rest: list[str], caller: Caller) -> Answer:
+        """Answer a call about keys, the audit or pauses."""
+        match request.method, what, rest:
+            case "GET", "keys", []:
+                found = self._keys.all(include_revoked=query_of(request, KeysQuery).include_revoked)
+                return shown(ItemList[ApiKey](items=found))
+            case "POST", "keys", []:
+                created = self._keys.new(body_of(request, ApiKeyCreate), caller)
+                self._audit.note(AuditAction.CREATE_KEY, caller, target=created.id)
+                return shown(created, 201)
+            case "DELETE", "keys", [key_id]:
+                self._keys.revoke(key_id)
+                self._audit.note(AuditAction.REVOKE_KEY, caller, target=key_id)
+                return httpx2.Response(204)
+            case "GET", "audit", []:
+                return self._audit_page(query_of(request, AuditQuery))
+            case "GET", "pauses", []:
+                pauses = self._pauses.all(include_ended=query_of(request, PausesQuery).include_ended)
+                return shown(ItemList[Pause](items=pauses))
+            case "POST", "pauses", []:
+                pause = self._pauses.new(body_of(request, PauseCreate), caller)
+                self._audit.note(AuditAction.PAUSE, caller, target=str(pause.id))
+                return shown(pause, 201)
+            case "DELETE", "pauses", [pause_id]:
+                ended = self._pauses.end(_as_id(pause_id, "pause_id"))
+                self._audit.note(AuditAction.RESUME, caller, target=str(ended.id))
+                self._tasks.run_waiting()
+                return shown(ended)
+        raise RefusedError(405, ProblemCode.METHOD_NOT_ALLOWED, f"{request.method} is not allowed here")
+
+    def _audit_page(self, query: AuditQuery) -> Answer:
+        found = self._audit.newest(query.action, query.actor)
+        end = query.cursor + query.limit
+        return shown(AuditPage(items=found[query.cursor : end], next_cursor=str(end) if end < len(found) else None))
 
     def _look(self, request: httpx2.Request, parts: list[str]) -> BaseModel | None:
         """Return what happened and why; None if this asks for something else."""
@@ -125,13 +183,16 @@ class Routes:
                 return self._insight.explain(self._tasks.get(_as_id(task_id)))
         return None
 
-    def _many(self, request: httpx2.Request, call: str) -> Answer:
-        if call == "batch":
-            return self._create_batch(request)
+    def _change_many(self, request: httpx2.Request, call: str, caller: Caller) -> Answer:
         body = body_of(request, BulkBody)
         if call == "cancel":
-            return self._change_many(body, self._tasks.cancel, self._can_cancel)
-        return self._change_many(body, self._tasks.rerun, self._can_rerun)
+            action, result = AuditAction.CANCEL_MANY, self._changed(body, self._tasks.cancel, self._can_cancel)
+        else:
+            action, result = AuditAction.RERUN_MANY, self._changed(body, self._tasks.rerun, self._can_rerun)
+        if not body.dry_run:
+            filters = body.filter.model_dump(mode="json", exclude_unset=True)
+            self._audit.note(action, caller, filter=filters, count=result.changed)
+        return shown(result)
 
     def _route_one(self, request: httpx2.Request, method: str, task_id: UUID, rest: list[str]) -> Answer:
         match method, rest:
@@ -220,9 +281,9 @@ class Routes:
             fields["due_at"] = fields["run_at"] or datetime.now(UTC)
         return shown(self._tasks.reschedule(task_id, fields))
 
-    def _change_many(
+    def _changed(
         self, body: BulkBody, change: Callable[[UUID], Task], is_possible: Callable[[Task], bool]
-    ) -> Answer:
+    ) -> BulkResult:
         """Change a page of the tasks that match. The cursor is the number of the latest change when it all began."""
         if body.filter.model_fields_set and body.all:
             raise invalid([FieldProblem(field="body", message='has a filter and "all": true: send one of them')])
@@ -239,11 +300,11 @@ class Routes:
             if number <= began and is_possible(task) and body.filter.matches(task)
         ]
         if body.dry_run:
-            return shown(BulkResult(changed=min(len(matching), limits.TOTAL_MAX), start_cursor=str(began)))
+            return BulkResult(changed=min(len(matching), limits.TOTAL_MAX), start_cursor=str(began))
         for task_id in matching[: body.limit]:
             change(task_id)
         has_more = len(matching) > body.limit
-        return shown(BulkResult(changed=min(len(matching), body.limit), next_cursor=str(began) if has_more else None))
+        return BulkResult(changed=min(len(matching), body.limit), next_cursor=str(began) if has_more else None)
 
     def _can_cancel(self, task: Task) -> bool:
         return task.status in sources(*CANCELLATION) and task.cancel_requested_at is None
@@ -276,7 +337,9 @@ class Routes:
         )
         return _event_stream(stream)
 
-    def _events(self, request: httpx2.Request, filters: EventFilter) -> Answer:
+    def _events(self, request: httpx2.Request) -> Answer:
+        is_get = request.method == "GET"
+        filters = query_of(request, EventFilter) if is_get else body_of(request, EventFilter)
         given = request.headers.get("last-event-id", "")
         after = int(given) if given.isdecimal() else self._tasks.changes
         return _event_stream(EventStream(self._tasks, after, filters.matches, lambda _, number: number, ends=False))
@@ -296,8 +359,8 @@ def _summary(task: Task) -> TaskSummary:
     return TaskSummary.model_validate(task.model_dump())
 
 
-def _as_id(text: str) -> UUID:
+def _as_id(text: str, name: str = "task_id") -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise invalid([FieldProblem(field="path.task_id", message="is not a UUID")]) from None
+        raise invalid([FieldProblem(field=f"path.{name}", message="is not a UUID")]) from None

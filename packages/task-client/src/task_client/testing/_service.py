@@ -12,10 +12,11 @@ import httpx2
 
 from task_client._async_client import AsyncTaskClient
 from task_client._client import TaskClient
+from task_client.testing._access import FakeKeys
 from task_client.testing._answers import Held
 from task_client.testing._routes import Routes
 from task_client.testing._tasks import FakeTasks, Handler
-from task_contracts import Progress, Task, TaskError
+from task_contracts import ApiKeyCreate, Progress, Scope, Task, TaskError
 
 BASE_URL = "http://task-service.test"
 _LOOK_SECONDS = 0.005
@@ -33,6 +34,8 @@ class FakeService:
         handlers: by type, a function that gets a payload (a dict) and returns the result.
         queues: the queues that exist.
         default_type: the type of a task that names none.
+        require_keys: whether callers need a key (`new_key` makes one) with the scope of what they ask for. Without it,
+            everybody may do everything, whatever key is sent.
 
     """
 
@@ -42,10 +45,12 @@ class FakeService:
         *,
         queues: frozenset[str] = frozenset({"default"}),
         default_type: str = "echo",
+        require_keys: bool = False,
     ) -> None:
         self._handlers: dict[str, Handler] = dict(handlers or {})
         self._tasks = FakeTasks(self._handlers, default_type)
-        self._routes = Routes(self._tasks, queues)
+        self._keys = FakeKeys(are_required=require_keys)
+        self._routes = Routes(self._tasks, queues, self._keys)
         self.requests: list[httpx2.Request] = []
         """What was asked, in order."""
 
@@ -56,6 +61,12 @@ class FakeService:
     def async_client(self, **options: Any) -> AsyncTaskClient:
         """Return an asynchronous client of this service; `options` are those of `AsyncTaskClient`."""
         return AsyncTaskClient(BASE_URL, transport=self.async_transport, **options)
+
+    def new_key(self, *scopes: Scope, owner: str = "test") -> str:
+        """Return the text of a new key with these scopes; with all of them, if none is named."""
+        create = ApiKeyCreate(name="of the test", scopes=frozenset(scopes or Scope), owner=owner)
+        with self._tasks.changed:
+            return self._keys.new(create).key
 
     @property
     def transport(self) -> httpx2.BaseTransport:

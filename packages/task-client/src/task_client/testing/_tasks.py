@@ -61,6 +61,8 @@ class FakeTasks:
         self._tasks: dict[UUID, Task] = {}
         self._changes_by_id: dict[UUID, int] = {}
         self._attempts_by_id: dict[UUID, list[Attempt]] = {}
+        self.is_paused: Callable[[Task], bool] = lambda _: False
+        """Whether a task that waits may not begin for now."""
 
     @property
     def offered_types(self) -> list[str]:
@@ -99,6 +101,12 @@ class FakeTasks:
             for task in created:
                 self._run(task)
             return created
+
+    def run_waiting(self) -> None:
+        """Run what waits, is due, is not paused and has a handler."""
+        with self.changed:
+            for task in [task for task in self._tasks.values() if task.status in sources(Event.CLAIM)]:
+                self._run(task)
 
     def begin(self, task_id: UUID) -> Task:
         """Let a worker claim a task that waits."""
@@ -186,7 +194,7 @@ class FakeTasks:
 
     def _run(self, task: Task) -> None:
         handler = self._handlers.get(task.type)
-        if handler is None or task.due_at > _now():
+        if handler is None or task.due_at > _now() or self.is_paused(task):
             return
         self.begin(task.id)
         try:
