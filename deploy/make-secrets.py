@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes deploy/secrets/ for compose.production.yml: a password for each user, and the addresses made of them.
+"""Writes deploy/secrets/ for compose.production.yml: a password for each user, addresses made of them, two keys.
 
 `python3 deploy/make-secrets.py` writes what is missing, and anew what goes with that: a password and the addresses that
 hold it. The rest stays. deploy/README.md says how to change a password. Needs Python alone.
@@ -14,13 +14,18 @@ import base64
 import hashlib
 import json
 import secrets
+import string
 import sys
+import zlib
 from pathlib import Path
 
 DEPLOY = Path(__file__).resolve().parent
 FOLDER = DEPLOY / "secrets"
 MOUNTED = ("postgres/roles.sh", "rabbitmq/rabbitmq.conf")
 
+KEYS = ("operator_api_key", "task_worker_api_key")
+"""Of the API; what each may do stands in compose.production.yml, which stores them."""
+DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ROLES = ("task_migrator", "task_api", "task_worker")
 TASKS_AND_SIGNALS = r"^(tasks(\..+)?|signals|amq\.gen-.+)$"
 RIGHTS = {
@@ -42,6 +47,7 @@ def main() -> None:
         **_missing({"postgres_password": new_password()}),
         **{name: text for role in ROLES for name, text in _missing(database_access(role)).items()},
         **_missing(broker_access()),
+        **{name: text for key in KEYS for name, text in _missing({key: new_key()}).items()},
     }
     replaced = [name for name in missing if (FOLDER / name).exists()]
     for name in replaced:  # all of them first: killed in between, the next run finds that something is missing
@@ -77,6 +83,22 @@ def broker_access() -> dict[str, str]:
 def new_password() -> str:
     """Return a password that needs no escape in an address."""
     return secrets.token_urlsafe(24)
+
+
+def new_key() -> str:
+    """Return a key of the API: an id, 32 random bytes, and a checksum of both by which typing errors are found."""
+    key_id = "".join(secrets.choice(DIGITS) for _ in range(12))
+    body = f"ts_{key_id}_{to_base_62(int.from_bytes(secrets.token_bytes(32), 'big'), 43)}"
+    return body + to_base_62(zlib.crc32(body.encode()), 6)
+
+
+def to_base_62(number: int, chars: int) -> str:
+    """Return a number in so many digits, the greatest first."""
+    digits = ""
+    for _ in range(chars):
+        number, digit = divmod(number, len(DIGITS))
+        digits = DIGITS[digit] + digits
+    return digits
 
 
 def write(name: str, text: str) -> None:

@@ -195,6 +195,7 @@ async def test_each_question_of_the_runbook_is_answered_by_its_commands(shell: S
     starts = await said("Why do workers start again and again?")
     died = await said("Which process died?", TASK=page["id"])
     cancelled = await said("How is everything of a type cancelled?", TYPE="page")
+    audited = await said("Who cancelled all these tasks?")
 
     assert commands_by_question == {}
     assert "no live worker serves reports" in wrong
@@ -218,3 +219,4 @@ async def test_each_question_of_the_runbook_is_answered_by_its_commands(shell: S
     assert f'"task_id": "{hog["id"]}"' in held_up
     assert "time.sleep(1.5)" in held_up
     assert "12 of 12 tasks" in cancelled
+    assert re.search(r"tasks\.cancel.* 12\b", audited)

@@ -10,6 +10,7 @@ import yaml
 
 from harness.compose import ROOT
 from harness.pages import Page
+from task_contracts import Scope
 
 PRODUCTION, DEVELOPMENT = "deploy/compose.production.yml", "docker-compose.yml"
 FILES = (PRODUCTION, DEVELOPMENT)
@@ -59,6 +60,34 @@ def test_rabbitmq_has_the_memory_that_its_log_needs(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_the_api_is_given_the_names_that_it_may_be_called_by(file: str) -> None:
     assert services(file)["api"]["environment"]["TASK_API_ALLOWED_HOSTS"] == "${TASK_API_ALLOWED_HOSTS:-}"
+
+
+def test_only_the_api_that_nobody_else_reaches_asks_for_no_keys() -> None:
+    open_to_all = services(DEVELOPMENT)["api"]
+
+    assert services(PRODUCTION)["api"]["environment"]["TASK_API_AUTH"] == "keys"
+    assert open_to_all["environment"]["TASK_API_AUTH"] == "off"
+    assert all(port.startswith("${TASK_BIND:-127.0.0.1}:") for port in open_to_all["ports"])
+
+
+def test_both_keys_are_stored_before_anything_asks_for_them_and_each_gets_its_own() -> None:
+    production = services(PRODUCTION)
+    (script,) = [part for part in production["keys"]["command"] if "task-api" in part]
+    scopes_by_file = {
+        file: set(re.findall(r"--scope (\S+)", line))
+        for line in script.replace("\\\n", " ").splitlines()
+        for file in re.findall(r"--key-file /run/secrets/(\S+)", line)
+    }
+
+    assert scopes_by_file == {
+        "operator_api_key": {*Scope},
+        "task_worker_api_key": {Scope.TASKS_WRITE, Scope.TASKS_READ},
+    }
+    assert scopes_by_file.keys() <= {one for one in production["keys"]["secrets"] if isinstance(one, str)}
+    for name in ("api", "worker"):
+        assert production[name]["depends_on"]["keys"] == {"condition": "service_completed_successfully"}
+    assert {"source": "task_worker_api_key", "target": "TASK_WORKER_API_KEY"} in production["worker"]["secrets"]
+    assert [name for name, one in production.items() if "operator_api_key" in str(one.get("secrets"))] == ["keys"]
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -102,7 +102,7 @@ def _worst_warnings() -> Iterator[str]:
     facts = DatabaseFacts("99.0", 990_000, max_connections=5, fsync="off", synchronous_commit="off")
     newer = f"{SCHEMA_REVISION}x"
     worker = WorkerSettings(**URLS, retention_days=0, drain_seconds=1)
-    api = ApiSettings(**URLS, host="0.0.0.0")
+    api = ApiSettings(**URLS, host="0.0.0.0", metrics_port=0, metrics_host="0.0.0.0")
     yield from dict.fromkeys(
         [
             *api_startup_warnings(api, facts, newer),

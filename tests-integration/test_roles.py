@@ -12,8 +12,20 @@ import asyncpg
 import pytest
 
 from harness.compose import ROOT
+from task_contracts import ApiKeyCreate, KeyText, Scope
+from task_contracts.lifecycle import CANCELLATION
 from task_migrations import upgrade
-from task_store import Database, Queues
+from task_store import (
+    NOBODY,
+    ApiKeys,
+    Audit,
+    Database,
+    Queues,
+    Revocation,
+    TaskFilter,
+    Tasks,
+    open_scopes,
+)
 from task_store.testing import PrivatePostgres
 
 pytestmark = pytest.mark.private_servers
@@ -143,3 +155,47 @@ async def test_a_refused_role_is_refused_at_once(server: PrivatePostgres, tmp_pa
     await connect("tasks")
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for database"):
         await connect("postgres")
+
+
+async def test_the_audit_is_only_added_to_and_a_worker_cannot_give_itself_a_key(
+    server: PrivatePostgres, tmp_path: Path
+) -> None:
+    run_script(server, tmp_path)
+    await upgrade(as_role(server, "task_migrator"))
+    run_script(server, tmp_path)
+    async with Database(as_role(server, "task_api")) as database:
+        keys = ApiKeys(database)
+        texts = [KeyText.new() for _ in range(2)]
+        for text in texts:
+            await keys.create(text, ApiKeyCreate(name="a key", scopes=frozenset(Scope)), NOBODY)
+        assert await keys.revoke(texts[0].id, NOBODY) is Revocation.REVOKED
+        await keys.note_use(texts[1].id)
+        await Tasks(database).change_many(CANCELLATION, TaskFilter(), items=10)
+        entries, _ = await Audit(database).page(items=10)
+    assert len(entries) == 4
+    async with open_scopes(as_role(server, "task_worker")) as scopes_of:
+        assert await scopes_of(str(texts[1]).encode()) == frozenset(Scope)
+
+    forbidden = {
+        "task_api": (
+            "UPDATE audit_log SET actor = 'nobody'",
+            "DELETE FROM audit_log",
+            "TRUNCATE audit_log",
+            "DELETE FROM api_keys",
+            "UPDATE api_keys SET scopes = '{keys}'",
+            "UPDATE api_keys SET secret_hash = secret_hash",
+        ),
+        "task_worker": (
+            "SELECT FROM audit_log",
+            "INSERT INTO audit_log SELECT * FROM audit_log",
+            "INSERT INTO api_keys SELECT * FROM api_keys",
+            "UPDATE api_keys SET revoked_at = NULL",
+            "DELETE FROM api_keys",
+        ),
+    }
+    for role, statements in forbidden.items():
+        connection = await asyncpg.connect(as_role(server, role), timeout=10)
+        for statement in statements:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+        await connection.close(timeout=10)

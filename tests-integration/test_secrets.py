@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness.compose import ROOT
+from task_contracts import KeyText
 
 API_BROKER, WORKER_BROKER, DEFINITIONS = "task_api_broker_url", "task_worker_broker_url", "rabbitmq_definitions.json"
+KEYS = ("operator_api_key", "task_worker_api_key")
 
 
 @pytest.fixture
@@ -41,6 +43,21 @@ def test_every_password_is_another_and_stands_in_its_address(secrets: Path) -> N
     for role in ("task_migrator", "task_api", "task_worker"):
         assert made[f"{role}_database_url"] == f"postgresql://{role}:{passwords[f'{role}_password']}@db:5432/tasks"
     assert {user["name"] for user in json.loads(made[DEFINITIONS])["users"]} == {"task_api", "task_worker"}
+
+
+def test_the_keys_are_keys_of_the_api_and_each_is_another(secrets: Path) -> None:
+    keys = [KeyText.parse((secrets / name).read_text()) for name in KEYS]
+
+    assert len(set(keys)) == len({key.id for key in keys}) == 2
+
+
+def test_a_key_that_is_removed_is_made_anew_alone(secrets: Path) -> None:
+    before = texts(secrets)
+    (secrets / KEYS[0]).unlink()
+
+    make(secrets)
+
+    assert {name for name, text in texts(secrets).items() if text != before[name]} == {KEYS[0]}
 
 
 def test_only_its_owner_gets_at_them_on_this_machine_and_any_user_in_a_container(secrets: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.compose import Compose, docker, is_ready, removing_images, run
 from harness.waiting import until
-from task_client import NotFoundError, TaskClient, ValidationFailedError
+from task_client import NotFoundError, Scope, TaskClient, UnauthenticatedError, ValidationFailedError
 from task_contracts import TaskCreate, TaskStatus
 
 FILES = ("deploy/compose.production.yml", "deploy/compose.build.yml")
@@ -32,7 +32,8 @@ def stack(open_stack: Callable[..., Iterator[Compose]]) -> Iterator[Compose]:
 
 @pytest.fixture(scope="module")
 def client(stack: Compose) -> Iterator[TaskClient]:
-    with TaskClient(stack.url) as client:
+    key = (stack.folder / "deploy" / "secrets" / "operator_api_key").read_text()
+    with TaskClient(stack.url, api_key=key) as client:
         until(lambda: is_ready(client), "the API is ready and a worker lives", seconds=60)
         yield client
 
@@ -53,6 +54,15 @@ def test_tasks_run_and_name_their_type(client: TaskClient) -> None:
     assert (ended.status, ended.result) == (TaskStatus.COMPLETED, {"text": "hello"})
     with pytest.raises(ValidationFailedError, match=r"body\.type"):
         client.create(TaskCreate(name="no type"))
+
+
+def test_who_has_no_key_gets_nothing_and_the_operators_may_do_everything(stack: Compose, client: TaskClient) -> None:
+    with TaskClient(stack.url) as nobody, pytest.raises(UnauthenticatedError):
+        nobody.create(TaskCreate(name="say hello", type="echo"))
+
+    scopes_by_owner = {key.owner: set(key.scopes) for key in client.list_keys()}
+    assert scopes_by_owner["operator"] == {*Scope}
+    assert scopes_by_owner["worker"] == {Scope.TASKS_READ, Scope.TASKS_WRITE}
 
 
 def test_a_cancel_and_a_purge_are_within_the_rights(stack: Compose, client: TaskClient) -> None:
