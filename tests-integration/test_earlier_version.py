@@ -33,6 +33,8 @@ pytestmark = [
 BOTH_LOAD = HANDLERS / "lasting.py"
 ROUNDS = 6
 """How long each step lasts under load, in rounds of it; each also lasts as long as what it does."""
+PAUSES_SINCE = "0003"
+"""The revision that came with pauses: a worker of a version without it would go on."""
 EXPECTED_ERRORS = {"attempt_failed"}
 """What is logged at level ERROR of a task that is meant to fail."""
 
@@ -138,6 +140,7 @@ async def test_the_version_before_todays_migrations_runs_beside_todays_and_nothi
         load.apis.append(today.api)
         await load.more(ROUNDS)
         await both_answer_alike(world, earlier, today)
+        assert await pause_and_resume(today) == (201 if PAUSES_SINCE in version.revisions else 409)
 
         await restart(earlier, load)
         await load.more(ROUNDS)
@@ -145,6 +148,7 @@ async def test_the_version_before_todays_migrations_runs_beside_todays_and_nothi
 
         await load.leave(earlier.api)
         await earlier.stop()
+        assert await pause_and_resume(today) == 201
         await load.more(ROUNDS)  # today's version alone, with all that the earlier one has left
 
     await world.settle()
@@ -177,6 +181,20 @@ async def both_answer_alike(world: World, earlier: Side, today: Side) -> None:
     for row in await world.tables.rows(newest):
         before, now = await asyncio.gather(earlier.api.get(row["id"]), today.api.get(row["id"]))
         assert {name: now.get(name) for name in before} == before
+
+
+async def pause_and_resume(today: Side) -> int:
+    """Pause a type that nobody uses, and end that at once; return how the pause was answered.
+
+    It is 409 while a worker lives that does not know pauses, and names it.
+    """
+    answer = await today.api.http.post("/api/v1/pauses", json={"type": "nobody.uses.this"})
+    if answer.status_code == 201:
+        ended = await today.api.http.delete(f"/api/v1/pauses/{answer.json()['id']}")
+        assert ended.status_code == 200, ended.text
+    else:
+        assert answer.json()["code"] == "pauses_not_known", answer.text
+    return answer.status_code
 
 
 async def every_repeat_is_known(load: Load, earlier: Side, today: Side) -> None:
