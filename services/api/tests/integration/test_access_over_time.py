@@ -359,3 +359,25 @@ async def test_keys_and_acts_are_listed_by_whoever_may(client: httpx2.AsyncClien
     assert (len(read), len(set(read)), cursor) == (5, 5, None)
     assert read == sorted(read, reverse=True)
     assert wrong.status_code == 422
+
+
+async def test_listening_that_the_library_has_ended_begins_again(
+    parts: ApiParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_module, "RECHECK_SECONDS", 0.01)
+    begun = asyncio.Event()
+    listen, calls = parts.signals.listen, 0
+
+    async def fail_once(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise asyncio.CancelledError
+        begun.set()
+        return await listen(*given)
+
+    monkeypatch.setattr(parts.signals, "listen", fail_once)
+    async with access_module.open_access(parts.settings, parts.database, parts.signals), asyncio.timeout(5):
+        await begun.wait()
+
+    assert calls == 2

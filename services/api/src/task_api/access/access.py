@@ -22,7 +22,7 @@ from task_api.access.callers import EVERYBODY
 from task_api.access.failed_attempts import FailedAttempts
 from task_api.problems import too_many_failed_attempts, unauthenticated
 from task_api.settings import ApiSettings
-from task_bus.signals import Signals
+from task_bus.signals import Listening, Signals
 from task_contracts import SignalKind
 from task_runtime import get_logger
 from task_store import ApiKeys, CachedKeys, Caller, Database, PresentedKey, StoreError, key_hash
@@ -169,7 +169,7 @@ class KeyAccess:
 
     async def _run(self) -> None:
         # Listening begins once the broker answers, and keeps nobody waiting.
-        beginning = asyncio.create_task(self._signals.listen({SignalKind.REVOKED}, lambda _: self.forget()))
+        beginning = self._begin_listening()
         try:
             is_answered = True
             while True:
@@ -179,12 +179,17 @@ class KeyAccess:
                 except Exception:  # noqa: BLE001 # the outermost frame of a loop: it logs once, and the loop goes on
                     _log.exception("keys_not_checked")
                     is_answered = False
+                if beginning.done() and (beginning.cancelled() or beginning.exception() is not None):
+                    beginning = self._begin_listening()  # the broker's library has ended it
         finally:
             if not beginning.done():
                 beginning.cancel()
             (listening,) = await asyncio.gather(beginning, return_exceptions=True)
             if not isinstance(listening, BaseException):
                 await listening.cancel()
+
+    def _begin_listening(self) -> asyncio.Task[Listening]:
+        return asyncio.create_task(self._signals.listen({SignalKind.REVOKED}, lambda _: self.forget()))
 
     async def _until_revoked(self, seconds: float) -> None:
         try:
