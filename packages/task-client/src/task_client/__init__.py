@@ -1,6 +1,5 @@
 """Synchronous and asynchronous client of the task service, with everything that its callers need."""
 
-from task_client._access import AuditPage
 from task_client._async_client import AsyncTaskClient
 from task_client._bodies import NewTask, TaskFields, TaskOptions
 from task_client._client import TaskClient
@@ -33,6 +32,7 @@ from task_contracts import (
     Attempt,
     AuditAction,
     AuditEntry,
+    AuditPage,
     BackOff,
     CreatedApiKey,
     Demand,

@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from task_client._bodies import checked
-from task_contracts import ApiKeyCreate, AuditEntry, PauseCreate, Priority, Scope
-
-
-class AuditPage(BaseModel):
-    """One page of what operators did, the newest first."""
-
-    model_config = ConfigDict(frozen=True)
-
-    items: list[AuditEntry]
-    next_cursor: str | None = Field(default=None, description="Give it back as `cursor` for the next page.")
+from task_contracts import ApiKeyCreate, PauseCreate, Priority, Scope
 
 
 class Nothing(BaseModel):

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import httpx2
 
 from task_client import _calls as calls
-from task_client._access import AuditPage, Nothing, new_key, new_pause
+from task_client._access import Nothing, new_key, new_pause
 from task_client._answers import Model
 from task_client._async_streams import AsyncStreams
 from task_client._bodies import NewTask, TaskFields, TaskOptions, as_create
@@ -35,6 +35,7 @@ from task_contracts import (
     Attempt,
     AuditAction,
     AuditEntry,
+    AuditPage,
     CreatedApiKey,
     Demand,
     ErrorGroup,

@@ -9,13 +9,12 @@ from typing import Any, TypeVar, cast
 import httpx2
 
 from task_client import _calls as calls
-from task_client._access import AuditPage
 from task_client._answers import Model, no_answer, read
 from task_client._call import Call
 from task_client._errors import TaskClientError
 from task_client._repeats import RepeatPolicy, log_trouble
 from task_client._steps import Emit, Flow, Send, Wait
-from task_contracts import Task, TaskPage, TaskSummary, View
+from task_contracts import AuditPage, Task, TaskPage, TaskSummary, View
 
 Item = TypeVar("Item")
 

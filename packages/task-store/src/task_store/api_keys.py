@@ -110,7 +110,7 @@ class ApiKeys:
 
         `with_invalid`: also those that were revoked or have expired.
         """
-        values = {"rows": _LISTED_MAX, "with_invalid": int(with_invalid)}
+        values = {"rows": _LISTED_MAX, "with_invalid": with_invalid}
         rows = await self._database.fetch(api_keys.LIST, values)
         return [ApiKey.model_construct(**{**row, "scopes": sorted(_known(row))}) for row in rows]
 

@@ -61,11 +61,12 @@ class Dispatches:
 
     @property
     def is_pause_over(self) -> bool:
-        """Whether the last mark saw a pause that is over: its tasks are marked once `Pauses.settle` is done."""
+        """Whether the last `mark` or `next_due` saw a pause that is over and not settled (`Pauses.settle`)."""
         return self._is_pause_over
 
     def forget(self, lanes: Iterable[Lane]) -> None:
-        """Forget where the scans of these lanes may begin: marks of theirs were taken back."""
+        """Forget where the scans of these lanes may begin: pauses of theirs were settled, and marks taken back."""
+        self._is_pause_over = False
         self._low_water.forget(lanes)
 
     def is_whole_due(self, quotas: Sequence[DispatchQuota], offers: LiveOffers) -> bool:
@@ -85,6 +86,7 @@ class Dispatches:
         """Return how long until the next task can be marked; zero or less if one can be now, None if none waits."""
         readable = self._low_water.readable(_lanes(quotas, offers))
         (row,) = await self._database.fetch(dispatch.NEXT_DUE, _values(quotas, readable))
+        self._is_pause_over = row["is_pause_over"]
         until: timedelta | None = row["until"]
         return until
 

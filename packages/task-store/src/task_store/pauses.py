@@ -98,7 +98,7 @@ class Pauses:
 
     async def standing(self, *, with_ended: bool = False) -> list[Pause]:
         """Return the pauses that stand, the newest first; `with_ended` also those that are over, of late."""
-        rows = await self._database.fetch(pauses.LIST, {"with_ended": int(with_ended), "rows": _LISTED_MAX})
+        rows = await self._database.fetch(pauses.LIST, {"with_ended": with_ended, "rows": _LISTED_MAX})
         return [_read(row) for row in rows]
 
     async def over(self) -> list[OverPause]:

@@ -129,7 +129,8 @@ async def test_marks_are_taken_back_before_anything_is_marked_and_the_poll_waits
     assert await marked(dispatches) == []
     assert dispatches.is_pause_over
     assert await claims.find_overdue(slots=5, overdue=timedelta(seconds=2)) == []
-    assert await dispatches.next_due(QUOTAS, OFFERS) <= timedelta(0), "the leader is to look at once"  # type: ignore[operator]
+    assert await dispatches.next_due(QUOTAS, OFFERS) is None
+    assert dispatches.is_pause_over
     await settle(pauses, dispatches)
     assert await claims.find_overdue(slots=5, overdue=timedelta(seconds=2)) == []
     assert await marked(dispatches) == [consumed, new]
@@ -148,6 +149,55 @@ async def test_without_a_leader_the_poll_takes_what_was_paused(
     await connection.execute("UPDATE pauses SET ended_at = ended_at - interval '11 seconds'")
 
     assert await claims.find_overdue(slots=5, overdue=timedelta(seconds=2)) == [task]
+
+
+async def test_an_idle_leader_that_only_asks_what_is_due_learns_that_a_pause_is_over(
+    pauses: Pauses, dispatches: Dispatches
+) -> None:
+    pause = await pauses.add(PauseCreate())
+    await dispatches.next_due(QUOTAS, OFFERS)
+    assert not dispatches.is_pause_over
+    await pauses.end(pause.id)
+
+    await dispatches.next_due(QUOTAS, OFFERS)
+    assert dispatches.is_pause_over
+    await settle(pauses, dispatches)
+    await dispatches.next_due(QUOTAS, OFFERS)
+    assert not dispatches.is_pause_over
+
+
+async def test_a_leader_that_ends_before_it_has_settled_leaves_that_to_the_next(
+    pauses: Pauses, dispatches: Dispatches, database: Database, table: Any
+) -> None:
+    task = await table.put(type="a", due_at=-HOUR)
+    await marked(dispatches)
+    pause = await pauses.add(PauseCreate(type="a"))
+    await pauses.end(pause.id)
+    (over,) = await pauses.over()
+    assert await pauses.take_back_marks(over, LANES) == 1  # and the power goes
+
+    other = Dispatches(database, database)
+    assert await marked(other) == []
+    assert other.is_pause_over
+    await settle(pauses, other)
+
+    assert await marked(other) == [task]
+
+
+async def test_a_pause_whose_adder_ended_before_it_read_the_clock_holds_all_the_same(
+    pauses: Pauses, dispatches: Dispatches, table: Any, connection: asyncpg.Connection
+) -> None:
+    task = await table.put(type="a", due_at=-HOUR)
+    assert await marked(dispatches) == [task]
+    pause = await pauses.add(PauseCreate(type="a"))
+    await connection.execute("UPDATE pauses SET effective_at = NULL")
+
+    (shown,) = await pauses.standing()
+    assert shown.effective_at > pause.effective_at
+    await pauses.end(pause.id)
+    await settle(pauses, dispatches)
+
+    assert await marked(dispatches) == [task]
 
 
 async def test_a_pause_ends_by_itself(pauses: Pauses, dispatches: Dispatches, table: Any) -> None:

@@ -13,7 +13,6 @@ from uuid import UUID
 import httpx2
 from pydantic import BaseModel
 
-from task_client._access import AuditPage
 from task_client.testing._access import Caller, FakeAudit, FakeKeys, FakePauses, scopes_of
 from task_client.testing._answers import Held, RefusedError, invalid, shown, without_payloads
 from task_client.testing._insight import Insight
@@ -36,6 +35,7 @@ from task_contracts import (
     ApiKeyCreate,
     Attempt,
     AuditAction,
+    AuditPage,
     BulkResult,
     CreatedTasks,
     ErrorGroup,

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import DateTime, Integer, Text, and_, exists, func, literal_column, or_, select, true, update
+from sqlalchemy import Boolean, DateTime, Integer, Text, and_, exists, func, literal_column, or_, select, true, update
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, insert
 
 from task_contracts import AuditAction, Scope
@@ -104,7 +104,7 @@ LIST = Statement(
         *(ApiKeyRow.id, ApiKeyRow.name, ApiKeyRow.owner, ApiKeyRow.scopes, ApiKeyRow.created_by, ApiKeyRow.created_at),
         *(ApiKeyRow.expires_at, ApiKeyRow.revoked_at, ApiKeyRow.last_used_at),
     )
-    .where(or_(_is_valid, parameter("with_invalid", Integer()) > constant(0)))
+    .where(or_(_is_valid, parameter("with_invalid", Boolean())))
     .order_by(_is_valid.desc(), ApiKeyRow.created_at.desc(), ApiKeyRow.id)
     .limit(parameter("rows", Integer())),
     "Returns the valid keys, or with those that were revoked or have expired, without what belongs to their secrets:"

@@ -128,11 +128,7 @@ BY_ID = Statement(
 _all_lanes = in_order(
     "lane", queue=Text(), priority=Text(), type=Text(), since=DateTime(timezone=True), weight=Double()
 )
-_tested = select(*_all_lanes.c, pauses.is_lane_left_to_leader(_all_lanes).label("is_paused")).cte("lanes")
-_lanes = select(*_tested.c).where(~_tested.c.is_paused).subquery("lane_to_read")
-_paused: ColumnElement[Any] = func.array(
-    select(_tested.c.place).where(_tested.c.is_paused).scalar_subquery(), type_=ARRAY(BigInteger())
-)
+_lanes, _paused = pauses.split_lanes(_all_lanes, pauses.is_lane_left_to_leader(_all_lanes))
 _of_lane = (
     select(TaskRow.id, TaskRow.due_at)
     .where(

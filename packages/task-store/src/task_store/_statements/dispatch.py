@@ -12,10 +12,7 @@ cut takes back leaves a message that names a task which is marked again: its sec
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import BigInteger, ColumnElement, DateTime, Integer, Text, and_, func, select, true, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import DateTime, Integer, Text, and_, func, select, true, update
 
 from task_contracts.lifecycle import Event, Guard
 from task_store._models import TaskRow
@@ -38,11 +35,7 @@ _named = (
     .select_from(_lanes)
     .subquery("named")
 )
-_tested = select(*_named.c, pauses.is_lane_unsettled(_named).label("is_paused")).cte("lanes")
-_lane = select(*_tested.c).where(~_tested.c.is_paused).subquery("lane_to_read")
-_paused: ColumnElement[Any] = func.array(
-    select(_tested.c.place).where(_tested.c.is_paused).scalar_subquery(), type_=ARRAY(BigInteger)
-)
+_lane, _paused = pauses.split_lanes(_named, pauses.is_lane_unsettled(_named))
 _of_quota = and_(_lane.c.queue == _quota.c.queue, _lane.c.priority == _quota.c.priority)
 
 # The first due of each lane (queue x priority x type), and of these the first due of the broker queue.
@@ -96,10 +89,14 @@ _next = (
 )
 
 NEXT_DUE = Statement(
-    select((func.least(func.min(_next.c.due_at), pauses.next_end) - NOW).label("until"))
+    select(
+        (func.least(func.min(_next.c.due_at), pauses.next_end) - NOW).label("until"),
+        pauses.is_any_over.label("is_pause_over"),
+    )
     .select_from(_quota.join(_lane, _of_quota).join(_next, true()))
     .where(_quota.c.ids > 0),
     "Returns how long until the next task that MARK could take, of a broker queue with `ids` above 0, is due, or until"
-    " a pause ends by itself; zero or less if a task is due already, NULL if there is neither. Parameters as for MARK.",
+    " a pause ends by itself; zero or less if a task is due already, NULL if there is neither;"
+    " and `is_pause_over` as MARK does. Parameters as for MARK.",
     indexes=("ix_tasks_undispatched", "ix_pauses_open"),
 )

@@ -7,9 +7,13 @@ which is made once for the statement.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Boolean,
     ColumnElement,
     DateTime,
     FromClause,
@@ -76,6 +80,22 @@ def is_not_paused() -> ColumnElement[bool]:
     return or_(~anything, ~covering)
 
 
+def split_lanes(lanes: FromClause, is_paused: ColumnElement[bool]) -> tuple[FromClause, ColumnElement[Any]]:
+    """Return the lanes that are not paused, and the places of those that are, as an array.
+
+    Args:
+        lanes: the relation, with a column `place`.
+        is_paused: the condition on it; tested once for each of them.
+
+    """
+    tested = select(*lanes.c, is_paused.label("is_paused")).cte("lanes")
+    places = select(tested.c.place).where(tested.c.is_paused).scalar_subquery()
+    return (
+        select(*tested.c).where(~tested.c.is_paused).subquery("lane_to_read"),
+        func.array(places, type_=ARRAY(BigInteger)),
+    )
+
+
 def is_lane_paused(lane: FromClause) -> ColumnElement[bool]:
     """Return the condition that a pause which stands covers a lane (the columns `queue`, `priority` and `type`)."""
     return exists(select(_one).where(is_open, _stands, _covers(lane)).correlate(lane))
@@ -99,25 +119,31 @@ def is_lane_unsettled(lane: FromClause) -> ColumnElement[bool]:
 
 is_any_over: ColumnElement[bool] = exists(select(_one).where(is_open, _is_over))
 """Whether a pause is over and not settled."""
-next_end: ColumnElement[Any] = (
-    select(func.min(case((_stands, PauseRow.until), else_=NOW))).where(is_open).scalar_subquery()
-)
-"""When the next pause ends by itself; now, where one is over and not settled."""
+next_end: ColumnElement[Any] = select(func.min(PauseRow.until)).where(is_open, _stands).scalar_subquery()
+"""When the next pause ends by itself."""
 
-_SHOWN = (
-    *(PauseRow.id, PauseRow.queue, PauseRow.type, PauseRow.priority, PauseRow.reason, PauseRow.paused_by),
-    PauseRow.created_at,
-    func.coalesce(PauseRow.effective_at, NOW).label("effective_at"),
+_COVERED = (PauseRow.queue, PauseRow.type, PauseRow.priority)
+# Where its adder has ended in between, nobody was told of an earlier time.
+_effective_at = func.coalesce(PauseRow.effective_at, NOW).label("effective_at")
+# A pause that ended by itself shows when, before the leader has written it.
+_shown_end = case((_is_over, _over_at))
+_ALL_BUT_END = (
+    *(PauseRow.id, *_COVERED, PauseRow.reason, PauseRow.paused_by, PauseRow.created_at, _effective_at),
     PauseRow.until,
-    # A pause that ended by itself shows when, before the leader has written it.
-    case((_is_over, _over_at)).label("ended_at"),
 )
+_SHOWN = (*_ALL_BUT_END, _shown_end.label("ended_at"))
 
 
-def _filter(queue: Any, type_: Any, priority: Any, until: Any) -> ColumnElement[Any]:
-    named = {"queue": queue, "type": type_, "priority": priority, "until": until}
-    return func.jsonb_strip_nulls(
-        func.jsonb_build_object(*(part for name, value in named.items() for part in (constant(name), value)))
+def _act(action: AuditAction, pause: CTE) -> CTE:
+    """Return the CTE that writes the audit of a pause that was added or ended, if one was."""
+    facts = [(constant(name), pause.c[name]) for name in ("queue", "type", "priority", "until")]
+    return audited(
+        action,
+        actor=_actor,
+        request_id=_request_id,
+        source=pause,
+        target=cast(pause.c.id, Text),
+        filter=func.jsonb_strip_nulls(func.jsonb_build_object(*chain.from_iterable(facts))),
     )
 
 
@@ -150,16 +176,8 @@ _added = (
             ~exists(select(_one).select_from(_unknowing)), _is_to_come, _open_pauses < parameter("most", Integer())
         ),
     )
-    .returning(*(getattr(PauseRow, name) for name in ("id", "queue", "type", "priority", "until")))
+    .returning(PauseRow.id, *_COVERED, PauseRow.until)
     .cte("added")
-)
-_add_audited = audited(
-    AuditAction.PAUSE,
-    actor=_actor,
-    request_id=_request_id,
-    source=_added,
-    target=cast(_added.c.id, Text),
-    filter=_filter(_added.c.queue, _added.c.type, _added.c.priority, _added.c.until),
 )
 _names = func.concat(_unknowing.c.host, constant(":"), _unknowing.c.pid, constant(" "), _unknowing.c.version)
 
@@ -170,7 +188,7 @@ ADD = Statement(
         func.array(select(_names).scalar_subquery(), type_=ARRAY(Text())).label("unknowing"),
     )
     .select_from(clock.outerjoin(_added, true()))
-    .add_cte(_add_audited),
+    .add_cte(_act(AuditAction.PAUSE, _added)),
     "Adds a pause, unless it would be over already, `most` are open, or a live worker does not know pauses; `id` is"
     " NULL then, and `unknowing` names some of these workers. Not safe to repeat.",
     indexes=("ix_workers_live", *_OPEN_INDEX, *_INDEXES),
@@ -180,7 +198,7 @@ EFFECTIVE = Statement(
     update(PauseRow)
     .values(effective_at=func.coalesce(PauseRow.effective_at, func.clock_timestamp(type_=DateTime(timezone=True))))
     .where(PauseRow.id == parameter("id", Uuid()))
-    .returning(*_SHOWN[:7], PauseRow.effective_at, *_SHOWN[8:]),
+    .returning(*_SHOWN),
     "Writes from when on a pause holds, and returns it. To be sent when ADD has committed: the clock is read after"
     " that, so that a claim which does not see the pause has an earlier time. Safe to repeat.",
     indexes=_INDEXES,
@@ -190,34 +208,27 @@ _ended = (
     update(PauseRow)
     .values(ended_at=NOW)
     .where(PauseRow.id == parameter("id", Uuid()), is_open, _stands)
-    .returning(*(getattr(PauseRow, name) for name in ("id", "queue", "type", "priority", "until")))
+    .returning(PauseRow.id, *_COVERED, PauseRow.until)
     .cte("ended")
 )
-_end_audited = audited(
-    AuditAction.RESUME,
-    actor=_actor,
-    request_id=_request_id,
-    source=_ended,
-    target=cast(_ended.c.id, Text),
-    filter=_filter(_ended.c.queue, _ended.c.type, _ended.c.priority, _ended.c.until),
-)
+_is_ended_now = _ended.c.id.is_not(None)
 
 END = Statement(
     select(
-        *(column for column in _SHOWN if column.key != "ended_at"),
-        case((_ended.c.id.is_not(None), NOW), else_=case((_is_over, _over_at))).label("ended_at"),
-        _ended.c.id.is_not(None).label("is_ended_now"),
+        *_ALL_BUT_END,
+        case((_is_ended_now, NOW), else_=_shown_end).label("ended_at"),
+        _is_ended_now.label("is_ended_now"),
     )
     .select_from(PauseRow.__table__.outerjoin(_ended, _ended.c.id == PauseRow.id))
     .where(PauseRow.id == parameter("id", Uuid()))
-    .add_cte(_end_audited),
+    .add_cte(_act(AuditAction.RESUME, _ended)),
     "Ends a pause and returns it; `is_ended_now` is false if it was over already. No row if there is none.",
     indexes=_INDEXES,
 )
 
 LIST = Statement(
     select(*_SHOWN)
-    .where(or_(and_(is_open, _stands), parameter("with_ended", Integer()) > constant(0)))
+    .where(or_(and_(is_open, _stands), parameter("with_ended", Boolean())))
     .order_by(PauseRow.created_at.desc(), PauseRow.id)
     .limit(parameter("rows", Integer())),
     "Returns the pauses that stand, or with those that are over, the newest first.",
@@ -225,7 +236,7 @@ LIST = Statement(
 )
 
 OVER = Statement(
-    select(PauseRow.id, PauseRow.queue, PauseRow.type, PauseRow.priority, *_SHOWN[7:8]).where(is_open, _is_over),
+    select(PauseRow.id, *_COVERED, _effective_at).where(is_open, _is_over),
     "Returns the pauses that are over and not settled.",
     indexes=_OPEN_INDEX,
 )

@@ -96,7 +96,8 @@ class Dispatch:
         return self._offers
 
     def resume(self, lanes: Iterable[Lane]) -> None:
-        """Mark from the beginning of these lanes, at once: marks of theirs were taken back."""
+        """Mark from the beginning of these lanes, at once: their pauses were settled."""
+        self.pause_is_over.clear()
         self._dispatches.forget(lanes)
         self._woken.set()
 
@@ -123,6 +124,8 @@ class Dispatch:
             try:
                 connected = self._queues.is_connected
                 pause = await self._round(is_idle=is_idle) if connected else self._timings.failed_seconds
+                if self._dispatches.is_pause_over:
+                    self.pause_is_over.set()
             except StoreError as error:
                 _log.warning("dispatch_failed", reason=str(error))
                 pause = self._timings.failed_seconds
@@ -151,10 +154,7 @@ class Dispatch:
             return longest
         if is_idle and (pause := await self._pause(quotas, longest)) > self._timings.locked_seconds:
             return pause
-        marked = await self._dispatches.mark(quotas, self._offers)
-        if self._dispatches.is_pause_over:
-            self.pause_is_over.set()
-        if marked:
+        if marked := await self._dispatches.mark(quotas, self._offers):
             self._meter.batch(Batched.DISPATCH, sum(map(len, marked.values())))
             return 0.0 if await self._queues.publish(marked) else self._timings.failed_seconds
         return await self._pause(quotas, longest)

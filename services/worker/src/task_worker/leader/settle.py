@@ -57,17 +57,12 @@ class Settle:
             StoreError: the database did not answer; none of them is settled.
 
         """
-        self._dispatch.pause_is_over.clear()
         over = await self._pauses.over()
         offered = self._dispatch.offers.types_by_queue
         lanes = [Lane(q, p, t) for q, types in offered.items() for p, t in product(Priority, types)]
-        try:
-            for pause in over:
-                await self._pauses.take_back_marks(pause, lanes)
-            await self._pauses.settle([pause.id for pause in over])
-        except StoreError:
-            self._dispatch.pause_is_over.set()
-            raise
+        for pause in over:
+            await self._pauses.take_back_marks(pause, lanes)
+        await self._pauses.settle([pause.id for pause in over])
         for pause in over:
             _log.info("pause_settled", pause_id=str(pause.id), queue=pause.queue, type=pause.type)
         self._dispatch.resume(lane for lane in lanes if any(pause.covers(lane) for pause in over))
